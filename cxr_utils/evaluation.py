@@ -1,0 +1,399 @@
+"""Predictions → metrics with intervals, thresholds, operating points. A table from any framework will do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cxr_utils import files, imbalance, training
+from cxr_utils.errors import BadInput
+
+COLUMNS = ("path", "patient", "split", "label", "probability")
+METRICS = (
+    "accuracy", "balanced_accuracy", "sensitivity", "specificity", "ppv", "npv", "f1",
+    "auc", "average_precision", "brier", "ece",
+)  # fmt: skip
+
+
+def predict(run, pixels, split: pd.DataFrame, *, parts=("validation", "test")) -> pd.DataFrame:
+    """Let a model answer, and keep the truth beside each answer so that they can't be misaligned.
+
+    Parameters
+    ----------
+    run : cxr_utils.training.Run or keras.Model
+        A run also gets the table as ``predictions.csv`` in its folder; parts that are there already
+        are read from it.
+    pixels : array of uint8, shape (n, s, s, 1)
+        The image cache.
+    split : DataFrame
+        Row by row with `pixels`.
+    parts : sequence of {"train", "validation", "test"}
+        What is predicted.
+
+    Returns
+    -------
+    DataFrame
+        path, patient, split (the part), label (0 NORMAL, 1 PNEUMONIA), probability (of PNEUMONIA, float
+        in [0, 1]) and kind; sorted by part and path.
+
+    Raises
+    ------
+    BadInput
+        A part that the split does not have.
+    """
+    for part in parts:
+        if not (split["part"] == part).any():
+            raise BadInput(f"parts: the split has no image in part {part!r}")
+    if not isinstance(run, training.Run):
+        return _predict(run, pixels, split, parts)
+    path = run.folder / "predictions.csv"
+    there = read_predictions(path) if path.is_file() else None
+    missing = [p for p in parts if there is None or p not in set(there["split"])]
+    if missing:
+        fresh = _predict(run.load_model(), pixels, split, missing)
+        there = fresh if there is None else pd.concat([there, fresh])
+        there = there.sort_values(["split", "path"], ignore_index=True)
+        files.write_csv(path, there)
+        there = read_predictions(path)
+    return there[there["split"].isin(parts)].reset_index(drop=True)
+
+
+def _predict(model, pixels, split, parts) -> pd.DataFrame:
+    chosen = split[split["part"].isin(parts)]
+    rows = np.flatnonzero(split["part"].isin(parts))
+    channels = model.input_shape[-1]
+    answers = []
+    for start in range(0, len(rows), 256):
+        at = rows[start : start + 256]
+        pictures = imbalance.render(pixels, pd.DataFrame({"first": at, "second": at, "step": 0.0}))
+        answers.append(model.predict(np.repeat(pictures, channels, axis=-1), batch_size=64, verbose=0)[:, -1])
+    table = chosen[["path", "patient", "label", "kind"]].assign(
+        split=chosen["part"], probability=np.concatenate(answers).astype("float64")
+    )
+    order = ["path", "patient", "split", "label", "probability", "kind"]
+    return table[order].sort_values(["split", "path"], ignore_index=True)
+
+
+def read_predictions(path: str | Path) -> pd.DataFrame:
+    """Read a table of predictions, whoever made it.
+
+    Raises
+    ------
+    BadInput
+        A column is missing, a label is not 0 or 1, or a probability is not in [0, 1].
+    """
+    path = Path(path)
+    try:
+        table = pd.read_csv(path, dtype={"path": "string", "patient": "string", "split": "string"})
+    except FileNotFoundError:
+        raise BadInput(f"{path}: there is no such file") from None
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{path}: not a readable CSV table ({error})") from None
+    if missing := [c for c in COLUMNS if c not in table.columns]:
+        raise BadInput(f"{path}: column {missing[0]!r} is missing; a table of predictions has {', '.join(COLUMNS)}")
+    for column, good in {
+        "label": table["label"].isin([0, 1]),
+        "probability": pd.to_numeric(table["probability"], errors="coerce").between(0, 1),
+    }.items():
+        if not good.all():
+            line = int(np.flatnonzero(~good)[0])
+            wanted = "0 or 1" if column == "label" else "a number in [0, 1]"
+            raise BadInput(f"{path}, line {line + 2}: {column} is {table[column][line]!r}, it must be {wanted}")
+    return table
+
+
+def _both(y_true, y_score) -> tuple[np.ndarray, np.ndarray]:
+    y_true, y_score = np.asarray(y_true, dtype="int64"), np.asarray(y_score, dtype="float64")
+    if len(y_true) != len(y_score):
+        raise BadInput(f"y_true has {len(y_true)} values and y_score {len(y_score)}: they must belong together")
+    if not np.isin(y_true, (0, 1)).all() or len(np.unique(y_true)) < 2:
+        raise BadInput("y_true must hold both classes, as 0 (NORMAL) and 1 (PNEUMONIA), and nothing else")
+    if not ((y_score >= 0) & (y_score <= 1)).all():
+        raise BadInput("y_score must hold probabilities in [0, 1], without NaN")
+    return y_true, y_score
+
+
+def metrics(y_true, y_score, *, threshold: float = 0.5) -> dict[str, float]:
+    """Return all metrics of a set of predictions.
+
+    Parameters
+    ----------
+    y_true : array of int, shape (n,)
+        0 NORMAL, 1 PNEUMONIA.
+    y_score : array of float in [0, 1], shape (n,)
+        Probability of PNEUMONIA.
+    threshold : float
+        From this probability on the answer is PNEUMONIA.
+
+    Returns
+    -------
+    dict of str to float
+        accuracy, balanced_accuracy, sensitivity, specificity, ppv, npv, f1, auc, average_precision,
+        brier [1]_ and ece (expected calibration error over ten bins of equal width [2]_). A predictive
+        value without any answer of its kind is NaN.
+
+    Raises
+    ------
+    BadInput
+        One class only, lengths that differ, or probabilities outside [0, 1].
+
+    References
+    ----------
+    .. [1] Brier, Verification of forecasts expressed in terms of probability, 1950.
+    .. [2] Naeini, Cooper, Hauskrecht, Obtaining well calibrated probabilities using Bayesian binning, AAAI 2015.
+
+    Examples
+    --------
+    >>> metrics([0, 0, 1, 1], [0.1, 0.6, 0.7, 0.9])["specificity"]
+    0.5
+    """
+    y_true, y_score = _both(y_true, y_score)
+    table = _weighted(y_true, y_score, np.ones((1, len(y_true))), threshold)
+    return {name: float(values[0]) for name, values in table.items()}
+
+
+def _weighted(y_true, y_score, weights, threshold) -> dict[str, np.ndarray]:
+    """Compute every metric for each row of weights, shape (draws, n), at once.
+
+    Tied scores share one step of the curves, as in scikit-learn.
+    """
+    order = np.argsort(-y_score, kind="stable")
+    y, p, w = y_true[order], y_score[order], weights[:, order]
+    positive, negative = w * y, w * (1 - y)
+    n_pos, n_neg = positive.sum(1), negative.sum(1)
+    last_of_tie = np.append(np.diff(p) != 0, True)
+    tp, fp = positive.cumsum(1)[:, last_of_tie], negative.cumsum(1)[:, last_of_tie]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        at = p >= threshold
+        hits, alarms = positive[:, at].sum(1), negative[:, at].sum(1)
+        sensitivity, specificity = hits / n_pos, 1 - alarms / n_neg
+        tpr_before = np.pad(tp, ((0, 0), (1, 0)))[:, :-1]
+        fp_steps = np.diff(fp, axis=1, prepend=0)
+        auc = (fp_steps * (tp + tpr_before) / 2).sum(1) / (n_pos * n_neg)
+        precision = np.nan_to_num(tp / (tp + fp))
+        average_precision = (precision * np.diff(tp, axis=1, prepend=0)).sum(1) / n_pos
+        total = n_pos + n_neg
+        result = {
+            "accuracy": (hits + n_neg - alarms) / total,
+            "balanced_accuracy": (sensitivity + specificity) / 2,
+            "sensitivity": sensitivity,
+            "specificity": specificity,
+            "ppv": hits / (hits + alarms),
+            "npv": (n_neg - alarms) / (n_neg - alarms + n_pos - hits),
+            "f1": 2 * hits / (hits + alarms + n_pos),
+            "auc": auc,
+            "average_precision": average_precision,
+            "brier": (w * (p - y) ** 2).sum(1) / total,
+        }
+    bins = np.minimum((p * 10).astype(int), 9)
+    in_bin = np.eye(10)[bins]
+    result["ece"] = np.abs((w * (p - y)) @ in_bin).sum(1) / total
+    return result
+
+
+def bootstrap(
+    predictions: pd.DataFrame, *, threshold: float = 0.5, draws: int = 2000, seed: int = 0
+) -> pd.DataFrame:
+    """Return all metrics with 95% intervals from a bootstrap over patient groups.
+
+    Images of one patient are drawn together, because they are not independent; groups are drawn with
+    replacement within each class (a group of both classes counts with its larger one), and the interval
+    holds the middle 95% of the draws [1]_. NORMAL numbers of this dataset are not known to be patients,
+    so for that class the interval may be too narrow.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        With patient, label and probability; a missing patient counts as a group of its own.
+    threshold : float
+        As for `metrics`.
+    draws : int
+        Number of bootstrap samples.
+    seed : int
+        Decides the samples.
+
+    Returns
+    -------
+    DataFrame
+        Index metric; columns value, low, high (float).
+
+    References
+    ----------
+    .. [1] Efron, Tibshirani, An introduction to the bootstrap, 1993, chapter 13.
+    """
+    y_true, y_score = _both(predictions["label"], predictions["probability"])
+    patient = predictions["patient"].astype("object")
+    patient = patient.where(patient.notna(), [f"image {i}" for i in range(len(patient))])
+    group = pd.factorize(patient)[0]
+    share = np.bincount(group, weights=y_true) / np.bincount(group)
+    rng = np.random.default_rng(seed)
+    counts = np.zeros((draws, len(share)))
+    for stratum in (np.flatnonzero(share < 0.5), np.flatnonzero(share >= 0.5)):
+        if len(stratum):
+            counts[:, stratum] = rng.multinomial(len(stratum), np.full(len(stratum), 1 / len(stratum)), size=draws)
+    value = metrics(y_true, y_score, threshold=threshold)
+    drawn = _weighted(y_true, y_score, counts[:, group], threshold)
+    with np.errstate(invalid="ignore"):
+        limits = {m: np.nanpercentile(v, [2.5, 97.5]) if np.isfinite(v).any() else (np.nan,) * 2
+                  for m, v in drawn.items()}  # fmt: skip
+    rows = [(m, value[m], *limits[m]) for m in METRICS]
+    return pd.DataFrame(rows, columns=["metric", "value", "low", "high"]).set_index("metric")
+
+
+def best_threshold(y_true, y_score) -> float:
+    """Return the threshold with the largest balanced accuracy (Youden's index [1]_).
+
+    Between two neighbouring scores that are equally good the middle is taken; of several best places
+    the one nearest to 0.5.
+
+    Parameters
+    ----------
+    y_true, y_score
+        As for `metrics`; of the validation part, never of test.
+
+    Returns
+    -------
+    float
+        In (0, 1).
+
+    References
+    ----------
+    .. [1] Youden, Index for rating diagnostic tests, Cancer 3:32, 1950.
+
+    Examples
+    --------
+    >>> best_threshold([0, 0, 1, 1], [0.1, 0.3, 0.5, 0.9])
+    0.4
+    """
+    y_true, y_score = _both(y_true, y_score)
+    scores = np.unique(y_score)
+    candidates = np.unique(np.concatenate([[scores[0] / 2], (scores[1:] + scores[:-1]) / 2, [(scores[-1] + 1) / 2]]))
+    called = y_score[None, :] >= candidates[:, None]
+    gain = called[:, y_true == 1].mean(1) - called[:, y_true == 0].mean(1)
+    best = candidates[np.isclose(gain, gain.max())]
+    return float(best[np.abs(best - 0.5).argmin()])
+
+
+def evaluate(run, predictions: pd.DataFrame) -> dict[str, Any]:
+    """Judge a run by the honest protocol: threshold from validation, carried to test.
+
+    Parameters
+    ----------
+    run : cxr_utils.training.Run
+        ``metrics.json`` is written into its folder.
+    predictions : DataFrame
+        From `predict`, with the parts validation and test.
+
+    Returns
+    -------
+    dict
+        ``threshold`` (from validation), and for "validation" and "test" the number of images
+        (``images``) and the metrics ``at_half`` and ``at_threshold``, each a mapping of metric to
+        value, low and high; NaN is None.
+    """
+    parts = {part: predictions[predictions["split"] == part] for part in ("validation", "test")}
+    for part, table in parts.items():
+        if table.empty:
+            raise BadInput(f"predictions: no row of part {part!r}; predict both validation and test")
+    threshold = best_threshold(parts["validation"]["label"], parts["validation"]["probability"])
+    result: dict[str, Any] = {"threshold": threshold}
+    for part, table in parts.items():
+        result[part] = {"images": len(table)}
+        for name, cut in {"at_half": 0.5, "at_threshold": threshold}.items():
+            found = bootstrap(table, threshold=cut)
+            found = found.astype(object).where(found.notna(), None)
+            result[part][name] = found.to_dict(orient="index")
+    files.write_json(run.folder / "metrics.json", result)
+    return result
+
+
+def confusion(y_true, y_score, *, threshold: float = 0.5) -> pd.DataFrame:
+    """Return the confusion matrix: rows the truth, columns the answer.
+
+    Examples
+    --------
+    >>> confusion([0, 0, 1, 1], [0.1, 0.6, 0.7, 0.9]).to_numpy().tolist()
+    [[1, 1], [0, 2]]
+    """
+    y_true, y_score = _both(y_true, y_score)
+    names = ["NORMAL", "PNEUMONIA"]
+    counts = np.zeros((2, 2), dtype="int64")
+    np.add.at(counts, (y_true, (y_score >= threshold).astype(int)), 1)
+    return pd.DataFrame(counts, index=pd.Index(names, name="truth"), columns=pd.Index(names, name="answer"))
+
+
+def by_kind(predictions: pd.DataFrame, *, threshold: float = 0.5) -> pd.DataFrame:
+    """Return images, errors and share right for each kind (normal, bacteria, virus)."""
+    right = (predictions["probability"] >= threshold).astype(int) == predictions["label"]
+    table = right.groupby(predictions["kind"]).agg(images="size", right="sum")
+    table["wrong"] = table["images"] - table["right"]
+    table["share_right"] = table["right"] / table["images"]
+    return table
+
+
+def predictive_values(sensitivity: float, specificity: float, prevalence) -> pd.DataFrame:
+    """Return what a positive and a negative answer are worth, by Bayes' rule, over prevalence.
+
+    Parameters
+    ----------
+    sensitivity, specificity : float in [0, 1]
+        Of the test at its threshold.
+    prevalence : float or array of float in [0, 1]
+        Share of the sick among those who are tested.
+
+    Returns
+    -------
+    DataFrame
+        prevalence, ppv, npv.
+
+    References
+    ----------
+    Altman, Bland, Diagnostic tests 2: predictive values, BMJ 309:102, 1994.
+
+    Examples
+    --------
+    >>> predictive_values(0.9, 0.9, 0.5)["ppv"].item()
+    0.9
+    """
+    prevalence = np.atleast_1d(np.asarray(prevalence, dtype="float64"))
+    with np.errstate(invalid="ignore"):
+        sick, well = prevalence * sensitivity, (1 - prevalence) * (1 - specificity)
+        ppv = sick / (sick + well)
+        clear, missed = (1 - prevalence) * specificity, prevalence * (1 - sensitivity)
+        npv = clear / (clear + missed)
+    return pd.DataFrame({"prevalence": prevalence, "ppv": ppv, "npv": npv})
+
+
+def likelihood_ratios(sensitivity: float, specificity: float) -> dict[str, float]:
+    """Return how much a positive and a negative answer change the odds of disease.
+
+    References
+    ----------
+    Deeks, Altman, Diagnostic tests 4: likelihood ratios, BMJ 329:168, 2004.
+
+    Examples
+    --------
+    >>> likelihood_ratios(0.9, 0.5)["positive"]
+    1.8
+    """
+    positive = sensitivity / (1 - specificity) if specificity < 1 else float("inf")
+    negative = (1 - sensitivity) / specificity if specificity > 0 else float("inf")
+    return {"positive": positive, "negative": negative}
+
+
+def calibration(y_true, y_score, *, bins: int = 10) -> pd.DataFrame:
+    """Return a reliability table: bins of equal width over the probability, empty ones left out.
+
+    Returns
+    -------
+    DataFrame
+        mean_probability, observed (share of PNEUMONIA), images.
+    """
+    y_true, y_score = _both(y_true, y_score)
+    number = np.minimum((y_score * bins).astype(int), bins - 1)
+    table = pd.DataFrame({"bin": number, "mean_probability": y_score, "observed": y_true, "images": 1})
+    grouped = table.groupby("bin").agg({"mean_probability": "mean", "observed": "mean", "images": "sum"})
+    return grouped.reset_index(drop=True)

@@ -1,0 +1,174 @@
+"""Four answers to class imbalance behind one call: none, class weights, random over-sampling, SMOTE.
+
+The balanced training set is a table, not an array: each row names the two images that a training
+example lies between, and how far along the way. A real image is its own pair. So the synthetic images
+of SMOTE are drawn a batch at a time, and never fill the memory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from cxr_utils.errors import BadInput
+
+METHODS = ("none", "class_weight", "oversample", "smote")
+
+
+@dataclass(frozen=True)
+class Balanced:
+    """A training set after its classes were balanced.
+
+    Attributes
+    ----------
+    table : DataFrame
+        One row a training example: ``first`` and ``second`` (int64, row numbers of the two parents in
+        the image cache, equal for a real image), ``step`` (float32 in [0, 1), the share of the way
+        from first to second), ``label`` (int64, 0 or 1), ``synthetic`` (bool). The real images come
+        first, in the order of the cache.
+    class_weight : dict of int to float, or None
+        The weight of each class in the loss, where the method is weights.
+    """
+
+    table: pd.DataFrame
+    class_weight: dict[int, float] | None = None
+
+
+def _table(first, second, step, labels, synthetic) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "first": np.asarray(first, dtype="int64"),
+            "second": np.asarray(second, dtype="int64"),
+            "step": np.broadcast_to(np.asarray(step, dtype="float32"), len(first)),
+            "label": np.asarray(labels, dtype="int64"),
+            "synthetic": synthetic,
+        }
+    )
+
+
+def balance(pixels, labels, *, how: str, rows=None, seed: int = 0) -> Balanced:
+    """Balance the classes of a training set.
+
+    Parameters
+    ----------
+    pixels : array of uint8, shape (n, h, w, 1)
+        The image cache, 0 to 255.
+    labels : array of int, shape (n,)
+        0 NORMAL, 1 PNEUMONIA, one for each image of the cache.
+    how : {"none", "class_weight", "oversample", "smote"}
+        `class_weight` gives class c the weight n / (2 n_c); `oversample` draws images of the smaller
+        class again until both are equal; `smote` adds points between an image of the smaller class
+        and one of its five nearest neighbours [1]_, both by imbalanced-learn.
+    rows : array of int, optional
+        The rows of the cache that are training data; all of them by default. Images that validate or
+        test must never be among them.
+    seed : int
+        Decides what is drawn.
+
+    Returns
+    -------
+    Balanced
+
+    Raises
+    ------
+    BadInput
+        An unknown method, a single class, or too few images for five neighbours.
+
+    References
+    ----------
+    .. [1] Chawla et al., SMOTE: synthetic minority over-sampling technique, JAIR 16:321, 2002.
+
+    Examples
+    --------
+    >>> pixels = np.arange(10, dtype="uint8").reshape(10, 1, 1, 1)
+    >>> labels = np.array([0] * 7 + [1] * 3)
+    >>> balance(pixels, labels, how="oversample").table["label"].value_counts().to_dict()
+    {0: 7, 1: 7}
+    """
+    if how not in METHODS:
+        raise BadInput(f"how={how!r}: choose one of {', '.join(METHODS)}")
+    labels = np.asarray(labels)
+    rows = np.arange(len(labels)) if rows is None else np.asarray(rows)
+    labels = labels[rows]
+    real = _table(rows, rows, 0, labels, False)
+    counts = np.bincount(labels, minlength=2)
+    if how == "none":
+        return Balanced(real)
+    if 0 in counts:
+        raise BadInput(f"labels hold {counts[0]} NORMAL and {counts[1]} PNEUMONIA: balancing needs both classes")
+    if how == "class_weight":
+        return Balanced(real, {c: len(labels) / (2 * int(counts[c])) for c in (0, 1)})
+    if counts[0] == counts[1]:
+        return Balanced(real)
+    if how == "oversample":
+        from imblearn.over_sampling import RandomOverSampler
+
+        chosen, chosen_labels = RandomOverSampler(random_state=seed).fit_resample(rows[:, None], labels)
+        added, added_labels = chosen[len(rows) :, 0], chosen_labels[len(rows) :]
+        extra = _table(added, added, 0, added_labels, False)
+    else:
+        minority = int(counts.argmin())
+        extra = _smote(pixels, rows[labels == minority], minority, target=int(counts.max()), seed=seed)
+    return Balanced(pd.concat([real, extra], ignore_index=True))
+
+
+def _smote(pixels, rows, minority: int, *, target: int, seed: int) -> pd.DataFrame:
+    """Let imbalanced-learn choose parents and steps; the pictures are drawn later, by `render`.
+
+    SMOTE looks at the smaller class alone, so only that class is handed over, with one black image to
+    stand for the other: the same choices at a fraction of the memory.
+    """
+    from imblearn.over_sampling import SMOTE
+
+    class Choices(SMOTE):
+        def _generate_samples(self, X, nn_data, nn_num, rows, cols, steps, y_type=None, y=None):
+            self.choices_ = rows, nn_num[rows, cols], steps[:, 0]
+            return X[:0]
+
+        def _make_samples(self, *arguments, **options):
+            samples, labels = super()._make_samples(*arguments, **options)
+            return samples, labels[:0]
+
+    if len(rows) < 6:
+        raise BadInput(f"{len(rows)} images of the smaller class: SMOTE needs at least 6 (five neighbours each)")
+    # float32 in [0, 1]: on uint8 the differences would wrap modulo 256.
+    small = np.zeros((len(rows) + 1, pixels[0].size), dtype="float32")
+    np.divide(pixels[rows].reshape(len(rows), -1), 255, out=small[:-1])
+    labels = np.full(len(small), minority)
+    labels[-1] = 1 - minority
+    smote = Choices(sampling_strategy={minority: target, 1 - minority: 1}, random_state=seed)
+    smote.fit_resample(small, labels)
+    first, second, step = smote.choices_
+    return _table(rows[first], rows[second], step, np.full(len(first), minority), True)
+
+
+def render(pixels, table: pd.DataFrame) -> np.ndarray:
+    """Draw training examples: ``first + step * (second - first)``.
+
+    Parameters
+    ----------
+    pixels : array of uint8, shape (n, h, w, 1)
+        The image cache, 0 to 255.
+    table : DataFrame
+        Rows of `Balanced.table`.
+
+    Returns
+    -------
+    array of float32 in [0, 1], shape (len(table), h, w, 1)
+
+    Examples
+    --------
+    >>> pixels = np.array([0, 255], dtype="uint8").reshape(2, 1, 1, 1)
+    >>> render(pixels, pd.DataFrame({"first": [0], "second": [1], "step": [0.25]})).item()
+    0.25
+    """
+    images = pixels[table["first"].to_numpy()].astype("float32")
+    between = np.flatnonzero(table["first"].to_numpy() != table["second"].to_numpy())
+    if len(between):
+        step = table["step"].to_numpy()[between, None, None, None].astype("float32")
+        second = pixels[table["second"].to_numpy()[between]].astype("float32")
+        images[between] += step * (second - images[between])
+    images /= 255
+    return images

@@ -1,0 +1,211 @@
+"""Recipes: all that defines the training of a model, one file each, found by name."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from cxr_utils.errors import BadInput
+
+if TYPE_CHECKING:
+    import keras
+
+    from cxr_utils.images import Augmentation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A model and its training, as a paper's table would state them.
+
+    Attributes
+    ----------
+    name, title, system : str
+        The name used in commands, a line that says what it is, and whose system it replicates.
+    image_size : int
+        Side of the square input in pixels.
+    channels : int
+        1, or 3 for networks that were built for colour: the gray image is then repeated.
+    layers : callable
+        ``layers(width)`` returns fresh Keras layers, without the input; `width` multiplies the number
+        of filters and units.
+    loss : str
+        A Keras loss.
+    optimizer, learning_rate
+        "adam" or "rmsprop", and its step size.
+    batch_size, epochs : int
+        Images a step, and the largest number of passes over the training data.
+    early_stopping, reduce_lr : mapping, optional
+        Arguments of `keras.callbacks.EarlyStopping` and `ReduceLROnPlateau`.
+    augmentation : Augmentation, optional
+        Random changes of the training images.
+    imbalance : str
+        One of `cxr_utils.imbalance.METHODS`.
+    validation : str
+        How its authors validated.
+    reasons : mapping
+        For each setting that was not published: why we chose ours.
+    claims : tuple
+        What was published about it.
+    width, dropout, l2, batchnorm
+        Variations, for teaching: a multiplier of all filters; a dropout rate after each pooling; an L2
+        factor on all kernels; whether a BatchNormalization follows each convolution.
+    """
+
+    name: str
+    title: str
+    system: str
+    image_size: int
+    channels: int = 1
+    layers: Callable[[float], list]
+    loss: str = "binary_crossentropy"
+    optimizer: str = "adam"
+    learning_rate: float = 1e-3
+    batch_size: int = 32
+    epochs: int
+    early_stopping: Mapping[str, Any] | None = None
+    reduce_lr: Mapping[str, Any] | None = None
+    augmentation: Augmentation | None = None
+    imbalance: str = "none"
+    validation: str
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    claims: tuple[str, ...] = ()
+    width: float = 1.0
+    dropout: float = 0.0
+    l2: float = 0.0
+    batchnorm: bool = False
+
+    def but(self, **changes: Any) -> Recipe:
+        """Return this recipe with some settings changed.
+
+        Raises
+        ------
+        BadInput
+            A setting that recipes do not have.
+
+        Examples
+        --------
+        >>> get("plain_224").but(optimizer="rmsprop").optimizer
+        'rmsprop'
+        """
+        known = [f.name for f in dataclasses.fields(self)]
+        for name in changes:
+            if name not in known:
+                raise BadInput(f"{name}: not a setting of a recipe; they are {', '.join(known)}")
+        return dataclasses.replace(self, **changes)
+
+    def at(self, *, image_size: int | None = None, width: float | None = None) -> Recipe:
+        """Return this recipe for a smaller picture or with fewer filters; None leaves a setting as it is."""
+        return self.but(image_size=image_size or self.image_size, width=self.width if width is None else width)
+
+    def settings(self) -> dict[str, Any]:
+        """Return everything that decides the training, ready for JSON."""
+        record = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        for name in ("layers", "title", "system", "reasons", "claims", "validation"):
+            del record[name]
+        if self.augmentation is not None:
+            record["augmentation"] = dataclasses.asdict(self.augmentation)
+        return {name: dict(value) if isinstance(value, Mapping) else value for name, value in record.items()}
+
+    def table(self) -> pd.DataFrame:
+        """Return the recipe as a table: setting, value, and the reason where the choice is ours."""
+        shown = {k: v for k, v in self.settings().items() if k not in ("width", "dropout", "l2", "batchnorm") or v}
+        shown |= {"validation": self.validation}
+        rows = [(name, _words(value), self.reasons.get(name, "")) for name, value in shown.items()]
+        return pd.DataFrame(rows, columns=["setting", "value", "why ours"]).set_index("setting")
+
+    def build(self, *, seed: int = 0, compiled: bool = True) -> keras.Model:
+        """Return the network with fresh weights.
+
+        Parameters
+        ----------
+        seed : int
+            Decides the first weights and what Dropout drops.
+        compiled : bool
+            With loss and optimizer, ready for training.
+
+        Returns
+        -------
+        keras.Model
+            From float32 images in [0, 1], shape (n, image_size, image_size, channels), to the
+            probability of PNEUMONIA, shape (n, 1), or of both classes, shape (n, 2).
+        """
+        import keras
+
+        keras.utils.set_random_seed(seed)
+        layers = self._varied(self.layers(self.width))
+        # The output stays in float32: eight bits of precision are too few for a probability.
+        layers[-1].dtype_policy = keras.DTypePolicy("float32")
+        model = keras.Sequential(
+            [keras.Input((self.image_size, self.image_size, self.channels)), *layers], name=self.name
+        )
+        if not compiled:
+            return model
+        # XLA is several times slower on CPUs, and JAX cannot do without it.
+        jit = keras.backend.backend() == "jax"
+        optimizers = {"adam": keras.optimizers.Adam, "rmsprop": keras.optimizers.RMSprop}
+        model.compile(
+            optimizer=optimizers[self.optimizer](self.learning_rate),
+            loss=self.loss,
+            metrics=["accuracy"],
+            jit_compile=jit,
+        )
+        return model
+
+    def _varied(self, layers: list) -> list:
+        """Add the variations that a comparison asked for to the published layers."""
+        from keras import layers as kl
+        from keras import regularizers
+
+        varied = []
+        for layer in layers:
+            if self.l2 and isinstance(layer, (kl.Conv2D, kl.Dense)) and layer is not layers[-1]:
+                layer.kernel_regularizer = regularizers.L2(self.l2)
+            varied.append(layer)
+            if self.batchnorm and isinstance(layer, kl.Conv2D):
+                varied.append(kl.BatchNormalization())
+            if self.dropout and isinstance(layer, kl.MaxPooling2D):
+                varied.append(kl.Dropout(self.dropout))
+        return varied
+
+
+def _words(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{k} {v}" for k, v in value.items() if v) or "none"
+    return str(value)
+
+
+def names() -> list[str]:
+    """Return the names of all recipes, sorted.
+
+    Examples
+    --------
+    >>> "plain_224" in names()
+    True
+    """
+    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+
+
+def get(name: str) -> Recipe:
+    """Return a recipe by its name.
+
+    Raises
+    ------
+    BadInput
+        There is no recipe of this name.
+
+    Examples
+    --------
+    >>> get("smote_224").imbalance
+    'smote'
+    """
+    if name not in names():
+        raise BadInput(f"recipe {name!r}: there is none of this name; there are {', '.join(names())}")
+    return importlib.import_module(f"{__name__}.{name}").RECIPE

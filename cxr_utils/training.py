@@ -1,0 +1,475 @@
+"""Recipe + images + split + seed → a run folder. Interrupted anywhere, the same call goes on from there."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib.metadata
+import json
+import os
+import platform
+import time
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cxr_utils import files, imbalance, splits
+from cxr_utils.errors import BadInput
+from cxr_utils.recipes import Recipe
+
+#: Raised by hand when the same inputs would train another model than before.
+VERSION = 1
+PRECISIONS = ("auto", "float32", "mixed_bfloat16")
+
+
+@functools.cache
+def cpu() -> dict[str, Any]:
+    """Return the processor's name and those of its features that make bfloat16 fast."""
+    import cpuinfo
+
+    info = cpuinfo.get_cpu_info()
+    flags = set(info.get("flags", ()))
+    fast = {"AMX": "amx_bf16", "AVX512-BF16": "avx512_bf16"}
+    return {"name": info.get("brand_raw", platform.processor()), "bfloat16": [n for n, f in fast.items() if f in flags]}
+
+
+def precision(wanted: str = "auto") -> str:
+    """Return the precision to train in.
+
+    Parameters
+    ----------
+    wanted : {"auto", "float32", "mixed_bfloat16"}
+        "auto" takes the variable ``CXR_PRECISION`` if set, else bfloat16 where the processor or a GPU
+        multiplies it in hardware, else float32.
+
+    Raises
+    ------
+    BadInput
+        Another value, here or in ``CXR_PRECISION``.
+
+    Examples
+    --------
+    >>> precision("float32")
+    'float32'
+    """
+    if wanted == "auto":
+        wanted = os.environ.get("CXR_PRECISION", "auto")
+    if wanted not in PRECISIONS:
+        raise BadInput(f"precision={wanted!r}: choose one of {', '.join(PRECISIONS)}")
+    if wanted != "auto":
+        return wanted
+    if cpu()["bfloat16"]:
+        return "mixed_bfloat16"
+    import keras
+
+    return "mixed_bfloat16" if keras.distribution.list_devices("gpu") else "float32"
+
+
+@contextlib.contextmanager
+def _dtype_policy(name: str):
+    import keras
+
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def batches(pixels, table: pd.DataFrame, recipe: Recipe, *, seed: int | None = None, class_weight=None):
+    """Serve training examples a batch at a time.
+
+    Keras repeats one and the same order in every epoch when it shuffles by itself, so order and
+    augmentation come from ``numpy.random.default_rng([seed, epoch])`` here.
+
+    Parameters
+    ----------
+    pixels : array of uint8, shape (n, s, s, 1)
+        The image cache, with s the recipe's image size.
+    table : DataFrame
+        `cxr_utils.imbalance.Balanced.table`: one row an example.
+    recipe : Recipe
+        For batch size, channels, augmentation and the form of the labels.
+    seed : int, optional
+        Shuffles and augments; without it the examples come as they are, in order.
+    class_weight : dict, optional
+        Weight of each class in the loss.
+
+    Returns
+    -------
+    keras.utils.PyDataset
+        Of ``(images, labels)`` or ``(images, labels, weights)``: float32 in [0, 1], shape
+        (b, s, s, channels); float32 of shape (b, 1), or (b, 2) for a categorical loss; float32 (b,).
+    """
+    import keras
+
+    from cxr_utils import images
+
+    size = 256 if seed is None else recipe.batch_size
+    labels = table["label"].to_numpy()
+    two_units = recipe.loss == "categorical_crossentropy"
+    targets = np.eye(2, dtype="float32")[labels] if two_units else labels[:, None].astype("float32")
+
+    class Batches(keras.utils.PyDataset):
+        epoch = -1
+
+        def __len__(self):
+            return -(-len(table) // size)
+
+        @functools.lru_cache(maxsize=1)  # noqa: B019 (one entry, and the dataset dies with the training)
+        def order(self, epoch):
+            everything = np.arange(len(table))
+            return everything if seed is None else np.random.default_rng([seed, epoch]).permutation(everything)
+
+        def __getitem__(self, number):
+            epoch = max(self.epoch, 0)
+            rows = self.order(epoch)[number * size : (number + 1) * size]
+            pictures = imbalance.render(pixels, table.iloc[rows])
+            if seed is not None and recipe.augmentation is not None:
+                rng = np.random.default_rng([seed, epoch, number])
+                pictures = images.augment(pictures, recipe.augmentation, rng=rng)
+            if recipe.channels > 1:
+                pictures = np.repeat(pictures, recipe.channels, axis=-1)
+            if class_weight is None:
+                return pictures, targets[rows]
+            weights = np.array([class_weight[c] for c in labels[rows]], dtype="float32")
+            return pictures, targets[rows], weights
+
+    return Batches()
+
+
+def _state_callback(path: Path, dataset, callbacks: list, rows: list[dict], progress: bool):
+    """Return the callback that keeps everything that decides the rest of a training, each epoch.
+
+    Keras' own BackupAndRestore loses the state of the other callbacks, the best weights, the history
+    and the seeds of Dropout.
+    """
+    import keras
+    from tqdm.auto import tqdm
+
+    kept = ("wait", "best", "best_epoch", "stopped_epoch", "cooldown_counter")
+
+    class State(keras.callbacks.Callback):
+        def variables(self):
+            return [*self.model.variables, *self.model.optimizer.variables]
+
+        def on_train_begin(self, logs=None):
+            self.model.optimizer.build(self.model.trainable_variables)
+            if path.exists():
+                self.restore()
+            self.bar = tqdm(total=self.params["epochs"], initial=len(rows), unit="epoch", leave=False,
+                            disable=not progress)  # fmt: skip
+
+        def restore(self):
+            with np.load(path) as state:
+                for number, variable in enumerate(self.variables()):
+                    variable.assign(state[f"variable_{number}"])
+                for number, callback in enumerate(callbacks):
+                    for name, value in json.loads(str(state["callbacks"]))[number].items():
+                        setattr(callback, name, value)
+                    best = [n for n in state.files if n.startswith(f"best_{number}_")]
+                    if best:
+                        callback.best_weights = [state[f"best_{number}_{i}"] for i in range(len(best))]
+
+        def on_epoch_begin(self, epoch, logs=None):
+            dataset.epoch = epoch
+            self.start = time.perf_counter()
+
+        def on_epoch_end(self, epoch, logs=None):
+            seconds = time.perf_counter() - self.start
+            learning_rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+            numbers = {name: float(value) for name, value in logs.items() if name != "learning_rate"}
+            rows.append({"epoch": epoch + 1, **numbers, "learning_rate": learning_rate, "seconds": round(seconds, 2)})
+            self.save()
+            self.bar.update()
+            self.bar.set_postfix(loss=f"{logs['loss']:.3f}", val_loss=f"{logs['val_loss']:.3f}")
+
+        def save(self):
+            arrays = {f"variable_{n}": keras.ops.convert_to_numpy(v) for n, v in enumerate(self.variables())}
+            states = []
+            for number, callback in enumerate(callbacks):
+                values = {name: getattr(callback, name) for name in kept if hasattr(callback, name)}
+                states.append({name: None if v is None else float(v) for name, v in values.items()})
+                for i, weight in enumerate(getattr(callback, "best_weights", None) or []):
+                    arrays[f"best_{number}_{i}"] = weight
+            with files.atomic(path) as temporary:
+                np.savez(temporary, callbacks=json.dumps(states), rows=json.dumps(rows),
+                         stopped=self.model.stop_training, **arrays)  # fmt: skip
+
+        def on_train_end(self, logs=None):
+            self.bar.close()
+
+    return State()
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run, read from its folder.
+
+    Attributes
+    ----------
+    folder : Path
+        Holds ``run.json``, ``history.csv`` and ``model.keras``, later ``predictions.csv`` and ``metrics.json``.
+    """
+
+    folder: Path
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What was trained, how and where: the content of ``run.json``."""
+        return files.read_json(self.folder / "run.json")
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """One row an epoch: epoch (from 1), loss, accuracy, val_loss, val_accuracy, learning_rate, seconds."""
+        return pd.read_csv(self.folder / "history.csv")
+
+    def load_model(self):
+        """Return the trained `keras.Model`, in float32."""
+        import keras
+
+        return keras.models.load_model(self.folder / "model.keras", compile=False)
+
+
+def load(run_dir: str | Path) -> Run:
+    """Open a finished run.
+
+    Raises
+    ------
+    BadInput
+        There is no finished run in this folder.
+    """
+    folder = files.resolve(run_dir)
+    if not (folder / "run.json").is_file():
+        raise BadInput(f"{folder}: no finished run here (no run.json); train it with cxr_utils.training.fit")
+    return Run(folder)
+
+
+def _identity(recipe: Recipe, pixels, split, *, seed, epochs, protocol) -> dict[str, Any]:
+    crc = zlib.crc32(np.ascontiguousarray(pixels))
+    return {
+        "version": VERSION,
+        "recipe": recipe.settings(),
+        "protocol": protocol,
+        "seed": seed,
+        "epochs": epochs or recipe.epochs,
+        "split": splits.digest(split),
+        "pixels": f"{list(pixels.shape)} crc32 {crc:08x}",
+    }
+
+
+def _check(recipe: Recipe, pixels, split) -> None:
+    if len(pixels) != len(split):
+        raise BadInput(f"pixels hold {len(pixels)} images and split {len(split)} rows: both must follow one index")
+    if pixels.shape[1:3] != (recipe.image_size,) * 2:
+        raise BadInput(
+            f"pixels are {pixels.shape[1]}x{pixels.shape[2]}, recipe {recipe.name} wants {recipe.image_size}: "
+            f"use images.cache(..., size={recipe.image_size}) or recipe.at(image_size={pixels.shape[1]})"
+        )
+    for part in ("train", "validation"):
+        if not (split["part"] == part).any():
+            raise BadInput(f"split: no image in part {part!r}; make one with cxr_utils.splits")
+
+
+def _versions() -> dict[str, str]:
+    known = ("keras", "tensorflow", "jax", "numpy", "imbalanced-learn", "pillow", "opencv-python-headless")
+    found = {"python": platform.python_version()}
+    for name in known:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
+
+
+def fit(
+    recipe: Recipe,
+    pixels,
+    split: pd.DataFrame,
+    *,
+    run_dir: str | Path,
+    seed: int = 0,
+    epochs: int | None = None,
+    precision: str = "auto",
+    protocol: str = "honest",
+    image_source: str = "",
+    progress: bool = False,
+) -> Run:
+    """Train a recipe and leave a run folder behind.
+
+    A finished run is opened, not trained again; an interrupted one resumes after its last epoch.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        What to train.
+    pixels : array of uint8, shape (n, s, s, 1)
+        The image cache, with s the recipe's image size.
+    split : DataFrame
+        From `cxr_utils.splits`, row by row with `pixels`; columns label and part are used.
+    run_dir : str or Path
+        The run's folder; a relative one is taken from the project's root.
+    seed : int
+        Decides first weights, order, augmentation, Dropout and SMOTE.
+    epochs : int, optional
+        Largest number of epochs, in place of the recipe's.
+    precision : {"auto", "float32", "mixed_bfloat16"}
+        See `precision`. Saved models are float32 whatever they were trained in.
+    protocol, image_source : str
+        Recorded in ``run.json``: how the run is to be judged, and what the images are.
+    progress : bool
+        Show a bar of epochs.
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    BadInput
+        Images, split and recipe do not fit each other, or the folder holds another finished run.
+    """
+    folder = files.resolve(run_dir)
+    _check(recipe, pixels, split)
+    identity = _identity(recipe, pixels, split, seed=seed, epochs=epochs, protocol=protocol)
+    with files.lock(folder):
+        if (folder / "run.json").is_file():
+            _same_run(folder, identity)
+            return Run(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        used = globals()["precision"](precision)
+        start = time.perf_counter()
+        model, rows, before = _train(recipe, pixels, split, folder, identity, used, progress=progress)
+        _save_float32(model, recipe, folder / "model.keras")
+        files.write_csv(folder / "history.csv", pd.DataFrame(rows))
+        record = identity | {
+            "parameters": model.count_params(),
+            "epochs_run": len(rows),
+            "precision": used,
+            "image_source": image_source,
+            "seconds": round(before + time.perf_counter() - start, 1),
+            "versions": _versions(),
+            "hardware": {"processor": cpu()["name"], "cores": os.cpu_count(), "system": platform.system()},
+        }
+        files.write_json(folder / "run.json", record)
+        (folder / "state.npz").unlink(missing_ok=True)
+        (folder / "state.json").unlink(missing_ok=True)
+    return Run(folder)
+
+
+def _same_run(folder: Path, identity: dict, name: str = "run.json") -> None:
+    there = files.read_json(folder / name)
+    for key, value in identity.items():
+        if there.get(key) != value:
+            raise BadInput(
+                f"{folder}: holds another run (its {key} is {there.get(key)!r}, asked for is {value!r}); "
+                "choose another run_dir, or delete this folder"
+            )
+
+
+def _train(recipe, pixels, split, folder, identity, used, *, progress):
+    import keras
+
+    state, rows, stopped = folder / "state.npz", [], False
+    if state.exists():
+        _same_run(folder, identity | {"precision": used}, "state.json")
+        with np.load(state) as kept:
+            rows, stopped = json.loads(str(kept["rows"])), bool(kept["stopped"])
+    else:
+        files.write_json(folder / "state.json", identity | {"precision": used})
+    before = sum(row["seconds"] for row in rows)
+    labels, part, seed = split["label"].to_numpy(), split["part"].to_numpy(), identity["seed"]
+    balanced = imbalance.balance(
+        pixels, labels, how=recipe.imbalance, rows=np.flatnonzero(part == "train"), seed=seed
+    )
+    held_out = imbalance.balance(pixels, labels, how="none", rows=np.flatnonzero(part == "validation"))
+    training = batches(pixels, balanced.table, recipe, seed=seed, class_weight=balanced.class_weight)
+    with _dtype_policy(used):
+        model = recipe.build(seed=seed)
+    callbacks = []
+    if recipe.early_stopping:
+        callbacks.append(keras.callbacks.EarlyStopping(**recipe.early_stopping))
+    if recipe.reduce_lr:
+        callbacks.append(keras.callbacks.ReduceLROnPlateau(**recipe.reduce_lr))
+    model.fit(
+        training,
+        validation_data=batches(pixels, held_out.table, recipe),
+        initial_epoch=len(rows),
+        epochs=len(rows) if stopped else identity["epochs"],
+        callbacks=[*callbacks, _state_callback(state, training, callbacks, rows, progress)],
+        shuffle=False,
+        verbose=0,
+    )
+    return model, rows, before
+
+
+def _save_float32(model, recipe: Recipe, path: Path) -> None:
+    with _dtype_policy("float32"):
+        plain = recipe.build(compiled=False)
+    plain.set_weights(model.get_weights())
+    with files.atomic(path) as temporary:
+        plain.save(temporary)
+
+
+def compare(
+    recipes: dict[str, Recipe],
+    pixels,
+    split: pd.DataFrame,
+    *,
+    run_dir: str | Path,
+    seeds=(0, 1, 2),
+    epochs: int | None = None,
+    progress: bool = False,
+) -> pd.DataFrame:
+    """Train variants side by side, each with several seeds, and judge them on the validation part.
+
+    Parameters
+    ----------
+    recipes : dict of str to Recipe
+        The variants by the names they are shown under.
+    pixels, split
+        As for `fit`.
+    run_dir : str or Path
+        Holds one run folder a variant and seed, named after both.
+    seeds : sequence of int
+        The repetitions: what differs between them is chance.
+    epochs : int, optional
+        As for `fit`.
+    progress : bool
+        Show a bar of trainings.
+
+    Returns
+    -------
+    DataFrame
+        One row a variant and seed: name, seed, val_loss, accuracy, recall_normal and
+        recall_pneumonia (the share of each class that was found), balanced_accuracy (their mean),
+        seconds.
+    """
+    from sklearn.metrics import log_loss
+    from tqdm.auto import tqdm
+
+    from cxr_utils import evaluation
+
+    rows = []
+    plan = [(name, seed) for name in recipes for seed in seeds]
+    for name, seed in tqdm(plan, unit="training", leave=False, disable=not progress):
+        slug = "".join(c if c.isalnum() else "_" for c in name.lower()).strip("_")
+        run = fit(recipes[name], pixels, split, run_dir=Path(run_dir) / f"{slug}-s{seed}", seed=seed, epochs=epochs)
+        predictions = evaluation.predict(run, pixels, split, parts=("validation",))
+        found = evaluation.metrics(predictions["label"], predictions["probability"])
+        rows.append(
+            {
+                "name": name,
+                "seed": seed,
+                "val_loss": log_loss(predictions["label"], predictions["probability"]),
+                "accuracy": found["accuracy"],
+                "recall_normal": found["specificity"],
+                "recall_pneumonia": found["sensitivity"],
+                "balanced_accuracy": found["balanced_accuracy"],
+                "seconds": run.record["seconds"],
+            }
+        )
+    return pd.DataFrame(rows)

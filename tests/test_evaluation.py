@@ -1,0 +1,144 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn import metrics as sk
+
+from cxr_utils import evaluation
+from cxr_utils.errors import BadInput
+from cxr_utils.training import Run
+
+scored = st.lists(
+    st.tuples(st.integers(0, 1), st.integers(0, 20).map(lambda i: i / 20)), min_size=2, max_size=60
+).filter(lambda rows: len({y for y, _ in rows}) == 2)
+
+
+def table(n=200, seed=0, split="test"):
+    rng = np.random.default_rng(seed)
+    label = (np.arange(n) % 8 >= 3).astype(int)
+    probability = np.clip(label * 0.4 + rng.normal(0.3, 0.25, n), 0, 1)
+    patient = [f"p{i // 2}" for i in range(n)]
+    kind = np.where(label == 0, "normal", np.where(np.arange(n) % 2, "virus", "bacteria"))
+    return pd.DataFrame({"path": [f"{i:03d}.jpeg" for i in range(n)], "patient": patient, "split": split,
+                         "label": label, "probability": probability, "kind": kind})  # fmt: skip
+
+
+@given(rows=scored, threshold=st.floats(0.05, 0.95))
+@settings(max_examples=150, deadline=None)
+def test_metrics_are_those_of_scikit_learn(rows, threshold):
+    y, p = (np.array(column) for column in zip(*rows, strict=True))
+    called = p >= threshold
+    found = evaluation.metrics(y, p, threshold=threshold)
+    expected = {
+        "accuracy": sk.accuracy_score(y, called),
+        "balanced_accuracy": sk.balanced_accuracy_score(y, called),
+        "sensitivity": sk.recall_score(y, called),
+        "specificity": sk.recall_score(y, called, pos_label=0),
+        "ppv": sk.precision_score(y, called, zero_division=np.nan),
+        "npv": sk.precision_score(y, called, pos_label=0, zero_division=np.nan),
+        "f1": sk.f1_score(y, called),
+        "auc": sk.roc_auc_score(y, p),
+        "average_precision": sk.average_precision_score(y, p),
+        "brier": sk.brier_score_loss(y, p),
+    }
+    for name, value in expected.items():
+        assert found[name] == pytest.approx(value, nan_ok=True), name
+
+
+def test_calibration_error_by_hand():
+    found = evaluation.metrics([0, 1, 1, 1], [0.15, 0.15, 0.95, 0.95])
+    assert found["ece"] == pytest.approx(0.5 * abs(0.5 - 0.15) + 0.5 * 0.05)
+
+
+def test_weights_repeat_images():
+    predictions = table(40)
+    y, p = predictions["label"].to_numpy(), predictions["probability"].to_numpy()
+    times = np.random.default_rng(1).integers(1, 4, 40)
+    weighted = evaluation._weighted(y, p, times[None].astype(float), 0.5)
+    repeated = evaluation.metrics(np.repeat(y, times), np.repeat(p, times))
+    for name, value in repeated.items():
+        assert weighted[name][0] == pytest.approx(value), name
+
+
+def test_intervals_hold_the_value_and_widen_with_patients():
+    predictions = table()
+    by_patient = evaluation.bootstrap(predictions)
+    inside = (by_patient["low"] <= by_patient["value"]) & (by_patient["value"] <= by_patient["high"])
+    assert inside.drop("ece").all()
+    twice = pd.concat([predictions, predictions])  # each image doubled: no more to know than before
+    alone = evaluation.bootstrap(twice.assign(patient=[f"i{i}" for i in range(len(twice))]))
+    together = evaluation.bootstrap(twice)
+    assert (together["high"] - together["low"])["auc"] > 1.2 * (alone["high"] - alone["low"])["auc"]
+    assert by_patient.equals(evaluation.bootstrap(predictions))
+
+
+def test_unknown_patients_are_groups_of_their_own():
+    predictions = table()
+    unknown = predictions.assign(patient=pd.Series([pd.NA] * len(predictions), dtype="string"))
+    alone = predictions.assign(patient=predictions["path"])
+    width = [f["high"] - f["low"] for f in map(evaluation.bootstrap, (unknown, alone))]
+    np.testing.assert_allclose(width[0], width[1], atol=0.03)
+
+
+@given(rows=scored)
+@settings(max_examples=60, deadline=None)
+def test_no_threshold_beats_the_best_one(rows):
+    y, p = (np.array(column) for column in zip(*rows, strict=True))
+    best = evaluation.metrics(y, p, threshold=evaluation.best_threshold(y, p))["balanced_accuracy"]
+    others = [evaluation.metrics(y, p, threshold=t)["balanced_accuracy"] for t in np.linspace(0.01, 0.99, 60)]
+    assert best >= max(others) - 1e-12
+
+
+def test_evaluate_carries_the_threshold_of_validation_to_test(tmp_path):
+    predictions = pd.concat([table(seed=1, split="validation"), table(seed=2)])
+    result = evaluation.evaluate(Run(tmp_path), predictions)
+    assert json.loads((tmp_path / "metrics.json").read_text()) == result
+    validation = predictions[predictions["split"] == "validation"]
+    assert result["threshold"] == evaluation.best_threshold(validation["label"], validation["probability"])
+    test = predictions[predictions["split"] == "test"]
+    expected = evaluation.metrics(test["label"], test["probability"], threshold=result["threshold"])
+    assert result["test"]["at_threshold"]["specificity"]["value"] == pytest.approx(expected["specificity"])
+    with pytest.raises(BadInput, match="validation"):
+        evaluation.evaluate(Run(tmp_path), test)
+
+
+def test_bayes_and_likelihood_ratios():
+    values = evaluation.predictive_values(0.9, 0.8, [0.1, 0.625])
+    assert values["ppv"][0] == pytest.approx(0.09 / (0.09 + 0.18))
+    odds = 0.625 / 0.375 * evaluation.likelihood_ratios(0.9, 0.8)["positive"]
+    assert values["ppv"][1] == pytest.approx(odds / (1 + odds))
+
+
+def test_tables_for_people():
+    predictions = table()
+    kinds = evaluation.by_kind(predictions)
+    matrix = evaluation.confusion(predictions["label"], predictions["probability"])
+    assert kinds["images"].sum() == matrix.to_numpy().sum() == 200
+    assert kinds["wrong"].sum() == matrix.loc["NORMAL", "PNEUMONIA"] + matrix.loc["PNEUMONIA", "NORMAL"]
+    assert evaluation.calibration(predictions["label"], predictions["probability"])["images"].sum() == 200
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda t: t.drop(columns="label"), "'label' is missing"),
+        (lambda t: t.assign(label=2), "line 2: label is"),
+        (lambda t: t.assign(probability=[0.5] * 199 + [float("nan")]), "line 201: probability"),
+        (lambda t: t.assign(probability=1.5), "probability is"),
+    ],
+)
+def test_edited_predictions_are_refused_by_name(tmp_path, change, words):
+    path = tmp_path / "predictions.csv"
+    change(table()).to_csv(path, index=False)
+    with pytest.raises(BadInput, match=words) as caught:
+        evaluation.read_predictions(path)
+    assert "predictions.csv" in str(caught.value)
+
+
+@pytest.mark.parametrize(("y", "p"), [([1, 1], [0.1, 0.2]), ([0, 1], [0.1]), ([0, 1], [0.1, float("nan")])])
+def test_bad_scores_are_refused(y, p):
+    with pytest.raises(BadInput):
+        evaluation.metrics(y, p)

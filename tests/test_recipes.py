@@ -1,0 +1,39 @@
+import pytest
+
+from cxr_utils import recipes
+from cxr_utils.errors import BadInput
+
+
+@pytest.mark.parametrize(("name", "parameters"), [("plain_224", 4_349_897), ("smote_224", 13_131_745)])
+def test_parameters_are_the_published_ones(name, parameters):
+    assert recipes.get(name).build().count_params() == parameters
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_every_recipe_builds_small_and_says_where_it_comes_from(name):
+    recipe = recipes.get(name)
+    model = recipe.at(image_size=64, width=0.25).build()
+    assert model.input_shape == (None, 64, 64, recipe.channels)
+    assert recipe.name == name and recipe.system and recipe.claims
+    assert recipe.table()["value"].map(bool).all()
+
+
+def test_variations_add_layers_and_penalties():
+    recipe = recipes.get("plain_224").at(image_size=64, width=0.25)
+    kinds = [type(layer).__name__ for layer in recipe.but(batchnorm=True, dropout=0.2, l2=1e-3).build().layers]
+    assert kinds.count("BatchNormalization") == kinds.count("Dropout") == 3
+    assert len(recipe.but(l2=1e-3).build().losses) == 4
+    assert not recipe.build().losses
+
+
+def test_the_same_seed_gives_the_same_first_weights():
+    recipe = recipes.get("plain_224").at(image_size=64, width=0.25)
+    first, same, other = (recipe.build(seed=s).get_weights()[0] for s in (1, 1, 2))
+    assert (first == same).all() and (first != other).any()
+
+
+def test_unknown_names_are_refused_with_the_known_ones():
+    with pytest.raises(BadInput, match="plain_224"):
+        recipes.get("resnet")
+    with pytest.raises(BadInput, match="learning_rate"):
+        recipes.get("plain_224").but(lr=1)
