@@ -1,0 +1,324 @@
+"""The dataset's record, what a file's name says, and the index: a table with one row an image."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import warnings
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from cxr_utils import files
+from cxr_utils.errors import BadInput
+
+CLASSES = ("NORMAL", "PNEUMONIA")
+SPLITS = ("train", "val", "test")
+KINDS = ("normal", "bacteria", "virus")
+UNKNOWN = "unknown"  # the kind of PneumoniaMNIST's pneumonias: their names do not tell it
+SUFFIXES = (".jpeg", ".jpg", ".png", ".tif", ".tiff", ".bmp", ".webp")
+COLUMNS = ("path", "split", "label", "kind", "patient", "width", "height", "mode", "sha256")
+
+_VERSION = 1  # of index.csv; a new one makes old tables to be made again
+_KAGGLE_PNEUMONIA = re.compile(r"person(\d+)_(bacteria|virus)_\d+(?:_\d+)?")
+_KAGGLE_NORMAL = re.compile(r"((?:NORMAL2-)?IM-\d+)-\d+(?:-\d+)?")
+_MENDELEY = re.compile(r"(NORMAL|BACTERIA|VIRUS)-(\d+)-\d+")
+_MEDMNIST = re.compile(r"medmnist-(?:train|val|test)-\d+-(normal|pneumonia)")
+
+
+@dataclass(frozen=True)
+class DatasetRecord:
+    """What is published about the dataset: where it comes from, its licence and its counts."""
+
+    title: str = "Chest X-Ray Images (Pneumonia)"
+    url: str = "https://www.kaggle.com/datasets/paultimothymooney/chest-xray-pneumonia"
+    kaggle: str = "paultimothymooney/chest-xray-pneumonia"
+    kaggle_version: int = 2
+    doi: str = "10.17632/rscbjbr9sj"
+    licence: str = "CC BY 4.0"
+    licence_url: str = "https://creativecommons.org/licenses/by/4.0/"
+    citation: str = (
+        "Kermany DS, Zhang K, Goldbaum M. Labeled Optical Coherence Tomography (OCT) and Chest X-Ray Images "
+        "for Classification. Mendeley Data, 2018, doi 10.17632/rscbjbr9sj. Described in: Kermany DS, "
+        "Goldbaum M, Cai W, et al. Identifying Medical Diagnoses and Treatable Diseases by Image-Based Deep Learning. "
+        "Cell 172(5):1122-1131, 2018, doi 10.1016/j.cell.2018.02.010."
+    )
+    counts: dict[str, dict[str, int]] = field(
+        default_factory=lambda: {
+            "train": {"NORMAL": 1341, "PNEUMONIA": 3875},
+            "val": {"NORMAL": 8, "PNEUMONIA": 8},
+            "test": {"NORMAL": 234, "PNEUMONIA": 390},
+        }
+    )
+
+
+RECORD = DatasetRecord()
+
+
+class ImageName(NamedTuple):
+    """What a file's name says of an image.
+
+    Attributes
+    ----------
+    kind : str
+        One of `KINDS`, or "unknown" for a pneumonia of PneumoniaMNIST.
+    patient : str or None
+        The key of the images that belong together; None where the name has none.
+    """
+
+    kind: str
+    patient: str | None
+
+
+def parse_name(name: str | Path) -> ImageName:
+    """Read the kind and the patient's key from a file's name.
+
+    The key is the person number whatever the kind (``person23``), else prefix and number
+    (``IM-0115``, ``NORMAL2-IM-0095``). Nothing shows that the numbers of NORMAL images are patients.
+    The names of the authors' own archive (``BACTERIA-7422-0001.jpeg``) give ``PNEUMONIA-7422`` and
+    ``NORMAL-7422``; those of PneumoniaMNIST (``medmnist-train-00001-normal.png``) give no patient,
+    and of a pneumonia no kind.
+
+    Parameters
+    ----------
+    name : str or Path
+        A file's name, with or without folders, with or without its suffix.
+
+    Raises
+    ------
+    BadInput
+        The name has none of these forms.
+
+    Examples
+    --------
+    >>> parse_name("person23_bacteria_78.jpeg")
+    ImageName(kind='bacteria', patient='person23')
+    >>> parse_name("NORMAL2-IM-0095-0001.jpeg").patient
+    'NORMAL2-IM-0095'
+    """
+    stem = stem_of(name)
+    if found := _KAGGLE_PNEUMONIA.fullmatch(stem):
+        return ImageName(found[2], f"person{found[1]}")
+    if found := _KAGGLE_NORMAL.fullmatch(stem):
+        return ImageName("normal", found[1])
+    if found := _MENDELEY.fullmatch(stem):
+        prefix = "NORMAL" if found[1] == "NORMAL" else "PNEUMONIA"
+        return ImageName(found[1].lower(), f"{prefix}-{found[2]}")
+    if found := _MEDMNIST.fullmatch(stem):
+        return ImageName("normal" if found[1] == "normal" else UNKNOWN, None)
+    raise BadInput(
+        f"{name}: not a file name of this dataset; expected e.g. person1_bacteria_2.jpeg or IM-0115-0001.jpeg"
+    )
+
+
+def stem_of(path: str | Path) -> str:
+    """Return a file's name without folder and image suffix: originals and copies share it.
+
+    Examples
+    --------
+    >>> stem_of("chest_xray/train/NORMAL/IM-0115-0001.jpeg")
+    'IM-0115-0001'
+    """
+    name = PurePosixPath(str(path).replace("\\", "/")).name
+    stem, dot, suffix = name.rpartition(".")
+    return stem if dot and f".{suffix.lower()}" in SUFFIXES else name
+
+
+def scan(folder: str | Path, *, refresh: bool = False, allow: float = 0.01) -> pd.DataFrame:
+    """Make the index of a folder: one row an image, sorted by path.
+
+    The index is kept as ``index.csv`` (and ``index.json``) in `folder` and read from there as long as
+    the images' names and sizes stay the same. Images that can't be read, and images whose name is not
+    of this dataset or contradicts their folder, are left out with a warning and listed in
+    ``quarantine.csv`` with the reason. Other files (``.DS_Store``, ``__MACOSX``, a nested second copy
+    ``chest_xray/chest_xray``) are passed over.
+
+    Parameters
+    ----------
+    folder : str or Path
+        A folder that holds ``chest_xray/{train,val,test}/{NORMAL,PNEUMONIA}``.
+    refresh : bool
+        Read every image again.
+    allow : float
+        The largest share of images that may be left out, in [0, 1].
+
+    Returns
+    -------
+    DataFrame
+        ``path`` (str, relative to `folder`, with ``/``), ``split`` ("train", "val" or "test"), ``label``
+        (int64, 0 NORMAL, 1 PNEUMONIA), ``kind`` (str), ``patient`` (string; exact duplicates are joined to
+        one group under the smallest name; <NA> if unknown), ``width`` and ``height`` (int64, pixels, as
+        shown), ``mode`` (str, "L" or "RGB", or what else Pillow calls it), ``sha256`` (str, of the file).
+
+    Raises
+    ------
+    BadInput
+        No such folder, no image in it, or more than `allow` of them can't be used.
+
+    Examples
+    --------
+    >>> index = scan("data/sample")  # doctest: +SKIP
+    >>> index["label"].mean()  # doctest: +SKIP
+    """
+    folder = files.resolve(folder)
+    listing = _list(folder)
+    key = files.digest("\n".join(f"{path} {size}" for path, size in listing))
+    index = None if refresh else _load(folder, key)
+    if index is None:
+        index, left_out = _look_at_all(folder, [path for path, _ in listing])
+        if len(left_out) > allow * len(listing):
+            first = left_out.iloc[0]
+            raise BadInput(
+                f"{folder}: {len(left_out)} of {len(listing)} images can't be used, first {first.path} "
+                f"({first.reason}); fetch the dataset again, or scan with a larger allow than {allow}"
+            )
+        files.write_csv(folder / "quarantine.csv", left_out)
+        files.write_csv(folder / "index.csv", index)
+        files.write_json(folder / "index.json", {"version": _VERSION, "listing": key, "images": len(index)})
+    if without := len(listing) - len(index):
+        message = f"{folder}: {without} of {len(listing)} images left out; quarantine.csv there says why"
+        warnings.warn(message, stacklevel=2)
+    return index
+
+
+def quarantine(folder: str | Path) -> pd.DataFrame:
+    """Return the images that `scan` left out: columns ``path`` and ``reason`` (both str).
+
+    Raises
+    ------
+    BadInput
+        The folder was not scanned yet.
+    """
+    table = files.resolve(folder) / "quarantine.csv"
+    if not table.is_file():
+        raise BadInput(f"{table}: there is no such file; call dataset.scan first")
+    return pd.read_csv(table, dtype=str)
+
+
+def counts(index: pd.DataFrame) -> pd.DataFrame:
+    """Count the images of each official split and class.
+
+    Returns
+    -------
+    DataFrame
+        int64, rows train, val, test, columns NORMAL, PNEUMONIA.
+    """
+    return count_parts(index["split"], index["label"], SPLITS).rename_axis(index="split")
+
+
+def count_parts(parts: pd.Series, labels: pd.Series, order: Iterable[str]) -> pd.DataFrame:
+    """Count images by part (rows in `order`) and class (columns NORMAL, PNEUMONIA), zeros included."""
+    order = list(order)
+    table = pd.crosstab(parts.astype(object), labels.astype("int64"))
+    table = table.reindex(index=order, columns=range(len(CLASSES)), fill_value=0).astype("int64")
+    return pd.DataFrame(table.to_numpy(), index=order, columns=list(CLASSES))
+
+
+def count_differences(index: pd.DataFrame) -> list[str]:
+    """Compare the counts with the dataset's record.
+
+    Returns
+    -------
+    list of str
+        One line a difference, such as "train/NORMAL: 1340 found, 1341 expected"; empty if there is none.
+    """
+    found = counts(index)
+    return [
+        f"{split}/{name}: {found.loc[split, name]} found, {expected} expected"
+        for split, of_split in RECORD.counts.items()
+        for name, expected in of_split.items()
+        if found.loc[split, name] != expected
+    ]
+
+
+def _list(folder: Path) -> list[tuple[str, int]]:
+    """List the layout's image files and their sizes in bytes, sorted by path."""
+    found = []
+    for split in SPLITS:
+        for name in CLASSES:
+            place = f"chest_xray/{split}/{name}"
+            if (folder / place).is_dir():
+                with os.scandir(folder / place) as entries:
+                    for entry in entries:
+                        hidden = entry.name.startswith(".")
+                        if not hidden and entry.name.lower().endswith(SUFFIXES) and entry.is_file():
+                            found.append((f"{place}/{entry.name}", entry.stat().st_size))
+    if not found:
+        raise BadInput(
+            f"{folder}: no image in chest_xray/{{train,val,test}}/{{NORMAL,PNEUMONIA}}; run `cxr fetch` first"
+        )
+    return sorted(found)
+
+
+def _load(folder: Path, key: str) -> pd.DataFrame | None:
+    """Read a kept index if it is of these files; None if it has to be made."""
+    try:
+        kept = files.read_json(folder / "index.json")
+        if (kept["version"], kept["listing"]) != (_VERSION, key):
+            return None
+        index = _typed(pd.read_csv(folder / "index.csv", dtype={"patient": "string"}))
+        whole = len(index) == kept["images"] and (folder / "quarantine.csv").is_file()
+    except (BadInput, OSError, KeyError, TypeError, ValueError):
+        return None  # broken or missing: making it again is the cure
+    return index if whole else None
+
+
+def _look_at_all(folder: Path, paths: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Look at each file; return the index, and a table of what was left out."""
+    with ThreadPoolExecutor() as pool:
+        looks = list(pool.map(lambda path: _look(folder, path), paths))
+    rows = [look for look in looks if "reason" not in look]
+    left_out = pd.DataFrame([look for look in looks if "reason" in look], columns=["path", "reason"])
+    index = pd.DataFrame(rows, columns=list(COLUMNS))
+    index["patient"] = _join_duplicates(index["patient"], index["sha256"])
+    return _typed(index), left_out
+
+
+def _look(folder: Path, path: str) -> dict[str, Any]:
+    """Read one file's name, header and hash; a dictionary with ``reason`` if it can't be used."""
+    from cxr_utils import images
+
+    _, split, name = PurePosixPath(path).parent.parts
+    try:
+        kind, patient = parse_name(path)
+        if (kind == "normal") != (name == "NORMAL"):
+            return {"path": path, "reason": f"its name says {kind}, its folder {name}"}
+        content = (folder / path).read_bytes()
+        width, height, mode = images.check(content, path)
+    except (BadInput, OSError) as error:
+        return {"path": path, "reason": str(error).removeprefix(f"{path}: ").splitlines()[0]}
+    values = (path, split, CLASSES.index(name), kind, patient, width, height, mode)
+    return dict(zip(COLUMNS, (*values, hashlib.sha256(content).hexdigest()), strict=True))
+
+
+def _join_duplicates(patients: pd.Series, hashes: pd.Series) -> list[str | None]:
+    """Give patients that share a file one name: the smallest of theirs."""
+    patients = patients.astype(object).where(patients.notna(), None)
+    parent = {patient: patient for patient in patients if patient is not None}
+
+    def top(patient: str) -> str:
+        while parent[patient] != patient:
+            patient = parent[patient]
+        return patient
+
+    for members in patients[patients.notna()].groupby(hashes).unique():
+        tops = {top(patient) for patient in members}
+        for other in tops:
+            parent[other] = min(tops)
+    return [None if patient is None else top(patient) for patient in patients]
+
+
+def _typed(index: pd.DataFrame) -> pd.DataFrame:
+    """Give each column its type, the same whether just made or read from the file."""
+    index = index[list(COLUMNS)].copy()
+    for column in ("label", "width", "height"):
+        index[column] = index[column].astype("int64")
+    for column in ("path", "split", "kind", "mode", "sha256"):
+        index[column] = index[column].astype(str)
+    index["patient"] = index["patient"].astype("string")
+    return index

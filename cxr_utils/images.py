@@ -1,0 +1,431 @@
+"""Image files to arrays: the one reader, the resizing, the image cache, and augmentation."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from cxr_utils import files
+from cxr_utils.errors import BadInput
+
+MAX_PIXELS = 50_000_000
+RESIZING = ("squash", "pad")
+
+_VERSION = 1  # of the pixels in a cache; a new one makes old caches to be made again
+_EXIF_ORIENTATION = 0x0112
+
+
+def read(path: str | Path, *, at_least: int | None = None) -> np.ndarray:
+    """Read an image file as grayscale.
+
+    Colour is turned to luma (ITU-R 601: .299 R + .587 G + .114 B), transparency is laid over black,
+    16 bits are scaled to 8, and the EXIF orientation is applied.
+
+    Parameters
+    ----------
+    path : str or Path
+        A JPEG, PNG, TIFF, BMP or WebP file.
+    at_least : int, optional
+        Pixels that each side must have. A larger JPEG is then decoded at 1/2, 1/4 or 1/8 of its size,
+        as far as both sides keep `at_least`: several times as fast, and free of aliasing.
+
+    Returns
+    -------
+    ndarray
+        uint8 in [0, 255], shape (h, w).
+
+    Raises
+    ------
+    BadInput
+        The file is missing or not a readable image, or has more than `MAX_PIXELS` pixels.
+
+    Examples
+    --------
+    >>> read("chest.jpeg", at_least=224).shape  # doctest: +SKIP
+    (324, 405)
+    """
+    with _opened(path, path) as image:
+        if image.format == "JPEG" and image.mode in ("L", "RGB"):
+            image.draft("L", (at_least, at_least) if at_least else image.size)
+        return _gray(ImageOps.exif_transpose(image))
+
+
+def check(content: bytes, name: str | Path) -> tuple[int, int, str]:
+    """Check that a file's content is an image that can be read, without decoding a whole JPEG.
+
+    Returns
+    -------
+    tuple
+        Width and height in pixels, as shown, and Pillow's mode, such as "L" or "RGB".
+
+    Raises
+    ------
+    BadInput
+        It is not; the message starts with `name`.
+    """
+    with _opened(io.BytesIO(content), name) as image:
+        width, height = image.size
+        if image.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8):  # lies on its side
+            width, height = height, width
+        mode = image.mode
+        # A JPEG that ends with its end marker was not cut off; anything else is decoded to see.
+        if image.format != "JPEG" or b"\xff\xd9" not in content[-1024:]:
+            _gray(image)
+    return width, height, mode
+
+
+@contextmanager
+def _opened(source: str | Path | io.BytesIO, name: str | Path) -> Iterator[Image.Image]:
+    """Open an image; whatever goes wrong with it, also in the block, is a BadInput that names it."""
+    try:
+        with Image.open(source) as image:
+            size = f"{image.width} x {image.height}"
+            if image.width * image.height > MAX_PIXELS:
+                raise BadInput(f"{name}: {size} pixels; at most {MAX_PIXELS:,} in all are read")
+            yield image
+    except BadInput:
+        raise
+    except FileNotFoundError:
+        raise BadInput(f"{name}: there is no such file") from None
+    except Exception as error:  # Pillow's decoders raise nearly anything on broken files
+        unknown = isinstance(error, UnidentifiedImageError)
+        reason = "of no known format" if unknown else " ".join(str(error).split()) or type(error).__name__
+        raise BadInput(f"{name}: can't be read as an image ({reason})") from error
+
+
+def _gray(image: Image.Image) -> np.ndarray:
+    """Turn a Pillow image of any mode to uint8 (h, w)."""
+    if image.mode == "F":
+        raise ValueError("floating-point pixels; save it with 8 or 16 bits")
+    if image.mode.startswith("I"):
+        deep = np.clip(np.asarray(image, dtype=np.int64), 0, 65535)
+        return ((deep + 128) // 257).astype(np.uint8)
+    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image).convert("RGB")
+    elif image.mode not in ("L", "RGB"):
+        image = image.convert("RGB")
+    return np.array(image.convert("L"), dtype=np.uint8)
+
+
+def resize(image: np.ndarray, size: int, *, how: str = "squash") -> np.ndarray:
+    """Resize a grayscale image to a square.
+
+    Sides that shrink are averaged over areas, sides that grow are interpolated linearly.
+
+    Parameters
+    ----------
+    image : ndarray
+        uint8, shape (h, w).
+    size : int
+        Pixels a side of the result.
+    how : {"squash", "pad"}
+        "squash" stretches both sides to `size`; "pad" keeps the proportions and fills with black.
+
+    Returns
+    -------
+    ndarray
+        uint8 in [0, 255], shape (size, size).
+
+    Raises
+    ------
+    BadInput
+        `image`, `size` or `how` is not of this kind.
+
+    Examples
+    --------
+    >>> resize(np.full((2, 4), 9, np.uint8), 4, how="pad")[:, 0].tolist()
+    [0, 9, 9, 0]
+    """
+    _check_settings(size, how)
+    if image.ndim != 2 or image.dtype != np.uint8 or not image.size:
+        raise BadInput(f"image: {image.dtype} of shape {image.shape}; expected uint8 of shape (h, w)")
+    height, width = image.shape
+    new_height = new_width = size
+    if how == "pad":
+        new_height, new_width = (max(1, round(side * size / max(height, width))) for side in (height, width))
+    small = (min(width, new_width), min(height, new_height))
+    image = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
+    image = cv2.resize(image, (new_width, new_height), interpolation=cv2.INTER_LINEAR)
+    above, before = (size - new_height) // 2, (size - new_width) // 2
+    rest = ((above, size - new_height - above), (before, size - new_width - before))
+    return np.pad(image, rest)
+
+
+def _check_settings(size: int, how: str) -> None:
+    if not isinstance(size, (int, np.integer)) or not 1 <= size <= 4096:
+        raise BadInput(f"size: {size!r}; expected whole pixels from 1 to 4096")
+    if how not in RESIZING:
+        raise BadInput(f"how: {how!r}; expected one of {', '.join(RESIZING)}")
+
+
+def cache(
+    index: pd.DataFrame, folder: str | Path, *, size: int = 224, how: str = "squash", progress: bool = False
+) -> np.memmap:
+    """Decode and resize all images once, and keep them as one array on disk.
+
+    The array is ``folder/cache/<size>-<how>-<digest>.npy``; the JSON beside it says from which index,
+    settings and version of the reader it was made. Another index or setting makes another array.
+
+    Parameters
+    ----------
+    index : DataFrame
+        From `dataset.scan`, or rows of it; ``path`` and ``sha256`` are used.
+    folder : str or Path
+        The folder that the paths are relative to.
+    size : int
+        Pixels a side.
+    how : {"squash", "pad"}
+        See `resize`.
+    progress : bool
+        Show a bar.
+
+    Returns
+    -------
+    memmap
+        uint8 in [0, 255], shape (n, size, size, 1), read-only, rows in the order of `index`.
+
+    Raises
+    ------
+    BadInput
+        A setting is wrong, or an image can't be read; the message names it.
+
+    Examples
+    --------
+    >>> pixels = cache(index, "data/sample", size=64)  # doctest: +SKIP
+    """
+    _check_settings(size, how)
+    folder = files.resolve(folder)
+    content = files.digest("\n".join(f"{row.path} {row.sha256}" for row in index.itertuples()))
+    settings = {"index": content, "images": len(index), "size": int(size), "how": how, "version": _VERSION}
+    name = f"{size}-{how}-{files.digest(f'{content} {_VERSION}', length=12)}"
+    array, note = folder / "cache" / f"{name}.npy", folder / "cache" / f"{name}.json"
+    shape = (len(index), size, size, 1)
+    if (kept := _kept(array, note, settings, shape)) is not None:
+        return kept
+    with files.lock(array):
+        if (kept := _kept(array, note, settings, shape)) is None:  # another process may have made it
+            note.unlink(missing_ok=True)
+            with files.atomic(array) as temporary:
+                _fill(temporary, [folder / path for path in index["path"]], shape, how, progress)
+            files.write_json(note, settings)
+    return np.load(array, mmap_mode="r")
+
+
+def _kept(array: Path, note: Path, settings: dict, shape: tuple) -> np.memmap | None:
+    """Open a kept cache if it is whole and was made with these settings."""
+    try:
+        if files.read_json(note) == settings:
+            pixels = np.load(array, mmap_mode="r")
+            return pixels if pixels.shape == shape and pixels.dtype == np.uint8 else None
+    except (BadInput, OSError, ValueError, EOFError):
+        pass  # missing or broken: making it again is the cure
+    return None
+
+
+def _fill(target: Path, paths: list[Path], shape: tuple, how: str, progress: bool) -> None:
+    """Write the images into a new .npy file, in threads: Pillow and OpenCV let go of the lock."""
+    from tqdm.auto import tqdm
+
+    if not paths:
+        raise BadInput("index: no row in it; a cache needs at least one image")
+    size = shape[1]
+    pixels = np.lib.format.open_memmap(target, mode="w+", dtype=np.uint8, shape=shape)
+
+    def one(row: int) -> None:
+        pixels[row, :, :, 0] = resize(read(paths[row], at_least=2 * size), size, how=how)
+
+    pool = ThreadPoolExecutor()
+    try:
+        work = pool.map(one, range(len(paths)))
+        for _ in tqdm(work, total=len(paths), desc="images", unit="image", disable=not progress):
+            pass
+        pixels.flush()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How far images are changed at random while training; all 0 and False changes nothing.
+
+    The first six mean what they mean in Keras' ``ImageDataGenerator``; edges are filled with the nearest
+    pixel. The last three are ours.
+
+    Attributes
+    ----------
+    rotation : float
+        Largest rotation to either side, degrees.
+    width_shift, height_shift : float
+        Largest shift to either side, as a fraction of the width or height.
+    shear : float
+        Largest shear angle to either side, degrees.
+    zoom : float
+        Each axis is zoomed by a factor of its own in [1 - zoom, 1 + zoom]; above 1 shows more around.
+    horizontal_flip : bool
+        Mirror every second image (by chance). It mirrors the heart too.
+    brightness : float
+        Largest amount that is added, as a fraction of the full range.
+    contrast : float
+        Differences from the image's mean are multiplied by a factor in [1 - contrast, 1 + contrast].
+    gamma : float
+        Pixels are raised to a power in [1 / (1 + gamma), 1 + gamma].
+
+    Raises
+    ------
+    BadInput
+        A value is outside of its range: rotation up to 180, shear below 90, all others below 1.
+
+    Examples
+    --------
+    >>> Augmentation(rotation=10, zoom=.1).shear
+    0.0
+    """
+
+    rotation: float = 0.0
+    width_shift: float = 0.0
+    height_shift: float = 0.0
+    shear: float = 0.0
+    zoom: float = 0.0
+    horizontal_flip: bool = False
+    brightness: float = 0.0
+    contrast: float = 0.0
+    gamma: float = 0.0
+
+    def __post_init__(self):
+        """Check the ranges."""
+        below = {"rotation": 180.001, "shear": 90}
+        for each in fields(self):
+            value, limit = getattr(self, each.name), below.get(each.name, 1)
+            if each.name != "horizontal_flip" and not 0 <= value < limit:
+                raise BadInput(f"{each.name}: {value!r}; expected a number from 0 to below {limit:.0f}")
+
+
+def augment(images: np.ndarray, augmentation: Augmentation, *, rng: np.random.Generator) -> np.ndarray:
+    """Change images at random, each in its own way.
+
+    Every image takes the same number of draws from `rng` whatever is switched on, so that two settings
+    can be compared on the same draws.
+
+    Parameters
+    ----------
+    images : ndarray
+        float32 in [0, 1], shape (n, h, w, 1).
+    augmentation : Augmentation
+        How far.
+    rng : Generator
+        The only source of chance.
+
+    Returns
+    -------
+    ndarray
+        float32 in [0, 1], shape (n, h, w, 1); a new array.
+
+    Raises
+    ------
+    BadInput
+        `images` is not float32 of that shape.
+
+    Examples
+    --------
+    >>> few = np.zeros((2, 8, 8, 1), np.float32)
+    >>> augment(few, Augmentation(rotation=5), rng=np.random.default_rng(0)).shape
+    (2, 8, 8, 1)
+    """
+    if images.ndim != 4 or images.shape[3] != 1 or images.dtype != np.float32:
+        raise BadInput(
+            f"images: {images.dtype} of shape {images.shape}; expected float32 of shape (n, h, w, 1)"
+        )
+    count, height, width, _ = images.shape
+    names = [*(field.name for field in fields(Augmentation)), "zoom_y"]
+    draws = dict(zip(names, rng.uniform(-1, 1, (len(names), count)), strict=True))
+    matrices = affine_matrices(
+        height,
+        width,
+        theta=augmentation.rotation * draws["rotation"],
+        tx=augmentation.width_shift * width * draws["width_shift"],
+        ty=augmentation.height_shift * height * draws["height_shift"],
+        shear=augmentation.shear * draws["shear"],
+        zx=1 + augmentation.zoom * draws["zoom"],
+        zy=1 + augmentation.zoom * draws["zoom_y"],
+    )
+    if augmentation.horizontal_flip:  # of the result: x in it is looked up at w - 1 - x
+        matrices[draws["horizontal_flip"] < 0] @= np.array([[-1, 0, width - 1], [0, 1, 0], [0, 0, 1]])
+    moved = ~np.isclose(matrices, np.eye(3), atol=1e-9).all(axis=(1, 2))
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    result = np.empty_like(images)
+    factor = 1 + augmentation.contrast * draws["contrast"]
+    added = augmentation.brightness * draws["brightness"]
+    power = (1 + augmentation.gamma) ** draws["gamma"]
+    tone = augmentation.contrast or augmentation.brightness
+    for row in range(count):
+        image = images[row, :, :, 0]
+        if moved[row]:
+            size = (width, height)
+            image = cv2.warpAffine(
+                image, matrices[row, :2], size, flags=flags, borderMode=cv2.BORDER_REPLICATE
+            )
+        if tone:
+            offset = image.mean(dtype=np.float64) * (1 - factor[row]) + added[row]
+            image = np.clip(image * np.float32(factor[row]) + np.float32(offset), 0, 1)
+        if augmentation.gamma:
+            image = cv2.pow(image, float(power[row]))
+        result[row, :, :, 0] = image
+    return result
+
+
+def affine_matrices(
+    height: int, width: int, *, theta=0.0, tx=0.0, ty=0.0, shear=0.0, zx=1.0, zy=1.0
+) -> np.ndarray:
+    """Combine rotation, shift, shear and zoom about the centre, as Keras' image generator did.
+
+    The order and the form of the matrices are those of ``apply_affine_transform`` in
+    ``keras.src.legacy.preprocessing.image``: centre, rotation, shift, shear, zoom, and back. Keras feeds
+    its *height* shift to ``tx``, which moves along the width; here each shift moves along its own axis.
+
+    Parameters
+    ----------
+    height, width : int
+        Of the images, pixels.
+    theta, shear : float or ndarray
+        Degrees.
+    tx, ty : float or ndarray
+        Pixels along the width and along the height.
+    zx, zy : float or ndarray
+        Factors along the width and along the height.
+
+    Returns
+    -------
+    ndarray
+        float64, shape (n, 3, 3): takes (x, y, 1) in the result to the place in the image that it shows.
+
+    Examples
+    --------
+    >>> affine_matrices(4, 4, tx=2.)[0].tolist()
+    [[1.0, 0.0, 2.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
+    """
+    theta, tx, ty, shear, zx, zy = np.broadcast_arrays(*map(np.atleast_1d, (theta, tx, ty, shear, zx, zy)))
+    theta, shear = np.deg2rad(theta), np.deg2rad(shear)
+    zero, one = np.zeros(len(theta)), np.ones(len(theta))
+
+    def stack(*entries: np.ndarray) -> np.ndarray:
+        return np.stack([*entries, zero, zero, one], axis=-1).reshape(-1, 3, 3)
+
+    x, y = one * (width / 2 - 0.5), one * (height / 2 - 0.5)
+    return (
+        stack(one, zero, x, zero, one, y)
+        @ stack(np.cos(theta), -np.sin(theta), zero, np.sin(theta), np.cos(theta), zero)
+        @ stack(one, zero, tx, zero, one, ty)
+        @ stack(one, -np.sin(shear), zero, zero, np.cos(shear), zero)
+        @ stack(zx, zero, zero, zero, zy, zero)
+        @ stack(one, zero, -x, zero, one, -y)
+    )

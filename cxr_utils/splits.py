@@ -1,0 +1,221 @@
+"""Who trains, who validates, who tests: three ways to split, and what leaks in each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+
+from cxr_utils import dataset, files
+from cxr_utils.errors import BadInput
+
+PARTS = ("train", "validation", "test")
+
+
+def official(index: pd.DataFrame) -> pd.DataFrame:
+    """Take the dataset's own folders: train, val (16 images) and test.
+
+    Parameters
+    ----------
+    index : DataFrame
+        From `dataset.scan`.
+
+    Returns
+    -------
+    DataFrame
+        Row by row as `index`: ``path`` (str), ``patient`` (string, <NA> if unknown), ``label`` (int64, 0
+        or 1), ``kind`` (str), ``part`` (str, one of `PARTS`), ``patient_known`` (bool).
+
+    Examples
+    --------
+    >>> sizes(official(index))  # doctest: +SKIP
+    """
+    return _table(index, np.where(index["split"] == "val", "validation", index["split"]))
+
+
+def stratified(index: pd.DataFrame, *, validation: float = 0.15, seed: int = 0) -> pd.DataFrame:
+    """Draw validation images from train and val, the same share of each class, image by image.
+
+    Images of one patient may fall on both sides: see `grouped`.
+
+    Parameters
+    ----------
+    index : DataFrame
+        From `dataset.scan`.
+    validation : float
+        Share of the images outside test, in (0, 1).
+    seed : int
+        Of the draw. It depends on names only, so originals and copies get the same split.
+
+    Returns
+    -------
+    DataFrame
+        As `official`; test is the official one.
+
+    Raises
+    ------
+    BadInput
+        `validation` is not in (0, 1).
+    """
+    names = index["path"].map(dataset.stem_of)
+    return _draw(index, names, index["label"].astype(str), validation, seed)
+
+
+def grouped(index: pd.DataFrame, *, validation: float = 0.15, seed: int = 0) -> pd.DataFrame:
+    """Draw validation patients from train and val, the same share of each kind; a patient stays whole.
+
+    A patient is what the index calls so: a person number whatever the kind, or prefix and number of a
+    NORMAL image, exact duplicates joined. Nothing shows that the numbers of NORMAL images are patients, so
+    the normals can't be called free of leaks. Images of unknown patients are each a group of their own
+    (identical files together). A patient with two kinds counts as the one with more images. The official
+    test set stays as it is, also where its numbers occur in train: `leaks` counts them.
+
+    Parameters
+    ----------
+    index : DataFrame
+        From `dataset.scan`.
+    validation : float
+        Share of the groups of each kind, in (0, 1).
+    seed : int
+        Of the draw. It depends on names only, so originals and copies get the same split.
+
+    Returns
+    -------
+    DataFrame
+        As `official`.
+
+    Raises
+    ------
+    BadInput
+        `validation` is not in (0, 1).
+
+    Examples
+    --------
+    >>> split = grouped(index, seed=0)  # doctest: +SKIP
+    """
+    groups = group_names(index)
+    images = pd.crosstab(groups.astype(object), index["kind"].astype(object))
+    order = [kind for kind in (*dataset.KINDS, dataset.UNKNOWN) if kind in images]
+    return _draw(index, groups, groups.map(images[order].idxmax(axis=1)), validation, seed)
+
+
+METHODS: dict[str, Callable[..., pd.DataFrame]] = {
+    "official": official,
+    "stratified": stratified,
+    "grouped": grouped,
+}
+
+
+def make(index: pd.DataFrame, how: str, *, seed: int = 0) -> pd.DataFrame:
+    """Split by the method named `how`, one of `METHODS`; "official" needs no seed.
+
+    Raises
+    ------
+    BadInput
+        There is no such method.
+    """
+    if how not in METHODS:
+        raise BadInput(f"split: {how!r}; expected one of {', '.join(METHODS)}")
+    return official(index) if how == "official" else METHODS[how](index, seed=seed)
+
+
+def group_names(index: pd.DataFrame) -> pd.Series:
+    """Name the group of each image: its patient, or where unknown the first name of the identical files."""
+    names = index["path"].map(dataset.stem_of)
+    alone = names.groupby(index["sha256"]).transform("min")
+    return index["patient"].astype(object).where(index["patient"].notna(), "image " + alone.astype(object))
+
+
+def digest(split: pd.DataFrame) -> str:
+    """Return 16 hexadecimal digits that name a split.
+
+    Made from the images' names without folder and suffix, and their parts: the order of the rows does not
+    matter, and originals and copies agree.
+
+    Examples
+    --------
+    >>> digest(pd.DataFrame({"path": ["a/IM-0001-0001.png"], "part": ["test"]}))
+    'f5124c23f2005b42'
+    """
+    lines = sorted(
+        f"{dataset.stem_of(path)} {part}" for path, part in zip(split["path"], split["part"], strict=True)
+    )
+    return files.digest("\n".join(lines))
+
+
+def leaks(split: pd.DataFrame, index: pd.DataFrame) -> pd.DataFrame:
+    """Count what two parts of a split have in common.
+
+    Parameters
+    ----------
+    split : DataFrame
+        A split of `index`.
+    index : DataFrame
+        From `dataset.scan`, in the same order.
+
+    Returns
+    -------
+    DataFrame
+        One row a pair of parts and kind of leak. ``between`` (str, "train / validation", "train / test",
+        "validation / test"), ``leak`` (str), ``count`` (Int64), ``share`` (Float64 in [0, 1], of the
+        patients or images of the second part). The kinds: "patients on both sides", "images of these
+        patients" and "images with an exact duplicate", the last two counted in the second part. <NA> where
+        no patient is known. A shared person number does not prove that it is the same child.
+
+    Raises
+    ------
+    BadInput
+        The two tables don't hold the same images in the same order.
+    """
+    if not np.array_equal(split["path"].to_numpy(dtype=object), index["path"].to_numpy(dtype=object)):
+        raise BadInput("split: not made from this index; its images or their order differ")
+    rows = []
+    for first, second in (("train", "validation"), ("train", "test"), ("validation", "test")):
+        inside, there = (split["part"] == first).to_numpy(bool), (split["part"] == second).to_numpy(bool)
+        known = split.loc[there, "patient"].dropna()
+        hit = known.isin(split.loc[inside, "patient"].dropna())
+        patients = (known[hit].nunique(), known.nunique()) if len(known) else (pd.NA, 0)
+        of_patients = (int(hit.sum()), int(there.sum())) if len(known) else (pd.NA, 0)
+        same = index.loc[there, "sha256"].isin(index.loc[inside, "sha256"])
+        for leak, (count, of) in {
+            "patients on both sides": patients,
+            "images of these patients": of_patients,
+            "images with an exact duplicate": (int(same.sum()), int(there.sum())),
+        }.items():
+            rows.append((f"{first} / {second}", leak, count, count / of if of else pd.NA))
+    table = pd.DataFrame(rows, columns=["between", "leak", "count", "share"])
+    return table.astype({"count": "Int64", "share": "Float64"})
+
+
+def sizes(split: pd.DataFrame) -> pd.DataFrame:
+    """Count the images of each part and class: int64, rows `PARTS`, columns NORMAL and PNEUMONIA."""
+    return dataset.count_parts(split["part"], split["label"], PARTS).rename_axis(index="part")
+
+
+def _draw(
+    index: pd.DataFrame, groups: pd.Series, strata: pd.Series, validation: float, seed: int
+) -> pd.DataFrame:
+    """Move a share of the groups of each stratum to validation; the official test set stays."""
+    if not 0 < validation < 1:
+        raise BadInput(f"validation: {validation!r}; expected a share between 0 and 1, such as 0.15")
+    rng = np.random.default_rng(seed)
+    outside = (index["split"] != "test").to_numpy(bool)
+    table = pd.DataFrame({"group": groups.to_numpy(object), "stratum": strata.to_numpy(object)})[outside]
+    # Sorted by name, so that neither the order of the rows nor the files' folders steer the draw.
+    table = table.drop_duplicates("group").sort_values(["stratum", "group"])
+    chosen: set[str] = set()
+    for _, names in table.groupby("stratum", sort=True)["group"]:
+        count = min(max(1, round(validation * len(names))), len(names) - 1)
+        chosen.update(rng.permutation(names.to_numpy(object))[:count])
+    part = np.where(groups.isin(chosen), "validation", "train")
+    return _table(index, np.where(outside, part, "test"))
+
+
+def _table(index: pd.DataFrame, part: np.ndarray) -> pd.DataFrame:
+    """Lay out a split."""
+    split = index[["path", "patient", "label", "kind"]].copy()
+    split["part"] = np.asarray(part, dtype=object)
+    split["part"] = split["part"].astype(str)
+    split["patient_known"] = index["patient"].notna().to_numpy(bool)
+    return split
