@@ -45,8 +45,8 @@ class DatasetRecord:
     citation: str = (
         "Kermany DS, Zhang K, Goldbaum M. Labeled Optical Coherence Tomography (OCT) and Chest X-Ray Images "
         "for Classification. Mendeley Data, 2018, doi 10.17632/rscbjbr9sj. Described in: Kermany DS, "
-        "Goldbaum M, Cai W, et al. Identifying Medical Diagnoses and Treatable Diseases by Image-Based Deep Learning. "
-        "Cell 172(5):1122-1131, 2018, doi 10.1016/j.cell.2018.02.010."
+        "Goldbaum M, Cai W, et al. Identifying Medical Diagnoses and Treatable Diseases by Image-Based Deep "
+        "Learning. Cell 172(5):1122-1131, 2018, doi 10.1016/j.cell.2018.02.010."
     )
     counts: dict[str, dict[str, int]] = field(
         default_factory=lambda: {
@@ -171,18 +171,17 @@ def scan(folder: str | Path, *, refresh: bool = False, allow: float = 0.01) -> p
     index = None if refresh else _load(folder, key)
     if index is None:
         index, left_out = _look_at_all(folder, [path for path, _ in listing])
-        if len(left_out) > allow * len(listing):
-            first = left_out.iloc[0]
-            raise BadInput(
-                f"{folder}: {len(left_out)} of {len(listing)} images can't be used, first {first.path} "
-                f"({first.reason}); fetch the dataset again, or scan with a larger allow than {allow}"
-            )
         files.write_csv(folder / "quarantine.csv", left_out)
         files.write_csv(folder / "index.csv", index)
         files.write_json(folder / "index.json", {"version": _VERSION, "listing": key, "images": len(index)})
     if without := len(listing) - len(index):
-        message = f"{folder}: {without} of {len(listing)} images left out; quarantine.csv there says why"
-        warnings.warn(message, stacklevel=2)
+        first = quarantine(folder).iloc[0]
+        message = (
+            f"{folder}: {without} of {len(listing)} images can't be used, first {first.path} ({first.reason})"
+        )
+        if without > allow * len(listing):
+            raise BadInput(f"{message}; fetch the dataset again, or scan with a larger allow than {allow}")
+        warnings.warn(f"{message}; they are left out, quarantine.csv there lists them", stacklevel=2)
     return index
 
 

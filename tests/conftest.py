@@ -1,0 +1,130 @@
+"""What all tests share: a home of their own, a tiny dataset, and the real images where they are at hand."""
+
+import os
+import zipfile
+from pathlib import Path
+
+os.environ["MPLBACKEND"] = "Agg"
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+import pytest
+from PIL import Image
+
+SHARED = Path(__file__).parents[1].parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _session_home(tmp_path_factory):
+    """Keep fixtures that live longer than a test away from the checkout, too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CXR_HOME", str(tmp_path_factory.mktemp("home")))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    """Make relative paths of each test relative to an empty folder."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    monkeypatch.setenv("CXR_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shared_data():
+    """Return the folder with the real archives."""
+    if not (SHARED / "chest-xray-pneumonia-224.zip").is_file():
+        pytest.skip(f"the real images are not at hand: no archive in {SHARED}")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def real(shared_data, tmp_path_factory):
+    """Unpack all 5,856 real images, squashed to 224 px; treat it as read-only."""
+    folder = tmp_path_factory.mktemp("real")
+    with zipfile.ZipFile(shared_data / "chest-xray-pneumonia-224.zip") as archive:
+        archive.extractall(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def originals(shared_data, tmp_path_factory):
+    """Unpack 56 real images at full size; treat it as read-only."""
+    folder = tmp_path_factory.mktemp("originals")
+    with zipfile.ZipFile(shared_data / "chest-xray-originals-sample.zip") as archive:
+        archive.extractall(folder)
+    return folder
+
+
+def tiny_names():
+    """Name 65 images in the original layout: patients, two kinds of one patient, shared numbers."""
+    normal, ill = "NORMAL", "PNEUMONIA"
+    names = [f"train/{normal}/IM-{115 + i:04d}-0001.jpeg" for i in range(12)]
+    names += [f"train/{normal}/NORMAL2-IM-{400 + i:04d}-000{1 + j}.jpeg" for i in range(3) for j in range(2)]
+    names += [f"train/{ill}/person{i}_bacteria_{3 * i + j}.jpeg" for i in range(1, 7) for j in range(3)]
+    names += [f"train/{ill}/person{i}_virus_{3 * i + j}.jpeg" for i in range(7, 11) for j in range(2)]
+    names += [f"train/{ill}/person6_virus_90.jpeg", f"train/{ill}/person11_virus_91_1.jpeg"]
+    names += [f"val/{normal}/NORMAL2-IM-{500 + i:04d}-0001.jpeg" for i in range(2)]
+    names += [f"val/{ill}/person{1946 + i}_bacteria_{4874 + i}.jpeg" for i in range(2)]
+    names += [f"test/{normal}/NORMAL2-IM-{95 + i:04d}-0001.jpeg" for i in range(7)]
+    names += [f"test/{ill}/person{i}_virus_{200 + i}.jpeg" for i in range(1, 6)]
+    names += [f"test/{ill}/person{100 + i}_bacteria_{300 + i}.jpeg" for i in range(3)]
+    return [f"chest_xray/{name}" for name in names]
+
+
+ILL = "chest_xray/train/PNEUMONIA"
+TWINS = {  # copy: original
+    "chest_xray/test/NORMAL/NORMAL2-IM-0096-0001.jpeg": "chest_xray/test/NORMAL/NORMAL2-IM-0095-0001.jpeg",
+    f"{ILL}/person2_bacteria_7.jpeg": f"{ILL}/person2_bacteria_6.jpeg",
+}
+
+
+def draw_tiny(folder, *, seed=0, junk=True):
+    """Draw the tiny dataset: a bright patch tells PNEUMONIA, which is wide less often and sometimes RGB."""
+    rng = np.random.default_rng(seed)
+    for number, name in enumerate(tiny_names()):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        ill = "PNEUMONIA" in name
+        height, width = int(rng.integers(40, 49)), int(rng.integers(44, 54) if ill else rng.integers(50, 64))
+        image = rng.normal(90, 12, (height, width)) + np.linspace(0, 60, height)[:, None]
+        if ill:
+            top, left = rng.integers(5, height - 20), rng.integers(5, width - 20)
+            image[top : top + 15, left : left + 15] += 70
+        picture = Image.fromarray(np.clip(image, 0, 255).astype(np.uint8))
+        if ill and number % 5 == 0:
+            picture = picture.convert("RGB")
+        picture.save(path, quality=92)
+    for copy, original in TWINS.items():
+        (folder / copy).write_bytes((folder / original).read_bytes())
+    if junk:
+        nested = folder / "chest_xray" / tiny_names()[0]
+        nested.parent.mkdir(parents=True)
+        nested.write_bytes((folder / tiny_names()[0]).read_bytes())
+        (folder / "__MACOSX" / "chest_xray").mkdir(parents=True)
+        (folder / "chest_xray/train/NORMAL/.DS_Store").write_bytes(b"\0junk")
+        (folder / "chest_xray/train/NORMAL/._IM-0115-0001.jpeg").write_bytes(b"\0junk")
+    return folder
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """Return a folder with a new tiny dataset, junk included, that a test may change."""
+    return draw_tiny(tmp_path / "tiny")
+
+
+@pytest.fixture
+def tiny_index(tiny):
+    """Return the index of the tiny dataset."""
+    from cxr_utils import dataset
+
+    return dataset.scan(tiny)
+
+
+@pytest.fixture
+def tiny_pixels(tiny_index, tiny):
+    """Return the tiny dataset's images, 32 px a side."""
+    from cxr_utils import images
+
+    return images.cache(tiny_index, tiny, size=32)

@@ -1,0 +1,166 @@
+"""Splits: every image once, test untouched, patients whole, and the leaks counted."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cxr_utils import dataset, splits
+from cxr_utils.errors import BadInput
+
+
+@st.composite
+def indexes(draw):
+    """Indexes without images: patients with several images, some with two kinds, some unknown."""
+    size = draw(st.integers(12, 60))
+    rng = np.random.default_rng(draw(st.integers(0, 10**6)))
+    people, unknown = draw(st.integers(2, 30)), draw(st.sampled_from([0.0, 0.3, 1.0]))
+    rows = []
+    for number in range(size):
+        kind = dataset.KINDS[rng.integers(3)]
+        who, split = int(rng.integers(people)), rng.choice(dataset.SPLITS, p=[0.7, 0.1, 0.2])
+        ill = kind != "normal"
+        name = f"person{who}_{kind}_{number}" if ill else f"IM-{who:04d}-{number:04d}"
+        patient = None if rng.random() < unknown else name.rpartition("_" if ill else "-")[0].split("_")[0]
+        path = f"chest_xray/{split}/{dataset.CLASSES[ill]}/{name}.jpeg"
+        rows.append((path, split, int(ill), kind, patient, f"{number:064d}"))
+    index = pd.DataFrame(rows, columns=["path", "split", "label", "kind", "patient", "sha256"])
+    return index.astype({"patient": "string"}).sort_values("path", ignore_index=True)
+
+
+@settings(deadline=None, max_examples=60)
+@given(indexes(), st.sampled_from(list(splits.METHODS)), st.integers(0, 1000))
+def test_every_image_once_and_test_untouched(index, how, seed):
+    split = splits.make(index, how, seed=seed)
+    assert split["path"].tolist() == index["path"].tolist() and split.index.equals(index.index)
+    assert split.columns.tolist() == ["path", "patient", "label", "kind", "part", "patient_known"]
+    assert set(split["part"]) <= set(splits.PARTS)
+    assert ((split["part"] == "test") == (index["split"] == "test")).all()
+    assert (split["patient_known"] == index["patient"].notna()).all() and not split.attrs
+    pd.testing.assert_frame_equal(split, splits.make(index, how, seed=seed))
+    assert splits.sizes(split).to_numpy().sum() == len(index)
+    shuffled = index.sample(frac=1, random_state=1)
+    assert splits.digest(splits.make(shuffled, how, seed=seed)) == splits.digest(split)
+
+
+@settings(deadline=None, max_examples=60)
+@given(indexes(), st.integers(0, 1000), st.floats(0.05, 0.5))
+def test_patients_stay_whole_and_shares_hold(index, seed, share):
+    split = splits.grouped(index, seed=seed, validation=share)
+    outside = split[split["part"] != "test"]
+    assert outside.dropna(subset="patient").groupby("patient")["part"].nunique().le(1).all()
+    table = splits.leaks(split, index).set_index(["between", "leak"])["count"]
+    here = table["train / validation"].dropna()
+    assert (here == 0).all()
+    groups = splits.group_names(index)[outside.index]
+    kinds = pd.crosstab(groups, outside["kind"])
+    sole = kinds[(kinds > 0).sum(axis=1) == 1].idxmax(axis=1)
+    if len(sole) == len(kinds) and groups.nunique() == splits.group_names(index).nunique():
+        chosen = set(groups[outside["part"] == "validation"])
+        for _, names in sole.groupby(sole):
+            expected = min(max(1, round(share * len(names))), len(names) - 1)
+            assert len(chosen & set(names.index)) == expected
+
+
+def test_shares_per_kind_on_many_patients():
+    rows = []
+    for kind, people in (("bacteria", 200), ("virus", 100), ("normal", 80)):
+        for who in range(people):
+            for image in range(1 + who % 3):
+                rows.append((f"chest_xray/train/X/{kind}{who}-{image}.png", kind, f"{kind}{who}"))
+    index = pd.DataFrame(rows, columns=["path", "kind", "patient"]).assign(split="train")
+    index["label"] = (index["kind"] != "normal").astype("int64")
+    index["sha256"] = [f"{row:064d}" for row in range(len(index))]
+    index["patient"] = index["patient"].astype("string")
+    split = splits.grouped(index)
+    validation = split[split["part"] == "validation"].groupby("kind")["patient"].nunique()
+    assert validation.to_dict() == {"bacteria": 30, "normal": 12, "virus": 15}
+    by_image = splits.stratified(index)
+    shares = by_image.groupby("label")["part"].agg(lambda part: (part == "validation").mean())
+    assert shares.between(0.145, 0.155).all()
+
+
+def test_a_patient_with_two_kinds_counts_as_the_larger(tiny_index):
+    groups = splits.group_names(tiny_index)
+    images = pd.crosstab(groups, tiny_index["kind"]).loc["person6"]
+    assert images["bacteria"] == 3 and images["virus"] == 1
+    for seed in range(20):
+        parts = splits.grouped(tiny_index, seed=seed).set_index("path")["part"]
+        assert parts[parts.index.str.contains("person6_")].nunique() == 1
+
+
+def test_unknown_patients_but_identical_files_stay_together(tiny_index):
+    index = tiny_index.assign(patient=pd.array([pd.NA] * len(tiny_index), dtype="string"))
+    for seed in range(10):
+        split = splits.grouped(index, seed=seed)
+        table = splits.leaks(split, index).set_index(["between", "leak"])
+        assert table.loc[("train / validation", "images with an exact duplicate"), "count"] == 0
+        assert table.loc[("train / validation", "patients on both sides")].isna().all()
+        assert not split["patient_known"].any()
+
+
+def test_seeds_differ(tiny_index):
+    for how in ("stratified", "grouped"):
+        assert len({splits.digest(splits.make(tiny_index, how, seed=seed)) for seed in range(5)}) == 5
+    assert splits.digest(splits.official(tiny_index)) == splits.digest(
+        splits.make(tiny_index, "official", seed=9)
+    )
+
+
+def test_digest_is_of_names_and_parts(tiny_index):
+    split = splits.grouped(tiny_index)
+    renamed = split.assign(path=split["path"].str.replace("chest_xray", "x").str.replace(".jpeg", ".png"))
+    assert splits.digest(renamed[::-1]) == splits.digest(split)
+    other = split.copy()
+    other.loc[0, "part"] = "train"
+    assert splits.digest(other) != splits.digest(split)
+    copies = tiny_index.assign(path=renamed["path"], sha256=tiny_index["sha256"].str[::-1], width=224)
+    assert splits.digest(splits.grouped(copies)) == splits.digest(split)
+
+
+def test_leaks_are_counted_where_they_are_known(tiny_index):
+    table = splits.leaks(splits.official(tiny_index), tiny_index)
+    assert table.shape == (9, 4) and str(table["count"].dtype) == "Int64"
+    counted = table.set_index(["between", "leak"])["count"]
+    assert counted["train / test", "patients on both sides"] == 5
+    assert counted["train / test", "images of these patients"] == 5
+    shares = table.set_index(["between", "leak"])["share"]
+    assert shares["train / test", "images of these patients"] == pytest.approx(5 / 15)
+    split = splits.official(tiny_index)
+    split.loc[split["path"].str.contains("person2_bacteria_7"), "part"] = "validation"
+    counted = splits.leaks(split, tiny_index).set_index(["between", "leak"])["count"]
+    assert counted["train / validation"].tolist() == [1, 1, 1]
+
+
+def test_sizes(tiny_index):
+    table = splits.sizes(splits.official(tiny_index))
+    assert table.index.tolist() == list(splits.PARTS) and table.loc["train"].tolist() == [18, 28]
+
+
+@pytest.mark.parametrize("share", [0, 1, -0.1, 15])
+def test_a_wrong_share_is_refused(tiny_index, share):
+    for method in (splits.stratified, splits.grouped):
+        with pytest.raises(BadInput, match="validation"):
+            method(tiny_index, validation=share)
+
+
+def test_wrong_method_and_wrong_index(tiny_index):
+    with pytest.raises(BadInput, match="official, stratified, grouped"):
+        splits.make(tiny_index, "random")
+    with pytest.raises(BadInput, match="not made from this index"):
+        splits.leaks(splits.official(tiny_index), tiny_index[::-1])
+
+
+def test_the_real_splits(real):
+    index = dataset.scan(real)
+    counted = splits.leaks(splits.official(index), index).set_index(["between", "leak"])["count"]
+    assert counted["train / test", "patients on both sides"] == 170
+    assert counted["train / test", "images of these patients"] == 320
+    assert counted["train / test", "images with an exact duplicate"] == 0
+    leaking = splits.leaks(splits.stratified(index), index).set_index(["between", "leak"])["count"]
+    assert leaking["train / validation", "patients on both sides"] > 300
+    split = splits.grouped(index)
+    assert (splits.leaks(split, index)["count"][:3] == 0).all()
+    assert splits.sizes(split).loc["test"].tolist() == [234, 390]
+    assert splits.digest(split) == "98ef3b64854cd068"  # names and seed alone: the same everywhere
