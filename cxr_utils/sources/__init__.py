@@ -1,0 +1,227 @@
+"""Where images come from: four sources, one layout.
+
+Each source fills ``data/<source>/chest_xray/{train,val,test}/{NORMAL,PNEUMONIA}`` and says in
+``data/<source>/source.json`` what the images are.
+"""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+from pathlib import Path
+from typing import Any
+
+from cxr_utils import files
+from cxr_utils.errors import BadInput, CxrError
+
+SOURCES = ("sample", "folder", "kaggle", "medmnist")
+"""The names that `fetch` takes."""
+
+
+def fetch(
+    source: str,
+    *,
+    data_dir: str | Path = "data",
+    path: str | Path | None = None,
+    seed: int | None = None,
+    progress: bool = False,
+) -> Path:
+    """Make the images of a source, or find them made.
+
+    Parameters
+    ----------
+    source : {"sample", "folder", "kaggle", "medmnist"}
+        Phantom radiographs drawn here; images of yours in the original layout; the dataset from Kaggle by its
+        command line; PneumoniaMNIST (224 px) from Zenodo.
+    data_dir : str or Path
+        Where the folder of the source lies; a relative one is taken from the project's root.
+    path : str or Path, optional
+        For "folder", the first time: a folder or zip file. A relative one is taken from the project's root.
+    seed : int, optional
+        For "sample": what the phantoms are drawn from, 0 by default. Left out, it takes any sample that is
+        there.
+    progress : bool
+        Show progress bars.
+
+    Returns
+    -------
+    Path
+        The folder ``data_dir/source``, which holds ``chest_xray`` and ``source.json``. It is whole or not
+        there: it is filled under another name and renamed, and an existing one is never changed.
+
+    Raises
+    ------
+    BadInput
+        An unknown source; a path that holds no such images; or other images are there than those asked for.
+    CxrError
+        The download or the disk failed.
+
+    Warns
+    -----
+    UserWarning
+        The number of images differs from the published one, by split and class.
+
+    Examples
+    --------
+    >>> folder = fetch("sample")                                        # doctest: +SKIP
+    >>> folder = fetch("folder", path="/kaggle/input/chest-xray-pneumonia")   # doctest: +SKIP
+    """
+    if source not in SOURCES:
+        raise BadInput(f"source {source!r}: choose one of {', '.join(SOURCES)}")
+    if path is not None:
+        if source != "folder":
+            raise BadInput(f"path {path}: only the source folder takes a path; leave it out for {source}")
+        path = files.resolve(path).resolve()
+    target = files.resolve(data_dir) / source
+    try:
+        if not _is_there(target, path=path, seed=seed):
+            if source == "folder" and path is None:
+                raise BadInput(
+                    f"source folder: no images are in {target} yet; run `cxr fetch --source folder "
+                    "--path P`, where P is the folder or zip file that holds chest_xray"
+                )
+            with files.lock(target):
+                if not _is_there(target, path=path, seed=seed):
+                    _make(source, target, path=path, seed=seed or 0, progress=progress)
+    except OSError as error:
+        raise CxrError(
+            f"{error.filename or target}: {error.strerror or error}; "
+            "make room or see to the permissions, or choose another --data-dir"
+        ) from error
+    return target
+
+
+def describe(folder: str | Path) -> dict[str, Any]:
+    """Read what `fetch` wrote about a folder of images.
+
+    Parameters
+    ----------
+    folder : str or Path
+        What `fetch` returned.
+
+    Returns
+    -------
+    dict
+        source, title, licence, attribution, synthetic (bool), origin, counts (split to class to number),
+        left_out (list of str), and for a sample its seed.
+
+    Raises
+    ------
+    BadInput
+        The folder was not made by `fetch`.
+    """
+    path = files.resolve(folder) / "source.json"
+    if not path.is_file():
+        raise BadInput(f"{path.parent}: not made by `cxr fetch` (no source.json in it)")
+    record = files.read_json(path)
+    if not isinstance(record, dict) or "source" not in record:
+        raise BadInput(f"{path}: not what `cxr fetch` writes; delete {path.parent} and fetch again")
+    return record
+
+
+def _is_there(target: Path, *, path: Path | None, seed: int | None) -> bool:
+    """Tell whether the images asked for are there; images of another origin are never replaced."""
+    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
+        return False
+    record = describe(target)
+    way_out = f"to replace it delete that folder, or choose another --data-dir ({target.parent} now)"
+    if path is not None and record.get("origin") != str(path):
+        raise BadInput(f"path {path}: {target} already holds the images of {record.get('origin')}; {way_out}")
+    if seed is not None and record.get("seed", seed) != seed:
+        raise BadInput(f"seed {seed}: {target} was drawn with seed {record['seed']}; {way_out}")
+    return True
+
+
+def _make(source: str, target: Path, *, path: Path | None, seed: int, progress: bool) -> None:
+    """Fill a temporary folder from the source, describe it, and rename it to `target`. The lock is held."""
+    for stale in target.parent.glob(f".{source}-*.tmp"):  # a killed process leaves one behind
+        shutil.rmtree(stale, ignore_errors=True)
+    if target.exists():
+        target.rmdir()  # an empty one; Windows does not rename onto it
+    with files.atomic(target) as temporary:
+        temporary.mkdir()
+        record = {"source": source, **_fill(source, temporary, path=path, seed=seed, progress=progress)}
+        expected = record.pop("expected")
+        record["counts"] = count(temporary)
+        files.write_json(temporary / "source.json", record)
+    if expected and (differences := _differences(record["counts"], expected)):
+        warnings.warn(
+            f"{target}: the number of images is not the one of {record['title']}: {'; '.join(differences)}",
+            stacklevel=3,
+        )
+
+
+def _fill(source: str, folder: Path, *, path: Path | None, seed: int, progress: bool) -> dict[str, Any]:
+    """Have one source fill `folder`; return its record, with the counts that are expected."""
+    if source == "sample":
+        from cxr_utils.sources import phantom
+
+        phantom.write(folder, seed=seed, progress=progress)
+        return {
+            "title": "Phantom chest radiographs",
+            "licence": "MIT",
+            "attribution": "Drawn by cxr_utils.sources.phantom. Synthetic: they show no patient.",
+            "synthetic": True,
+            "origin": "cxr_utils.sources.phantom",
+            "seed": seed,
+            "left_out": [],
+            "expected": None,
+        }
+    if source == "medmnist":
+        from cxr_utils.sources import medmnist
+
+        return {"synthetic": False, "left_out": [], **medmnist.fill(folder, progress=progress)}
+
+    from cxr_utils.dataset import RECORD
+
+    if source == "folder":
+        from cxr_utils.sources import folder as given
+
+        found = given.fill(folder, path=path, progress=progress)
+    else:
+        from cxr_utils.sources import kaggle
+
+        found = kaggle.fill(folder, progress=progress)
+    return {
+        "title": RECORD.title,
+        "licence": RECORD.licence,
+        "attribution": RECORD.citation,
+        "synthetic": False,
+        **found,
+        "expected": None if found.get("synthetic") else RECORD.counts,
+    }
+
+
+def count(folder: str | Path) -> dict[str, dict[str, int]]:
+    """Count the image files of a folder that `fetch` made, by split and class.
+
+    Returns
+    -------
+    dict
+        Split ("train", "val", "test") to class ("NORMAL", "PNEUMONIA") to number of files.
+    """
+    from cxr_utils.dataset import CLASSES, SPLITS, SUFFIXES
+    from cxr_utils.sources.unzip import is_junk
+
+    layout = Path(folder) / "chest_xray"
+    return {
+        split: {
+            name: sum(
+                file.name.lower().endswith(SUFFIXES) and not is_junk(file.name)
+                for file in (layout / split / name).glob("*")
+            )
+            for name in CLASSES
+        }
+        for split in SPLITS
+    }
+
+
+def _differences(found: dict[str, dict[str, int]], expected: dict[str, Any]) -> list[str]:
+    """Name each split (and class, where those are published) whose count differs."""
+    pairs = []
+    for split, numbers in expected.items():
+        if isinstance(numbers, int):
+            pairs.append((split, sum(found[split].values()), numbers))
+        else:
+            pairs += [(f"{split}/{name}", found[split][name], n) for name, n in numbers.items()]
+    return [f"{where}: {is_:,} found, {wanted:,} expected" for where, is_, wanted in pairs if is_ != wanted]

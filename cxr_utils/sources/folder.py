@@ -1,0 +1,114 @@
+"""Images that are there already: a folder or a zip file in the original layout."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from cxr_utils import files
+from cxr_utils.dataset import CLASSES, SPLITS
+from cxr_utils.errors import BadInput
+from cxr_utils.sources.unzip import choose, is_junk, unzip
+
+# How far below the given folder chest_xray is looked for (/kaggle/input/datasets/<owner>/<name>/chest_xray).
+DEEPEST = 5
+
+
+def fill(folder: Path, *, path: Path, progress: bool = False) -> dict[str, Any]:
+    """Copy the images of `path` to ``folder/chest_xray``; `path` is only read.
+
+    Parameters
+    ----------
+    folder : Path
+        An empty folder.
+    path : Path
+        A zip file, ``chest_xray`` itself, the folder that holds it, or one further up that holds just one.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    dict
+        What is to stand in ``source.json``: origin, left_out, and for images that this package made what it
+        knows of them.
+
+    Raises
+    ------
+    BadInput
+        There is no such path, it holds no such images, or it holds two copies side by side.
+    """
+    if not path.exists():
+        raise BadInput(f"path {path}: there is no such folder or file")
+    if not path.is_dir():
+        return {"origin": str(path), "left_out": unzip(path, folder, progress=progress)}
+    found = find(path)
+    left_out = _copy(found, folder, progress=progress)
+    return {**_record_of(found), "origin": str(path), "left_out": left_out}
+
+
+def find(path: Path) -> Path:
+    """Return the outermost folder at or below `path` that holds train, val or test with their classes.
+
+    Raises
+    ------
+    BadInput
+        There is none, or there are several.
+    """
+    found = []
+    for here, folders, _ in _walk(path, deepest=DEEPEST):
+        folders[:] = [name for name in folders if not is_junk(name)]
+        if any((here / split / name).is_dir() for split in SPLITS for name in CLASSES):
+            found.append(here)
+            folders.clear()
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise BadInput(
+            f"path {path}: holds no folder chest_xray/{{train,val,test}}/{{NORMAL,PNEUMONIA}}; "
+            "give the folder or the zip file that holds chest_xray"
+        )
+    listed = ", ".join(str(each) for each in found[:4])
+    raise BadInput(f"path {path}: holds {len(found)} copies of the layout ({listed}); give one of them")
+
+
+def _walk(path: Path, *, deepest: int) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """Walk like `os.walk`, through links to folders too, but into no folder twice."""
+    seen = set()
+    for name, folders, names in os.walk(path, followlinks=True):
+        here = Path(name)
+        real = os.path.realpath(here)
+        if real in seen or len(here.relative_to(path).parts) > deepest:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders.sort()
+        yield here, folders, sorted(names)
+
+
+def _copy(source: Path, folder: Path, *, progress: bool) -> list[str]:
+    from tqdm import tqdm
+
+    names = [
+        (here / name).relative_to(source).as_posix()
+        for here, _, names in _walk(source, deepest=DEEPEST)
+        for name in names
+    ]
+    kept, left_out = choose(names, where=f"path {source}")
+    for place in {os.path.dirname(place) for place in kept.values()}:
+        (folder / "chest_xray" / place).mkdir(parents=True)
+    for name, place in tqdm(kept.items(), desc="copying", unit="image", disable=not progress):
+        # The content only: a read-only source must not give files that nobody can delete.
+        shutil.copyfile(source / name, folder / "chest_xray" / place)
+    return left_out
+
+
+def _record_of(found: Path) -> dict[str, Any]:
+    """Return what is known of images that `cxr fetch` made, so that phantoms stay marked as such."""
+    record = found.parent / "source.json"
+    if not record.is_file():
+        return {}
+    known = files.read_json(record)
+    return {key: known[key] for key in ("title", "licence", "attribution", "synthetic") if key in known}

@@ -1,0 +1,251 @@
+"""The one unzip of this project: it takes the images of the layout out of an archive that none vouches for.
+
+The archive on Kaggle holds every image twice (``chest_xray/chest_xray``), a ``__MACOSX`` folder and
+``.DS_Store`` files. `choose` tells the images from the rest, for archives and for folders alike.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import lzma
+import shutil
+import stat
+import struct
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
+
+from cxr_utils.dataset import CLASSES, SPLITS, SUFFIXES
+from cxr_utils.errors import BadInput, CxrError
+
+# The real archive: 1.2 GB, at most 2 MB an image, and JPEG hardly shrinks. Far above that, it is an attack.
+MOST_FILES = 200_000
+MOST_BYTES = 16 * 2**30
+MOST_BYTES_A_FILE = 64 * 2**20
+MOST_RATIO = 100
+
+_BROKEN = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error)
+
+
+def is_junk(name: str) -> bool:
+    """Tell whether a file or folder name is one that operating systems leave behind.
+
+    Examples
+    --------
+    >>> is_junk(".DS_Store"), is_junk("__MACOSX"), is_junk("IM-0001-0001.jpeg")
+    (True, True, False)
+    """
+    return name.startswith(".") or name == "__MACOSX"
+
+
+def choose(names: Iterable[str], *, where: str | Path) -> tuple[dict[str, str], list[str]]:
+    """Pick the images of the layout, the outermost copy only, and name what is left out.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Relative paths of files, with ``/``.
+    where : str or Path
+        The archive or folder, for messages.
+
+    Returns
+    -------
+    kept : dict of str to str
+        Name to its place in the layout, e.g. ``"train/NORMAL/IM-0115-0001.jpeg"``.
+    left_out : list of str
+        What is not taken; a nested copy or ``__MACOSX`` as one line with its number of files.
+
+    Raises
+    ------
+    BadInput
+        No image of the layout is there, there are two copies side by side, or two files for one place.
+
+    Examples
+    --------
+    >>> choose(["chest_xray/val/NORMAL/a.jpeg", "chest_xray/.DS_Store"], where="a.zip")
+    ({'chest_xray/val/NORMAL/a.jpeg': 'val/NORMAL/a.jpeg'}, ['chest_xray/.DS_Store'])
+    """
+    files = {name: PurePosixPath(name).parts for name in names}
+    copies = {parts[:-3] for parts in files.values() if _is_image(parts)}
+    outer = [copy for copy in copies if not any(copy != other and _within(copy, other) for other in copies)]
+    if not outer:
+        raise BadInput(
+            f"{where}: holds no images in the layout chest_xray/{{train,val,test}}/{{NORMAL,PNEUMONIA}}; "
+            "give the folder or the zip file that holds chest_xray"
+        )
+    if len(outer) > 1:
+        listed = ", ".join(sorted("/".join(copy) or "." for copy in outer)[:4])
+        raise BadInput(f"{where}: holds {len(outer)} copies of the layout ({listed}); give one of them")
+
+    nested = sorted((copy for copy in copies if copy != outer[0]), key=len)
+    kept: dict[str, str] = {}
+    left_out: Counter[str] = Counter()
+    for name, parts in files.items():
+        if _is_image(parts) and parts[:-3] == outer[0]:
+            kept[name] = "/".join(parts[-3:])
+        else:
+            left_out[_junk_root(parts, nested)] += 1
+        # Windows takes NORMAL/a:b.jpeg for a part of the file a.
+        if name in kept and any(c in '<>:"|?*' or ord(c) < 32 for c in parts[-1]):
+            raise BadInput(f"{where}: {parts[-1]!r} in it is no file name on every system; rename it")
+    # Windows and macOS do not tell Image.jpeg from image.jpeg: one would silently replace the other.
+    places = Counter(place.casefold() for place in kept.values())
+    if twice := [name for name, place in kept.items() if places[place.casefold()] > 1]:
+        raise BadInput(f"{where}: holds two files for one place ({twice[0]}); rename or delete one of them")
+    return kept, _shorten(left_out)
+
+
+def _is_image(parts: tuple[str, ...]) -> bool:
+    """Tell whether a path ends in split, class and an image, with no junk on the way."""
+    return (
+        len(parts) >= 3
+        and parts[-3] in SPLITS
+        and parts[-2] in CLASSES
+        and parts[-1].lower().endswith(SUFFIXES)
+        and not any(map(is_junk, parts))
+    )
+
+
+def _within(inner: tuple[str, ...], outer: tuple[str, ...]) -> bool:
+    return inner[: len(outer)] == outer
+
+
+def _junk_root(parts: tuple[str, ...], nested: list[tuple[str, ...]]) -> str:
+    """Return the folder that is left out as a whole, or the file itself."""
+    if "__MACOSX" in parts[:-1]:
+        return "/".join(parts[: parts.index("__MACOSX") + 1]) + "/"
+    for copy in nested:
+        if _within(parts, copy):
+            return "/".join(copy) + "/"
+    return "/".join(parts)
+
+
+def _shorten(left_out: Counter[str], *, most: int = 50) -> list[str]:
+    """List what was left out: folders with their number of files, and after `most` lines the rest as one."""
+    lines = sorted(
+        f"{name} ({n:,} {'file' if n == 1 else 'files'})" if name.endswith("/") else name
+        for name, n in left_out.items()
+    )
+    return lines if len(lines) <= most else [*lines[:most], f"and {len(lines) - most:,} more"]
+
+
+def unzip(archive: str | Path, into: str | Path, *, progress: bool = False) -> list[str]:
+    """Unpack the images of an archive to ``into/chest_xray/{train,val,test}/{NORMAL,PNEUMONIA}``.
+
+    Nothing is written outside `into`. When it fails, what was unpacked so far stays in `into`.
+
+    Parameters
+    ----------
+    archive : str or Path
+        A zip file.
+    into : str or Path
+        A folder, made if missing.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    list of str
+        What was left out, see `choose`.
+
+    Raises
+    ------
+    BadInput
+        Not a zip file, damaged, encrypted, out of bounds, with links, with paths that lead outside, or
+        without the layout.
+    CxrError
+        The disk has too little room.
+    """
+    from tqdm import tqdm
+
+    archive, into = Path(archive), Path(into)
+    with contextlib.ExitStack() as stack:
+        with _reading(archive):
+            opened = stack.enter_context(zipfile.ZipFile(archive))
+        members = {}
+        for info in opened.infolist():
+            name = _checked_name(info, archive)
+            if name in members:
+                raise BadInput(f"{archive}: holds {name!r} twice; get the archive again")
+            if not name.endswith("/"):
+                members[name] = info
+        if len(members) > MOST_FILES:
+            raise BadInput(f"{archive}: refused, it holds {len(members):,} files, more than {MOST_FILES:,}")
+        kept, left_out = choose(members, where=archive)
+        _check_sizes([members[name] for name in kept], archive)
+        into.mkdir(parents=True, exist_ok=True)
+        _check_room(sum(members[name].file_size for name in kept), into)
+        for place in {PurePosixPath(place).parent for place in kept.values()}:
+            (into / "chest_xray" / place).mkdir(parents=True, exist_ok=True)
+        for name, place in tqdm(kept.items(), desc="unpacking", unit="image", disable=not progress):
+            with _reading(archive):
+                content = opened.read(members[name])
+            with (into / "chest_xray" / place).open("xb") as sink:
+                sink.write(content)
+    return left_out
+
+
+@contextlib.contextmanager
+def _reading(archive: Path) -> Iterator[None]:
+    """Turn whatever zipfile raises on an archive that is none, or a broken one, into one line."""
+    try:
+        yield
+    except (FileNotFoundError, PermissionError) as error:
+        raise BadInput(f"{archive}: {(error.strerror or 'cannot be read').lower()}") from None
+    # Damaged offsets, sizes and streams also show as these errors.
+    except (OSError, EOFError, ValueError, RuntimeError, *_BROKEN) as error:
+        raise BadInput(f"{archive}: {_what_is_wrong(archive, error)}") from None
+
+
+def _checked_name(info: zipfile.ZipInfo, archive: Path) -> str:
+    """Return a member's name with ``/``, or refuse the archive: an honest one has no such member at all."""
+    name = info.filename.replace("\\", "/")
+    parts = name.split("/")
+    if name.startswith("/") or ".." in parts or name[1:2] == ":":
+        raise BadInput(f"{archive}: refused, the name {info.filename!r} in it leads outside the folder")
+    kind = stat.S_IFMT(info.external_attr >> 16)
+    if kind and not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
+        raise BadInput(f"{archive}: refused, {info.filename!r} in it is a link or a device, not a file")
+    if info.flag_bits & 0x1:
+        raise BadInput(f"{archive}: is encrypted ({info.filename!r}); unpack it yourself and give the folder")
+    return name
+
+
+def _check_sizes(members: list[zipfile.ZipInfo], archive: Path) -> None:
+    """Refuse a bomb by its own account; zipfile never reads more than that account."""
+    for info in members:
+        ratio = info.file_size / max(info.compress_size, 1)
+        if info.file_size > MOST_BYTES_A_FILE or (ratio > MOST_RATIO and info.file_size > 2**20):
+            raise BadInput(
+                f"{archive}: refused, {info.filename!r} in it would grow to {info.file_size:,} bytes "
+                f"({ratio:,.0f} times its size in the archive)"
+            )
+    total = sum(info.file_size for info in members)
+    if total > MOST_BYTES:
+        raise BadInput(
+            f"{archive}: refused, it would grow to {total / 2**30:,.1f} GiB, more than {MOST_BYTES >> 30} GiB"
+        )
+
+
+def _check_room(needed: int, into: Path) -> None:
+    free = shutil.disk_usage(into).free
+    if needed > free:
+        raise CxrError(
+            f"{into}: the images need {needed / 2**20:,.0f} MiB, {free / 2**20:,.0f} MiB are free; "
+            "make room or choose another --data-dir"
+        )
+
+
+def _what_is_wrong(archive: Path, error: Exception) -> str:
+    """Say in one line why this is no archive that can be read."""
+    with archive.open("rb") as opened:
+        head = opened.read(512).lstrip()
+    if head[:1] == b"<":
+        return "is a web page, not a zip file: the server asked for a login, or failed; download it again"
+    if not head:
+        return "is empty; download it again"
+    if head[:2] == b"PK":
+        return f"is cut off or damaged ({error}); download it again"
+    return "is not a zip file; give a zip file or the unpacked folder"
