@@ -234,7 +234,7 @@ def _kept(array: Path, note: Path, settings: dict, shape: tuple) -> np.memmap | 
 
 def _fill(target: Path, paths: list[Path], shape: tuple, how: str, progress: bool) -> None:
     """Write the images into a new .npy file, in threads: Pillow and OpenCV let go of the lock."""
-    from tqdm.auto import tqdm
+    from tqdm import tqdm
 
     if not paths:
         raise BadInput("index: no row in it; a cache needs at least one image")

@@ -64,14 +64,14 @@ def precision(wanted: str = "auto") -> str:
         return wanted
     if cpu()["bfloat16"]:
         return "mixed_bfloat16"
-    import keras
+    from cxr_utils.backend import keras
 
     return "mixed_bfloat16" if keras.distribution.list_devices("gpu") else "float32"
 
 
 @contextlib.contextmanager
 def _dtype_policy(name: str):
-    import keras
+    from cxr_utils.backend import keras
 
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(name)
@@ -106,7 +106,7 @@ def batches(pixels, table: pd.DataFrame, recipe: Recipe, *, seed: int | None = N
         Of ``(images, labels)`` or ``(images, labels, weights)``: float32 in [0, 1], shape
         (b, s, s, channels); float32 of shape (b, 1), or (b, 2) for a categorical loss; float32 (b,).
     """
-    import keras
+    from cxr_utils.backend import keras
 
     from cxr_utils import images
 
@@ -149,8 +149,8 @@ def _state_callback(path: Path, dataset, callbacks: list, rows: list[dict], prog
     Keras' own BackupAndRestore loses the state of the other callbacks, the best weights, the history
     and the seeds of Dropout.
     """
-    import keras
-    from tqdm.auto import tqdm
+    from cxr_utils.backend import keras
+    from tqdm import tqdm
 
     kept = ("wait", "best", "best_epoch", "stopped_epoch", "cooldown_counter")
 
@@ -231,7 +231,7 @@ class Run:
 
     def load_model(self):
         """Return the trained `keras.Model`, in float32."""
-        import keras
+        from cxr_utils.backend import keras
 
         return keras.models.load_model(self.folder / "model.keras", compile=False)
 
@@ -371,7 +371,7 @@ def _same_run(folder: Path, identity: dict, name: str = "run.json") -> None:
 
 
 def _train(recipe, pixels, split, folder, identity, used, *, progress):
-    import keras
+    from cxr_utils.backend import keras
 
     state, rows, stopped = folder / "state.npz", [], False
     if state.exists():
@@ -449,7 +449,7 @@ def compare(
         seconds.
     """
     from sklearn.metrics import log_loss
-    from tqdm.auto import tqdm
+    from tqdm import tqdm
 
     from cxr_utils import evaluation
 

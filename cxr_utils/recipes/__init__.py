@@ -135,7 +135,7 @@ class Recipe:
             From float32 images in [0, 1], shape (n, image_size, image_size, channels), to the
             probability of PNEUMONIA, shape (n, 1), or of both classes, shape (n, 2).
         """
-        import keras
+        from cxr_utils.backend import keras
 
         keras.utils.set_random_seed(seed)
         layers = self._varied(self.layers(self.width))

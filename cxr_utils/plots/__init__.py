@@ -1,0 +1,48 @@
+"""Every figure of the course: thin functions that take a table or arrays and return an Axes or a Figure.
+
+Pass the result to `show`, with a sentence that says the same to those who can't see it. Where a function has
+the option `ax`, it draws there; else it makes a figure of its own. Colours are safe for colour-blind
+readers; lines and points differ in style too.
+"""
+
+from cxr_utils.plots._base import CLASS_COLOURS, KIND_COLOURS, LINES, MARK, render, show, style
+from cxr_utils.plots.data import (
+    class_counts,
+    class_shares,
+    image_sizes,
+    images_per_patient,
+    intensity_histograms,
+    leak_bars,
+    shortcut_bars,
+    split_sizes,
+)
+from cxr_utils.plots.models import comparison, descent, learning_curves
+from cxr_utils.plots.pictures import (
+    augmentation_grid,
+    feature_maps,
+    filters,
+    image_grid,
+    kernel_steps,
+    mean_images,
+    resize_comparison,
+    smote_triplet,
+)
+from cxr_utils.plots.results import (
+    calibration,
+    confusion,
+    intervals,
+    precision_recall,
+    predictive_values,
+    roc,
+    score_histogram,
+    threshold_sweep,
+)
+
+__all__ = [
+    "CLASS_COLOURS", "KIND_COLOURS", "LINES", "MARK", "augmentation_grid", "calibration",
+    "class_counts", "class_shares", "comparison", "confusion", "descent", "feature_maps", "filters",
+    "image_grid", "image_sizes", "images_per_patient", "intensity_histograms", "intervals",
+    "kernel_steps", "leak_bars", "learning_curves", "mean_images", "precision_recall",
+    "predictive_values", "render", "resize_comparison", "roc", "score_histogram", "shortcut_bars",
+    "show", "smote_triplet", "split_sizes", "style", "threshold_sweep",
+]  # fmt: skip

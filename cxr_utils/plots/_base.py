@@ -1,0 +1,176 @@
+"""Look of the figures, and how one reaches the page: small in bytes, marked if synthetic, with a text."""
+
+from __future__ import annotations
+
+import base64
+import io
+from itertools import cycle
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
+
+from cxr_utils.errors import BadInput
+
+# Okabe and Ito's palette, and one dark purple: they stay apart in all common kinds of colour blindness.
+CLASS_COLOURS = {"NORMAL": "#0072B2", "PNEUMONIA": "#D55E00"}
+KIND_COLOURS = {"normal": "#0072B2", "bacteria": "#E69F00", "virus": "#882255", "unknown": "#D55E00"}
+LINES = (
+    ("#333333", "-"),
+    ("#009E73", "--"),
+    ("#CC79A7", "-."),
+    ("#56B4E9", ":"),
+    ("#E69F00", (0, (5, 1, 1, 1, 1, 1))),
+)
+GREY = "#6B6B6B"  # reference lines and marks: dark enough to be read on white
+MARK = "synthetic (phantoms)"
+BYTES = 120_000  # a figure that is larger gets fewer colours
+
+_marked = False
+
+
+def style(source: str, *, synthetic: bool | None = None) -> None:
+    """Set the look of all figures that follow, and whether `show` marks them as synthetic.
+
+    Parameters
+    ----------
+    source : str
+        Where the images come from, as in `sources.fetch`; "sample" are phantoms.
+    synthetic : bool, optional
+        Says it outright, for phantoms that lie in a folder of the user's.
+
+    Examples
+    --------
+    >>> style("sample")
+    """
+    global _marked
+    _marked = source == "sample" if synthetic is None else synthetic
+    sizes = dict.fromkeys(
+        ("xtick.labelsize", "ytick.labelsize", "legend.fontsize", "legend.title_fontsize"), 11
+    )
+    sns.set_theme(
+        context="notebook",
+        style="whitegrid",
+        font="DejaVu Sans",  # comes with matplotlib, so figures are the same everywhere
+        rc={
+            **sizes, "figure.dpi": 72, "savefig.dpi": 72, "font.size": 12, "axes.labelsize": 12,
+            "axes.titlesize": 13, "axes.titleweight": "bold", "lines.linewidth": 2,
+            "grid.color": "#E6E6E6", "image.cmap": "gray",
+        },
+    )  # fmt: skip
+
+
+def show(figure_or_axes: Figure | Axes, alt: str) -> None:
+    """Display a figure as PNG at 72 dpi with a text alternative, and close it.
+
+    Under phantoms it carries the mark "synthetic (phantoms)". Outside Jupyter the text is printed.
+
+    Parameters
+    ----------
+    figure_or_axes : Figure or Axes
+        What a function of this package returned.
+    alt : str
+        What the figure shows, in a sentence.
+
+    Raises
+    ------
+    BadInput
+        `alt` is empty, or the first argument is no figure.
+
+    Examples
+    --------
+    >>> show(plt.figure(), alt="An empty figure")  # doctest: +SKIP
+    """
+    from IPython.display import display
+
+    if not isinstance(alt, str) or not alt.strip():
+        raise BadInput(f"alt: {alt!r}; say in a sentence what the figure shows, for those who can't see it")
+    display(_Shown(render(figure_or_axes), " ".join(alt.split())))
+
+
+def render(figure_or_axes: Figure | Axes) -> bytes:
+    """Return a figure as PNG at 72 dpi, marked if synthetic, and close it.
+
+    Raises
+    ------
+    BadInput
+        The argument is no figure.
+    """
+    if not isinstance(figure_or_axes, Figure | Axes):
+        kind = type(figure_or_axes).__name__
+        raise BadInput(f"figure_or_axes: a {kind}; expected a Figure or Axes, such as plots.roc(…) returns")
+    figure = figure_or_axes.get_figure()
+    buffer = io.BytesIO()
+    try:
+        if _marked:  # below all that is drawn: the tight box makes room for it, so it covers nothing
+            figure.draw_without_rendering()
+            box, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
+            x, y = (box.x1 / width, (box.y0 - 0.05) / height) if np.isfinite(box.x1) else (1, 0)
+            figure.text(x, y, MARK, ha="right", va="top", fontsize=10, fontstyle="italic", color=GREY)
+        figure.savefig(buffer, format="png", dpi=72, bbox_inches="tight", pad_inches=0.06)
+    finally:
+        plt.close(figure)
+    return _small(Image.open(buffer).convert("RGB"))
+
+
+def _small(image: Image.Image) -> bytes:
+    """Write a palette PNG: a third of the bytes, and fewer colours still for a large photographic grid."""
+    for colours in (256, 128, 64, 32, 16):
+        buffer = io.BytesIO()
+        image.quantize(colours, method=Image.Quantize.MAXCOVERAGE).save(buffer, "PNG", optimize=True)
+        if buffer.tell() < BYTES:
+            break
+    return buffer.getvalue()
+
+
+class _Shown:
+    """A PNG with its text, as Jupyter takes it; like IPython's Image, but its plain form is the text."""
+
+    def __init__(self, png: bytes, alt: str):
+        self.png, self.alt = png, alt
+
+    def __repr__(self) -> str:
+        return f"[figure: {self.alt}]"
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict, dict]:
+        data = {"image/png": base64.b64encode(self.png).decode(), "text/plain": repr(self)}
+        return data, {"image/png": {"alt": self.alt}}
+
+
+def new_axes(ax: Axes | None, width: float = 8, height: float = 4) -> Axes:
+    """Return `ax`, or the axes of a new figure of this size in inches."""
+    return ax if ax is not None else plt.subplots(figsize=(width, height), layout="constrained")[1]
+
+
+def lines():
+    """Return an endless series of colour and line style."""
+    return ({"color": colour, "linestyle": dashes} for colour, dashes in cycle(LINES))
+
+
+def pretty(metric: str) -> str:
+    """Return a metric's name as it stands on an axis.
+
+    Examples
+    --------
+    >>> pretty("balanced_accuracy"), pretty("auc")
+    ('balanced accuracy', 'AUC')
+    """
+    special = {
+        "auc": "AUC", "ppv": "positive predictive value", "npv": "negative predictive value", "f1": "F1",
+        "brier": "Brier score (low is good)", "ece": "calibration error (low is good)",
+        "recall_normal": "share of NORMAL found", "recall_pneumonia": "share of PNEUMONIA found",
+    }  # fmt: skip
+    return special.get(metric, metric.replace("_", " "))
+
+
+def above(ax: Axes, columns: int = 4) -> None:
+    """Put the legend above the axes, where it hides no data."""
+    handles, names = ax.get_legend_handles_labels()
+    if ax.get_legend():
+        ax.get_legend().remove()
+    place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2, "frameon": False}
+    ax.legend(handles, names, ncols=columns, columnspacing=1.4, handletextpad=0.5, **place)

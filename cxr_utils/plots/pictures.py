@@ -1,0 +1,305 @@
+"""Figures made of pictures: grids, means, kernels and what they do."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from cxr_utils.errors import BadInput
+from cxr_utils.plots._base import GREY
+from cxr_utils.plots.data import _present
+
+WIDTH = 9.0  # inches, of a full figure
+
+
+def image_grid(
+    pixels_or_list: np.ndarray | Sequence[np.ndarray],
+    titles: Sequence[Any] | None = None,
+    *,
+    columns: int = 4,
+    height: float = 2.4,
+    limits: tuple[float, float] | None = None,
+    cmap: str = "gray",
+) -> Figure:
+    """Draw pictures side by side, row by row.
+
+    Parameters
+    ----------
+    pixels_or_list : ndarray or sequence of ndarray
+        Each of shape (h, w) or (h, w, 1); sizes may differ.
+    titles : sequence, optional
+        One a picture; long ones are wrapped.
+    columns : int
+        Pictures a row.
+    height : float
+        Of a picture at most, in inches.
+    limits : (float, float), optional
+        The values shown as black and white. Without it: 0 and 255 for uint8 and for floats above 16; 0 and 1
+        for floats in [0, 1]; else, as for feature maps, the picture's own range, with 0 in the middle if
+        some values are negative.
+    cmap : str
+        matplotlib's name of the colours.
+
+    Returns
+    -------
+    Figure
+        Without ticks.
+
+    Raises
+    ------
+    BadInput
+        No pictures, a wrong shape, or another number of titles.
+
+    Examples
+    --------
+    >>> figure = image_grid(np.zeros((3, 8, 8, 1), "uint8"), titles=["a", "b", "c"])
+    """
+    pictures = [_flat(picture) for picture in pixels_or_list]
+    if not pictures:
+        raise BadInput("pixels_or_list: no pictures; expected at least one")
+    if titles is not None and len(titles) != len(pictures):
+        raise BadInput(f"titles: {len(titles)} for {len(pictures)} pictures; expected one a picture")
+    columns = max(1, min(columns, len(pictures)))
+    tallest = max(picture.shape[0] / picture.shape[1] for picture in pictures)
+    widest = max(picture.shape[1] / picture.shape[0] for picture in pictures)
+    cell = min(WIDTH / columns, max(height * widest, 1.6) + 0.1)
+    size = 11 if cell >= 1.2 else 10
+    letters = max(8, int(cell * 72 / (size * 0.66)))  # a letter is about two thirds as wide as high
+    wrapped = [_wrap(str(title), letters) for title in titles] if titles is not None else [""] * len(pictures)
+    most = max(title.count("\n") + 1 if title else 0 for title in wrapped)
+    rows = -(-len(pictures) // columns)
+    row = min(height, (cell - 0.08) * tallest) + most * size * 1.3 / 72 + 0.1
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(cell * columns, row * rows), layout="constrained", squeeze=False
+    )
+    figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, hspace=0, wspace=0)
+    for ax in axes.flat:
+        ax.set_axis_off()
+    for ax, picture, title in zip(axes.flat, pictures, wrapped, strict=False):
+        _picture(ax, picture, title, limits=limits, cmap=cmap, size=size)
+        ax.set_anchor("N")  # tops level, however tall the pictures of a row are
+    return figure
+
+
+augmentation_grid = image_grid
+
+
+def mean_images(pixels: np.ndarray, kinds: Sequence[str]) -> Figure:
+    """Draw the mean picture of each kind, and how those of pneumonia differ from the normal ones.
+
+    Parameters
+    ----------
+    pixels : ndarray
+        uint8, shape (n, h, w, 1) or (n, h, w).
+    kinds : sequence of str, length n
+        Of each image: "normal", "bacteria", "virus" (or class names).
+
+    Returns
+    -------
+    Figure
+        A panel a kind, and one with the difference (all others minus normal, in pixel values) if both exist.
+    """
+    kinds = np.asarray(kinds, dtype=object)
+    names = _present(kinds)
+    sums = {name: np.zeros(pixels.shape[1:3]) for name in names}
+    for picture, kind in zip(
+        pixels, kinds, strict=True
+    ):  # one by one: the cache may be larger than the memory
+        sums[kind] += _flat(picture)
+    counts = {name: int((kinds == name).sum()) for name in names}
+    normal = [name for name in names if name.lower() == "normal"]
+    others = [name for name in names if name not in normal]
+    panels = len(names) + bool(normal and others)
+    figure, axes = plt.subplots(
+        1, panels, figsize=(WIDTH, WIDTH / panels + 0.75), layout="constrained", squeeze=False
+    )
+    for ax, name in zip(axes[0], names, strict=False):
+        _picture(ax, sums[name] / counts[name], f"{name}\nmean of {counts[name]:,}", limits=(0, 255))
+    if normal and others:
+        ill = sum(sums[name] for name in others) / sum(counts[name] for name in others)
+        difference = ill - sums[normal[0]] / counts[normal[0]]
+        most = max(1.0, float(np.abs(difference).max()))
+        ax = axes[0, -1]
+        shown = _picture(
+            ax, difference, "difference\npneumonia − normal", limits=(-most, most), cmap="PuOr_r"
+        )
+        bar = figure.colorbar(shown, ax=ax, location="bottom", label="pixel values", shrink=0.9)
+        bar.ax.tick_params(labelsize=10)
+    return figure
+
+
+def resize_comparison(image: np.ndarray, size: int) -> Figure:
+    """Draw a picture as it is, squashed to a square, and padded to a square.
+
+    Parameters
+    ----------
+    image : ndarray
+        uint8, shape (h, w).
+    size : int
+        Side of the square, in pixels.
+
+    Returns
+    -------
+    Figure
+        Three panels; the titles say the width and height in pixels.
+    """
+    from cxr_utils import images
+
+    image = _flat(image)
+    made = {"as read": image, **{how: images.resize(image, size, how=how) for how in ("squash", "pad")}}
+    titles = [f"{name}\n{picture.shape[1]} × {picture.shape[0]}" for name, picture in made.items()]
+    return image_grid(list(made.values()), titles, columns=3, height=3)
+
+
+def smote_triplet(first: np.ndarray, between: np.ndarray, second: np.ndarray, step: float) -> Figure:
+    """Draw a picture made by SMOTE between its two parents.
+
+    Parameters
+    ----------
+    first, second : ndarray
+        Its parents, pictures of the dataset; uint8 or float in [0, 1], shape (h, w) or (h, w, 1).
+    between : ndarray
+        first + step × (second − first).
+    step : float
+        In [0, 1].
+
+    Returns
+    -------
+    Figure
+        Three panels.
+    """
+    titles = ["first\n", f"made by SMOTE: first\n+ {step:.2f} × (second − first)", "second\n"]
+    return image_grid([first, between, second], titles, columns=3, height=3)
+
+
+def kernel_steps(image: np.ndarray, kernel: np.ndarray, result: np.ndarray) -> Figure:
+    """Draw a picture, a kernel with its numbers, and what the convolution makes of the picture.
+
+    Parameters
+    ----------
+    image, result : ndarray
+        float or uint8, shape (h, w); the numbers stand in the pixels if there are at most 10 a side.
+    kernel : ndarray
+        float, shape (k, k).
+
+    Returns
+    -------
+    Figure
+        Three panels. In the kernel and in a result with negative values, grey is 0.
+    """
+    image, kernel, result = _flat(image), _flat(kernel), _flat(result)
+    figure, axes = plt.subplots(
+        1, 3, figsize=(WIDTH, 3.5), layout="constrained", gridspec_kw={"width_ratios": (3, 2, 3)}
+    )
+    names = ("picture", "kernel", "result")
+    for ax, name, picture in zip(axes, names, (image, kernel, result), strict=True):
+        high, wide = picture.shape
+        most = float(np.abs(picture).max()) or 1.0
+        limits = (-most, most) if name == "kernel" else _limits(picture)
+        _picture(ax, picture, f"{name}\n{high} × {wide}", limits=limits)
+        ax.add_patch(Rectangle((-0.5, -0.5), wide, high, fill=False, edgecolor=GREY, clip_on=False))
+        if max(picture.shape) <= 10:
+            _numbers(ax, picture, limits)
+    return figure
+
+
+def feature_maps(maps: np.ndarray, *, columns: int = 8) -> Figure:
+    """Draw each feature map of a layer.
+
+    Parameters
+    ----------
+    maps : ndarray
+        float, shape (h, w, channels).
+    columns : int
+        Maps a row.
+
+    Returns
+    -------
+    Figure
+        Each map in its own range: dark low, light high. The titles are the channels' numbers, from 0.
+    """
+    maps = np.asarray(maps)
+    if maps.ndim != 3:
+        raise BadInput(f"maps: shape {maps.shape}; expected (h, w, channels), the maps of one image")
+    low = maps.min(axis=(0, 1))
+    span = np.maximum(maps.max(axis=(0, 1)) - low, 1e-9)
+    pictures = np.moveaxis((maps - low) / span, -1, 0)
+    return image_grid(pictures, range(len(pictures)), columns=columns, cmap="viridis")
+
+
+def filters(kernel: np.ndarray, *, columns: int = 8) -> Figure:
+    """Draw the kernels of a convolution.
+
+    Parameters
+    ----------
+    kernel : ndarray
+        float, shape (k, k, channels in, filters); with several channels in, their mean is drawn.
+    columns : int
+        Kernels a row.
+
+    Returns
+    -------
+    Figure
+        All in one range, from purple (negative) over white (0) to orange (positive).
+    """
+    kernel = np.asarray(kernel)
+    if kernel.ndim != 4:
+        raise BadInput(f"kernel: shape {kernel.shape}; expected (k, k, channels in, filters)")
+    pictures = np.moveaxis(kernel.mean(axis=2), -1, 0)
+    most = float(np.abs(pictures).max()) or 1.0
+    figure = image_grid(pictures, range(len(pictures)), columns=columns, limits=(-most, most), cmap="PuOr_r")
+    shown = figure.axes[0].images[0]
+    figure.colorbar(shown, ax=figure.axes, location="right", label="weight", aspect=20, fraction=0.04)
+    return figure
+
+
+def _picture(
+    ax: Axes, picture: np.ndarray, title: str, *, limits=None, cmap: str = "gray", size: int = 11
+) -> Any:
+    low, high = limits or _limits(picture)
+    shown = ax.imshow(
+        picture, cmap=cmap, vmin=low, vmax=high, interpolation=None if min(picture.shape) > 48 else "nearest"
+    )
+    ax.set_title(title, fontsize=size, fontweight="normal", pad=3)
+    ax.set_axis_off()
+    return shown
+
+
+def _limits(picture: np.ndarray) -> tuple[float, float]:
+    """Return the values for black and white, as `image_grid` says."""
+    if picture.dtype == np.uint8:
+        return 0, 255
+    low, high = float(picture.min()), float(picture.max())
+    if low < 0:
+        most = max(-low, high)
+        return -most, most
+    return (0, 255) if high > 16 else (0, max(high, 1e-9)) if high > 1 else (0, 1)
+
+
+def _numbers(ax: Axes, picture: np.ndarray, limits: tuple[float, float]) -> None:
+    """Write each value into its pixel, in a colour that can be read there."""
+    for (i, j), value in np.ndenumerate(picture):
+        dark = (value - limits[0]) / (limits[1] - limits[0]) < 0.5
+        text = f"{value:.0f}" if float(value).is_integer() else f"{value:.2f}"
+        ax.text(j, i, text, ha="center", va="center", color="white" if dark else "black", fontsize=10)
+
+
+def _flat(picture: np.ndarray) -> np.ndarray:
+    """Take (h, w) or (h, w, 1), return (h, w)."""
+    picture = np.asarray(picture)
+    if picture.ndim == 3 and picture.shape[2] == 1:
+        picture = picture[:, :, 0]
+    if picture.ndim != 2 or not picture.size:
+        raise BadInput(f"picture: shape {picture.shape}; expected (h, w) or (h, w, 1)")
+    return picture
+
+
+def _wrap(title: str, letters: int) -> str:
+    return "\n".join(textwrap.fill(line, letters) for line in title.split("\n"))

@@ -1,0 +1,319 @@
+"""Figures of a model's answers: errors, thresholds, curves, intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from cxr_utils.dataset import CLASSES
+from cxr_utils.errors import BadInput
+from cxr_utils.plots._base import CLASS_COLOURS, GREY, LINES, above, lines, new_axes, pretty
+
+Predictions = pd.DataFrame | Mapping[str, pd.DataFrame]
+UNIT = (-0.02, 1.02)
+
+
+def confusion(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draw a confusion matrix.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `evaluation.confusion`: int counts, rows the truth, columns the answer.
+    ax : Axes, optional
+        Where to draw.
+
+    Returns
+    -------
+    Axes
+        A cell says the count and its share of the row; the darker, the larger that share.
+    """
+    ax = new_axes(ax, 6.4, 4.8)
+    shares = table.div(table.sum(axis=1).clip(lower=1), axis=0)
+    texts = [
+        [
+            f"{count:,}\n{share:.0%} of {name}"
+            for count, share in zip(table.loc[name], shares.loc[name], strict=True)
+        ]
+        for name in table.index
+    ]
+    sns.heatmap(
+        shares, annot=np.array(texts), fmt="", cmap="Blues", vmin=0, vmax=1, cbar=False, square=True,
+        linewidths=2, annot_kws={"fontsize": 12}, ax=ax,
+    )  # fmt: skip
+    ax.set(xlabel="answer", ylabel="truth")
+    ax.tick_params(axis="both", labelrotation=0)
+    return ax
+
+
+def roc(predictions: Predictions, *, ax: Axes | None = None) -> Axes:
+    """Draw sensitivity against the share of false alarms, over all thresholds.
+
+    Parameters
+    ----------
+    predictions : DataFrame or dict of str to DataFrame
+        ``label`` and ``probability`` of one model, or of several by name.
+    ax : Axes, optional
+        Where to draw.
+
+    Returns
+    -------
+    Axes
+        A curve a model with its area (AUC), and the diagonal of chance.
+
+    Raises
+    ------
+    BadInput
+        A table without both classes.
+    """
+    from sklearn.metrics import auc, roc_curve
+
+    ax = new_axes(ax, 6.4, 5.6)
+    for (name, y_true, y_score), look in zip(_each(predictions), lines(), strict=False):
+        false_alarms, found, _ = roc_curve(y_true, y_score)
+        text = f"{name}: AUC {auc(false_alarms, found):.3f}".removeprefix(": ")
+        ax.plot(false_alarms, found, label=text, **look)
+    ax.plot([0, 1], [0, 1], color=GREY, linewidth=1, label="chance: AUC 0.500")
+    ax.set_xlabel("share of NORMAL called PNEUMONIA (1 − specificity)")
+    ax.set(ylabel="share of PNEUMONIA found (sensitivity)", xlim=UNIT, ylim=UNIT, aspect="equal")
+    ax.legend(loc="lower right")
+    return ax
+
+
+def precision_recall(predictions: Predictions, *, ax: Axes | None = None) -> Axes:
+    """Draw precision against recall, over all thresholds.
+
+    Parameters
+    ----------
+    predictions, ax
+        As for `roc`.
+
+    Returns
+    -------
+    Axes
+        A curve a model with its average precision, and at the height of the prevalence the line of chance.
+
+    Raises
+    ------
+    BadInput
+        A table without both classes.
+    """
+    from sklearn.metrics import average_precision_score, precision_recall_curve
+
+    ax = new_axes(ax, 6.4, 5.6)
+    prevalences = {}
+    for (name, y_true, y_score), look in zip(_each(predictions), lines(), strict=False):
+        precision, recall, _ = precision_recall_curve(y_true, y_score)
+        text = f"{name}: average precision {average_precision_score(y_true, y_score):.3f}".removeprefix(": ")
+        ax.plot(recall, precision, label=text, drawstyle="steps-post", **look)
+        prevalences[f"{y_true.mean():.1%}"] = y_true.mean()
+    for text, prevalence in prevalences.items():
+        ax.axhline(prevalence, color=GREY, linewidth=1, label=f"chance = prevalence, {text}")
+    ax.set_ylabel("precision (share of the called that are PNEUMONIA)")
+    ax.set(xlabel="recall (share of PNEUMONIA found)", xlim=UNIT, ylim=UNIT, aspect="equal")
+    ax.legend(loc="lower left")
+    return ax
+
+
+def calibration(table: pd.DataFrame) -> Figure:
+    """Draw the observed share of PNEUMONIA over the probability that the model gave.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `evaluation.calibration`: ``mean_probability``, ``observed`` (in [0, 1]), ``images``.
+
+    Returns
+    -------
+    Figure
+        Above the curve with the diagonal, on which a calibrated model lies; below the images of each bin.
+    """
+    figure, (ax, counts) = plt.subplots(
+        2, 1, figsize=(6.4, 6), layout="constrained", sharex=True, height_ratios=(3, 1)
+    )
+    ax.plot([0, 1], [0, 1], color=GREY, linewidth=1, label="perfectly calibrated")
+    ax.plot(table["mean_probability"], table["observed"], "o-", color=LINES[1][0], label="model")
+    ax.set(ylabel="observed share of PNEUMONIA", xlim=UNIT, ylim=(-0.04, 1.04))
+    ax.legend(loc="upper left")
+    bars = counts.bar(table["mean_probability"], table["images"], width=0.03, color=LINES[1][0])
+    counts.bar_label(bars, fmt="{:,.0f}", fontsize=10, padding=1)
+    counts.set(xlabel="mean predicted probability of PNEUMONIA", ylabel="images")
+    counts.margins(y=0.3)
+    return figure
+
+
+def score_histogram(
+    predictions: pd.DataFrame, threshold: float = 0.5, *, bins: int = 20, ax: Axes | None = None
+) -> Axes:
+    """Draw how the probabilities of each class are spread.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        ``label`` and ``probability``.
+    threshold : float
+        From here on the answer is PNEUMONIA; drawn as a line.
+    bins : int
+        Of equal width over [0, 1].
+    ax : Axes, optional
+        Where to draw.
+
+    Returns
+    -------
+    Axes
+        A stepped area a class; PNEUMONIA is hatched.
+    """
+    ax = new_axes(ax)
+    for label, (name, hatch) in enumerate(zip(CLASSES, ("", "///"), strict=True)):
+        scores = predictions.loc[predictions["label"] == label, "probability"]
+        counts, edges = np.histogram(scores, bins, (0, 1))
+        colour = CLASS_COLOURS[name]
+        ax.stairs(counts, edges, color=colour, fill=False)
+        ax.stairs(
+            counts, edges, facecolor=(colour, 0.35), edgecolor=colour, fill=True, hatch=hatch, label=name
+        )
+    ax.axvline(threshold, color="black", linestyle="--", linewidth=1.5, label=f"threshold {threshold:.2f}")
+    ax.set(xlabel="probability of PNEUMONIA", ylabel="images", xlim=(0, 1))
+    above(ax)
+    return ax
+
+
+def threshold_sweep(
+    predictions: pd.DataFrame, *, threshold: float | None = None, ax: Axes | None = None
+) -> Axes:
+    """Draw sensitivity, specificity and balanced accuracy over the threshold.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        ``label`` and ``probability``.
+    threshold : float, optional
+        The one to mark; by default that of `evaluation.best_threshold`.
+    ax : Axes, optional
+        Where to draw.
+
+    Returns
+    -------
+    Axes
+        Three lines, and a vertical one at the threshold.
+
+    Raises
+    ------
+    BadInput
+        A table without both classes.
+    """
+    from cxr_utils import evaluation
+
+    ((_, y_true, y_score),) = _each(predictions)
+    best = threshold is None
+    threshold = evaluation.best_threshold(y_true, y_score) if best else threshold
+    cuts = np.linspace(0, 1, 501)
+    sensitivity, called = ((y_score[y_true == label, None] >= cuts).mean(axis=0) for label in (1, 0))
+    curves = {
+        "sensitivity": sensitivity,
+        "specificity": 1 - called,
+        "balanced accuracy": (1 + sensitivity - called) / 2,
+    }
+    looks = ((CLASS_COLOURS["PNEUMONIA"], "--"), (CLASS_COLOURS["NORMAL"], "-."), ("black", "-"))
+    ax = new_axes(ax, height=4.4)
+    for (name, values), (colour, dashes) in zip(curves.items(), looks, strict=True):
+        ax.plot(cuts, values, color=colour, linestyle=dashes, label=name)
+    text = f"best threshold {threshold:.2f}" if best else f"threshold {threshold:.2f}"
+    ax.axvline(threshold, color=GREY, linestyle=":", label=text)
+    ax.set(xlabel="threshold on the probability of PNEUMONIA", ylabel="share", xlim=(0, 1), ylim=UNIT)
+    above(ax)
+    return ax
+
+
+def intervals(table: Predictions, *, metrics: Sequence[str] | None = None, ax: Axes | None = None) -> Axes:
+    """Draw metrics with their 95% intervals.
+
+    Parameters
+    ----------
+    table : DataFrame or dict of str to DataFrame
+        From `evaluation.bootstrap`, or several by name: index metric; ``value``, ``low``, ``high``.
+    metrics : sequence of str, optional
+        Which, from top to bottom; by default all of the first table.
+    ax : Axes, optional
+        Where to draw.
+
+    Returns
+    -------
+    Axes
+        A row a metric: the point is the value, the bar the interval.
+    """
+    tables = table if isinstance(table, Mapping) else {"": table}
+    metrics = list(metrics if metrics is not None else next(iter(tables.values())).index)
+    ax = new_axes(ax, height=1.3 + len(metrics) * (0.26 + 0.12 * len(tables)))
+    rows = np.arange(len(metrics))
+    for number, (name, each) in enumerate(tables.items()):
+        each = each.loc[metrics].astype(float)
+        place = rows + (number - (len(tables) - 1) / 2) * 0.6 / len(tables)
+        colour, marker = LINES[number % len(LINES)][0], "osD^v"[number % 5]
+        low_high = [(each["value"] - each["low"]).clip(lower=0), (each["high"] - each["value"]).clip(lower=0)]
+        look = {"fmt": marker, "color": colour, "capsize": 4, "markersize": 7, "label": name}
+        ax.errorbar(each["value"], place, xerr=low_high, **look)
+    ax.set_yticks(rows, [pretty(metric) for metric in metrics])
+    ax.set(xlabel="value with 95% interval", ylim=(len(metrics) - 0.5, -0.5))
+    if len(tables) > 1:
+        above(ax)
+    return ax
+
+
+def predictive_values(
+    table: pd.DataFrame, *, marks: Mapping[str, float] | None = None, ax: Axes | None = None
+) -> Axes:
+    """Draw what a positive and a negative answer are worth, over the prevalence.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `evaluation.predictive_values`: ``prevalence``, ``ppv``, ``npv``, all in [0, 1].
+    marks : dict of str to float, optional
+        Prevalences to mark by a vertical line, by name; by default the official test set's 62.5% and 5%.
+    ax : Axes, optional
+        Where to draw.
+
+    Returns
+    -------
+    Axes
+        Two curves, and at each mark their values.
+    """
+    marks = {"a clinic, say": 0.05, "official test set": 0.625} if marks is None else marks
+    ax = new_axes(ax, height=4.6)
+    looks = {"ppv": (CLASS_COLOURS["PNEUMONIA"], "-"), "npv": (CLASS_COLOURS["NORMAL"], "--")}
+    for column, (colour, dashes) in looks.items():
+        ax.plot(table["prevalence"], table[column], color=colour, linestyle=dashes, label=pretty(column))
+    for name, place in marks.items():
+        ax.axvline(place, color=GREY, linestyle=":", linewidth=1.5)
+        left = place > 0.5
+        text = f"{name}\n{place:.1%}".replace(".0%", "%")
+        where = {"xytext": (-6 if left else 6, 0), "ha": "right" if left else "left", "va": "bottom"}
+        ax.annotate(text, (place, 0.02), textcoords="offset points", fontsize=11, **where)
+        for column, (colour, _) in looks.items():
+            known = table.dropna(subset=column)
+            value = np.interp(place, known["prevalence"], known[column])
+            ax.plot(place, value, "o", color=colour, markersize=7)
+    ax.set_xlabel("prevalence (share of PNEUMONIA among those examined)")
+    ax.set(ylabel="share of such answers that are right", xlim=UNIT, ylim=UNIT)
+    ax.xaxis.set_major_formatter(PercentFormatter(1))
+    above(ax)
+    return ax
+
+
+def _each(predictions: Predictions) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Yield name, labels and probabilities of each table."""
+    for name, table in (predictions if isinstance(predictions, Mapping) else {"": predictions}).items():
+        y_true, y_score = table["label"].to_numpy(int), table["probability"].to_numpy(float)
+        if set(y_true) != {0, 1}:
+            raise BadInput(
+                f"predictions {name!r}: labels {sorted(set(y_true))}; expected both 0 and 1 among them"
+            )
+        yield str(name), y_true, y_score
