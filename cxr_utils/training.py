@@ -106,9 +106,8 @@ def batches(pixels, table: pd.DataFrame, recipe: Recipe, *, seed: int | None = N
         Of ``(images, labels)`` or ``(images, labels, weights)``: float32 in [0, 1], shape
         (b, s, s, channels); float32 of shape (b, 1), or (b, 2) for a categorical loss; float32 (b,).
     """
-    from cxr_utils.backend import keras
-
     from cxr_utils import images
+    from cxr_utils.backend import keras
 
     size = 256 if seed is None else recipe.batch_size
     labels = table["label"].to_numpy()
@@ -149,8 +148,9 @@ def _state_callback(path: Path, dataset, callbacks: list, rows: list[dict], prog
     Keras' own BackupAndRestore loses the state of the other callbacks, the best weights, the history
     and the seeds of Dropout.
     """
-    from cxr_utils.backend import keras
     from tqdm import tqdm
+
+    from cxr_utils.backend import keras
 
     kept = ("wait", "best", "best_epoch", "stopped_epoch", "cooldown_counter")
 

@@ -39,7 +39,7 @@ RECIPE = Recipe(
     validation="not stated; ours: 10% of train, by image, set apart before SMOTE",
     reasons={
         "layers": "filters, padding and dropout rates are not published: 32, 64, 128, same, .25 are common choices",
-        "l2": "factor and place are not published: 1e-4 on the kernel of the first dense layer, which holds most weights",
+        "l2": "factor and place are not published: 1e-4 on the first dense layer, which holds most weights",
         "batch_size": "not published: 32 is the default of Keras",
         "epochs": "not published: far above where early stopping ends",
         "validation": "not published",

@@ -1,0 +1,72 @@
+# Thin: each target is one or two commands. Needs Python 3.11 to 3.13 and a package index, nothing else.
+# README.md has the plain commands for Windows.
+
+PYTHON ?= python3
+BIN := .venv/bin
+COURSE := .venv/.installed-course
+DEV := .venv/.installed-dev
+LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --upgrade \
+	--no-emit-index-url --no-emit-find-links --no-header --quiet
+
+# $(call stage,NAME,COMMAND): run a stage of the tests, and say how many seconds it took.
+stage = @begun=$$(date +%s); echo "== $(1)"; $(2) || exit 1; echo "== $(1): $$(( $$(date +%s) - begun )) s"
+
+.PHONY: help course test test-long lint notebooks lock lock-check clean
+
+help:
+	@echo "make course      install into .venv, and execute all notebooks on the built-in sample"
+	@echo "make test        everything that must hold: ruff, nbval, the course by papermill, the tests"
+	@echo "make test-long   tests that take longer"
+	@echo "make lint        ruff alone"
+	@echo "make notebooks   build and execute the notebooks from notebooks/source/*.py"
+	@echo "make lock        renew requirements.txt and requirements-dev.txt"
+	@echo "make lock-check  see whether the lock installs on Linux, Windows and macOS"
+	@echo "make clean       remove what was built; data/ and .venv stay"
+
+course: $(COURSE)
+	@$(BIN)/cxr run
+
+test: $(DEV)
+	@rm -rf build/test
+	$(call stage,ruff,$(BIN)/ruff check .)
+	$(call stage,nbval,CXR_HOME=$(CURDIR)/build/test/nbval $(BIN)/pytest -q --nbval-lax --nbval-current-env \
+		--nbval-sanitize-with notebooks/source/nbval_sanitize.cfg notebooks)
+	$(call stage,papermill,CXR_HOME=$(CURDIR)/build/test/course $(BIN)/cxr run --fresh)
+	$(call stage,pytest,$(BIN)/pytest tests --durations=10)
+
+test-long: $(DEV)
+	$(call stage,pytest,$(BIN)/pytest tests -m long --durations=10)
+
+lint: $(DEV)
+	@$(BIN)/ruff check .
+
+notebooks: $(DEV)
+	@$(BIN)/python notebooks/source/build.py
+
+lock: $(DEV)
+	@$(LOCK) -o requirements.txt
+	@$(LOCK) --extra dev -c requirements.txt -o requirements-dev.txt
+
+lock-check: $(DEV)
+	@for python in 3.11 3.12 3.13; do for platform in x86_64-manylinux_2_28 aarch64-manylinux_2_28 windows macos; do \
+		for lock in requirements.txt requirements-dev.txt; do \
+			MACOSX_DEPLOYMENT_TARGET=14.0 $(BIN)/uv pip install --dry-run --quiet --require-hashes --only-binary :all: \
+				--python-version $$python --python-platform $$platform --target build/lock-check -r $$lock \
+				|| { echo "$$lock does not install: Python $$python, $$platform"; exit 1; }; \
+		done; echo "installs: Python $$python, $$platform"; done; done
+
+clean:
+	rm -rf build runs .pytest_cache .ruff_cache .hypothesis
+
+$(COURSE): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
+		echo "Python 3.11 to 3.13 is needed; $(PYTHON) is $$($(PYTHON) --version 2>&1). Name one: make PYTHON=python3.12 ..."; exit 1; }
+	@$(PYTHON) -m venv .venv || { echo "No virtual environment could be made; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
+	@echo "installing into .venv: a few minutes, once"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+$(DEV): $(COURSE) requirements-dev.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@

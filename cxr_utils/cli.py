@@ -1,0 +1,245 @@
+"""The command ``cxr``: thin over `sources`, `course` and `check`."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cxr_utils import __version__
+from cxr_utils.errors import CxrError
+
+app = typer.Typer(
+    name="cxr",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Start with: cxr check, then cxr run. Help of a command: cxr run --help.",
+)
+
+DataDir = Annotated[
+    str,
+    typer.Option(
+        "--data-dir", metavar="FOLDER", help="Where images are kept; relative to the project's root."
+    ),
+]
+Seed = Annotated[int, typer.Option(metavar="NUMBER", min=0, help="Start of every random choice.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"cxr {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _cxr(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """Read pneumonia from chest X-rays with CNNs: a course that runs from one command.
+
+    For teaching and research; this is no medical device.
+    """
+
+
+@app.command(no_args_is_help=True)
+def fetch(
+    source: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="sample: phantoms, drawn here. folder: your copy of the dataset. kaggle: the original "
+            "files, 1.2 GB. medmnist: PneumoniaMNIST at 224 px from Zenodo, no account.",
+        ),
+    ],
+    path: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="With --source folder: the folder or zip file; relative to where you are now.",
+        ),
+    ] = None,
+    data_dir: DataDir = "data",
+    seed: Seed = 0,
+) -> None:
+    """Get the images of a source ready, once; a second call finds them done.
+
+    Example: cxr fetch --source folder --path ~/Downloads/archive.zip
+    """
+    from cxr_utils import course, dataset, sources
+
+    # A path on the command line is meant from where the user stands, not from the project's root.
+    given = path.expanduser().absolute() if path else None
+    drawn = {"seed": seed} if source == "sample" else {}
+    folder = sources.fetch(source, data_dir=data_dir, path=given, progress=sys.stderr.isatty(), **drawn)
+    about = sources.describe(folder)
+    typer.echo(f"{about['title']} ({about['licence']})" + (" - synthetic" if about["synthetic"] else ""))
+    typer.echo(f"in {folder}\n")
+    typer.echo(dataset.counts(dataset.scan(folder)).to_string())
+    left_out = about.get("left_out", [])
+    if left_out:
+        shown = ", ".join(map(str, left_out[:3])) + (", …" if len(left_out) > 3 else "")
+        typer.echo(f"\nleft out: {len(left_out)} entries that are no images of the dataset ({shown})")
+    if (unreadable := len(dataset.quarantine(folder))) > 0:
+        typer.echo(f"not readable: {unreadable} images, listed in {folder / 'quarantine.csv'}")
+    options = "" if source == "sample" else f" --source {source} --profile workshop"
+    options += "" if data_dir == "data" else f" --data-dir {data_dir}"
+    where = course.default_run_dir(source, "sample" if source == "sample" else "workshop")
+    typer.echo(f"\nnext: cxr run{options}   (results in {where})")
+
+
+@app.command()
+def run(
+    notebooks: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="NOTEBOOK", help="Numbers or names, such as 04 or 04_train; none is all."),
+    ] = None,
+    profile: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help="How big: sample (minutes, 64 px), workshop (96 px) or full (hours)."
+        ),
+    ] = "sample",
+    source: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="sample, folder, kaggle or medmnist. May be left out with the profile sample.",
+            show_default=False,
+        ),
+    ] = None,
+    data_dir: DataDir = "data",
+    run_dir: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Where results go; relative to the project's root. "
+            "By default runs/sample, and runs/SOURCE-PROFILE for other sources.",
+            show_default=False,
+        ),
+    ] = None,
+    seed: Seed = 0,
+    core: Annotated[bool, typer.Option("--core", help="Only what the half-day workshop needs.")] = False,
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-p",
+            metavar="NAME=VALUE",
+            help="Set a further parameter of a notebook; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    fresh: Annotated[
+        bool,
+        typer.Option(
+            "--fresh", help="Start over: remove earlier notebooks and trainings of this run folder."
+        ),
+    ] = False,
+) -> None:
+    """Execute the notebooks in order, and gather them in one HTML report.
+
+    After an error or Ctrl-C the same command goes on from there; finished notebooks are skipped.
+
+    Example: cxr run 04 05 --profile workshop --source folder
+    """
+    from cxr_utils import course, report
+
+    result = course.run(
+        notebooks or (),
+        profile=profile,
+        source=source,
+        data_dir=data_dir,
+        run_dir=run_dir,
+        seed=seed,
+        core=core,
+        parameters=course.parse(parameter or ()),
+        fresh=fresh,
+    )
+    synthetic = source in (None, "sample")
+    typer.echo()
+    if result.skipped:
+        typer.echo(f"finished earlier and skipped: {', '.join(result.skipped)} (--fresh starts over)")
+    if result.executed:
+        typer.echo(f"executed in {result.seconds / 60:.1f} minutes: {', '.join(result.executed)}")
+    if table := report.closing_table(result.folder, synthetic=synthetic):
+        typer.echo(f"\n{table}")
+    typer.echo(f"\nexecuted notebooks  {result.folder / 'notebooks'}")
+    typer.echo(f"report              {result.report}")
+
+
+@app.command()
+def check(
+    data_dir: DataDir = "data",
+    speed: Annotated[
+        bool,
+        typer.Option("--speed/--no-speed", help="Train for ten seconds to foretell the course's minutes."),
+    ] = True,
+) -> None:
+    """See whether this machine is ready for the course, and what to do if not.
+
+    Ends with status 1 if something necessary is missing.
+    """
+    from cxr_utils import check as machine
+
+    missing = 0
+    for finding in machine.findings(data_dir=data_dir, measure_speed=speed):
+        typer.echo(machine.lines(finding))
+        missing += bool(finding.missing) and finding.needed
+    typer.echo(
+        "\nready for the course" if not missing else f"\nnot ready: {missing} necessary things are missing"
+    )
+    raise typer.Exit(1 if missing else 0)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run ``cxr``; every error is one line on standard error.
+
+    Parameters
+    ----------
+    arguments : list of str, optional
+        Instead of those of the command line.
+
+    Returns
+    -------
+    int
+        The exit status: 0, 1 for a failure, 2 for a wrong input, 130 after Ctrl-C.
+    """
+    command = typer.main.get_command(app)
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: print(f"cxr: note: {message}", file=sys.stderr)
+        try:
+            status = command.main(args=arguments, prog_name="cxr", standalone_mode=False)
+        except CxrError as error:
+            print(f"cxr: {error}", file=sys.stderr)
+            return error.exit_status
+        except KeyboardInterrupt:
+            return _stopped()
+        except Exception as error:
+            if not hasattr(error, "format_message"):  # Typer's own errors have it, and no public base class
+                raise
+            return _misused(error)
+    return _stopped() if status == 130 else int(status or 0)
+
+
+def _stopped() -> int:
+    print("\ncxr: stopped; the same command goes on from here", file=sys.stderr)
+    return 130
+
+
+def _misused(error: Exception) -> int:
+    """Report a wrong option or argument, as Typer found it, in one line."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        print(error.format_message())
+        return 0
+    context = getattr(error, "ctx", None)
+    name = context.command_path if context else "cxr"
+    message = " ".join(error.format_message().split())
+    print(f"{name}: {message.rstrip('.')}; see {name} --help", file=sys.stderr)
+    return 2

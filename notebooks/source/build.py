@@ -1,0 +1,121 @@
+"""Build the notebooks from the scripts beside this file.
+
+``notebooks/NN_name.ipynb`` has the stubs of the exercises and is executed on the sample;
+``notebooks/solutions/NN_name.ipynb`` has the answers and no outputs.
+
+    python notebooks/source/build.py                # build and execute all
+    python notebooks/source/build.py 04 05          # these two
+    python notebooks/source/build.py --no-run       # build without outputs
+    python notebooks/source/build.py --check        # do the notebooks hold what the scripts say?
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+import jupytext
+import nbformat
+
+from cxr_utils import notebooks
+from cxr_utils.errors import CxrError
+
+SOURCE = Path(__file__).resolve().parent
+KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
+
+
+def scripts(names: list[str]) -> list[Path]:
+    """Return the scripts whose name or number is among `names`, or all."""
+    found = sorted(SOURCE.glob("[0-9][0-9]_*.py"))
+    return [path for path in found if not names or any(path.stem.startswith(name.zfill(2)) for name in names)]
+
+
+def build(script: Path, *, solved: bool) -> nbformat.NotebookNode:
+    """Turn a script into a notebook without outputs, with the stubs or with the answers."""
+    notebook = jupytext.read(script)
+    notebook.metadata = nbformat.from_dict({"kernelspec": KERNEL, "language_info": {"name": "python"}})
+    dropped = "exercise" if solved else "solution"
+    notebook.cells = [cell for cell in notebook.cells if dropped not in cell.metadata.get("tags", [])]
+    for number, cell in enumerate(notebook.cells):
+        cell.id = f"{script.stem[:2]}-{number:03d}"  # the same at each build, so that differences stay small
+        cell.metadata = nbformat.from_dict({"tags": cell.metadata.get("tags", [])})
+        if solved and cell.cell_type == "markdown":
+            cell.source = re.sub(r"\]\((?=glossary\.md)", "](../", cell.source)
+    notebook.nbformat, notebook.nbformat_minor = 4, 5
+    return notebook
+
+
+def target(script: Path, *, solved: bool) -> Path:
+    """Return where the notebook of a script is written."""
+    return SOURCE.parent / ("solutions" if solved else "") / f"{script.stem}.ipynb"
+
+
+def executed(notebook: nbformat.NotebookNode, name: str, folder: Path) -> nbformat.NotebookNode:
+    """Execute a notebook, and take out what differs from run to run without meaning."""
+    output = folder / f"{name}.ipynb"
+    notebooks.execute(notebook, output, given={}, cwd=SOURCE.parent)
+    result = nbformat.read(output, as_version=4)
+    result.metadata = notebook.metadata
+    for cell in result.cells:
+        cell.metadata = nbformat.from_dict({"tags": cell.metadata.get("tags", [])})
+    return result
+
+
+def differences(script: Path) -> list[str]:
+    """Say how the notebooks of a script differ from what it gives now."""
+    found = []
+    for solved in (False, True):
+        path, wanted = target(script, solved=solved), build(script, solved=solved)
+        if not path.is_file():
+            found.append(f"{path}: missing")
+            continue
+        there = nbformat.read(path, as_version=4)
+
+        def plain(notebook):
+            return [(c.cell_type, c.id, c.source, list(c.metadata.get("tags", []))) for c in notebook.cells]
+
+        if plain(there) != plain(wanted):
+            found.append(f"{path}: not what {script.name} gives; run make notebooks")
+    return found
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Build, execute or check; return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", help="numbers or names, such as 04 or 04_train; none is all")
+    parser.add_argument(
+        "--check", action="store_true", help="only compare, and fail if a notebook is not up to date"
+    )
+    parser.add_argument("--no-run", action="store_true", help="build without executing")
+    options = parser.parse_args(arguments)
+    chosen = scripts(options.names)
+    if not chosen:
+        parser.error(f"no script is called {', '.join(options.names)}")
+    if options.check:
+        found = [line for script in chosen for line in differences(script)]
+        print("\n".join(found) or f"{len(chosen)} notebooks are up to date")
+        return bool(found)
+    with tempfile.TemporaryDirectory() as home:
+        os.environ["CXR_HOME"] = home  # a bare project: each notebook makes what it needs
+        for script in chosen:
+            notebook = build(script, solved=False)
+            if not options.no_run:
+                try:
+                    notebook = executed(notebook, script.stem, SOURCE.parents[1] / "build" / "notebooks")
+                except CxrError as error:
+                    print(f"cxr: {error}", file=sys.stderr)
+                    return error.exit_status
+            for solved, content in ((False, notebook), (True, build(script, solved=True))):
+                path = target(script, solved=solved)
+                path.parent.mkdir(exist_ok=True)
+                nbformat.write(content, path)
+            print(f"built {script.stem}", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

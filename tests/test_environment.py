@@ -1,0 +1,93 @@
+"""The lock, conda's environment, the Makefile and the bounds agree."""
+
+import os
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def blocks(name):
+    """Read a lock: each pin's requirement and its hashes."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    for block in re.split(r"(?m)^(?=[a-z0-9])", text)[1:]:
+        head = block.split("\\")[0].split("#")[0].strip()
+        yield Requirement(head), re.findall(r"--hash=sha256:[0-9a-f]{64}", block)
+
+
+def pins(name):
+    return {str(requirement) for requirement, _ in blocks(name)}
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+def test_each_pin_is_exact_and_hashed_and_no_address_is_in_the_lock(name):
+    found = list(blocks(name))
+    assert len(found) > 100
+    for requirement, hashes in found:
+        assert [clause.operator for clause in requirement.specifier] == ["=="] and hashes, requirement
+        assert requirement.url is None
+    text = (ROOT / name).read_text(encoding="utf-8")
+    assert not re.search(r"https?://|file:|--index|--find-links|-e ", text)
+
+
+def test_the_development_lock_holds_the_course_lock():
+    assert pins("requirements.txt") <= pins("requirements-dev.txt")
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("requirements.txt", PROJECT["dependencies"]),
+        ("requirements-dev.txt", PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]),
+    ],
+)
+def test_the_lock_keeps_the_bounds(name, wanted):
+    locked = [requirement for requirement, _ in blocks(name)]
+    for text in wanted:
+        bound = Requirement(text)
+        versions = [next(iter(pin.specifier)).version for pin in locked if pin.name == bound.name]
+        assert versions and all(version in bound.specifier for version in versions), text
+
+
+def test_conda_gets_python_pip_and_the_same_lock():
+    wanted = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))["dependencies"]
+    python, pip, locked = wanted
+    assert python.startswith("python ") and SpecifierSet(python[7:]) == SpecifierSet(
+        PROJECT["requires-python"]
+    )
+    assert pip == "pip" and locked == {"pip": ["--require-hashes", "-r requirements.txt"]}
+
+
+def test_make_refuses_another_python(tmp_path):
+    python = tmp_path / "python3.9"
+    python.write_text('#!/bin/sh\n[ "$1" = --version ] && echo "Python 3.9.1" && exit\nexit 1\n')
+    python.chmod(0o755)
+    command = ["make", "-n", "-W", "requirements.txt", "course"]
+    (tmp_path / "requirements.txt").touch()
+    (tmp_path / "pyproject.toml").touch()
+    (tmp_path / "Makefile").write_bytes((ROOT / "Makefile").read_bytes())
+    done = subprocess.run(
+        ["make", "course", f"PYTHON={python}"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 2 and "Python 3.11 to 3.13 is needed" in done.stdout and "3.9.1" in done.stdout
+    assert not (tmp_path / ".venv").exists()
+    dry = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert "--require-hashes -r requirements.txt" in dry.stdout and "--no-deps -e ." in dry.stdout
+    assert "uv" not in dry.stdout.split()
+
+
+def test_ci_calls_make_test():
+    path = ROOT / ".ci" / "run"
+    assert (
+        os.access(path, os.X_OK)
+        and "set -euo pipefail" in path.read_text()
+        and "make test" in path.read_text()
+    )
