@@ -34,6 +34,8 @@ class Profile:
         Factor on the number of filters of each layer, above 0; 1 is the recipe's own.
     epochs : int or None
         Largest number of epochs of a single training; None is the recipe's own.
+    heavy_width : float
+        The same factor for `smote_224`, the network that takes longest by far.
     comparison_images : int or None
         Training images that each side of a comparison sees; None is all.
     comparison_size : int
@@ -48,6 +50,7 @@ class Profile:
     image_size: int | None
     width: float
     epochs: int | None
+    heavy_width: float
     comparison_images: int | None
     comparison_size: int
     comparison_epochs: int
@@ -57,9 +60,9 @@ class Profile:
 PROFILES = {
     profile.name: profile
     for profile in (
-        Profile("sample", 64, 0.25, 8, None, 64, 3, (0, 1, 2)),
-        Profile("workshop", 96, 1.0, 6, 600, 96, 4, (0, 1, 2)),
-        Profile("full", None, 1.0, None, 2000, 96, 8, (0, 1, 2)),
+        Profile("sample", 64, 1.0, 8, 0.25, None, 64, 3, (0, 1, 2)),
+        Profile("workshop", 96, 1.0, 6, 0.5, 600, 96, 4, (0, 1, 2)),
+        Profile("full", None, 1.0, None, 1.0, 2000, 96, 8, (0, 1, 2)),
     )
 }
 

@@ -62,14 +62,18 @@ def predict(run, pixels, split: pd.DataFrame, *, parts=("validation", "test")) -
 
 
 def _predict(model, pixels, split, parts) -> pd.DataFrame:
+    from cxr_utils.backend import keras
+
     chosen = split[split["part"].isin(parts)]
     rows = np.flatnonzero(split["part"].isin(parts))
     channels = model.input_shape[-1]
     answers = []
-    for start in range(0, len(rows), 256):
-        at = rows[start : start + 256]
+    for start in range(0, len(rows), 64):
+        at = rows[start : start + 64]
         pictures = imbalance.render(pixels, pd.DataFrame({"first": at, "second": at, "step": 0.0}))
-        answers.append(model.predict(np.repeat(pictures, channels, axis=-1), batch_size=64, verbose=0)[:, -1])
+        # Called, not `predict`: that compiles anew for each of many small models.
+        answer = model(np.repeat(pictures, channels, axis=-1), training=False)
+        answers.append(keras.ops.convert_to_numpy(answer)[:, -1])
     table = chosen[["path", "patient", "label", "kind"]].assign(
         split=chosen["part"], probability=np.concatenate(answers).astype("float64")
     )

@@ -25,21 +25,22 @@ def test_without_a_checkout_the_working_folder_is_the_root(tmp_path, monkeypatch
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
-    target = tmp_path / "table.csv"
+    target = tmp_path / "tables" / "table.csv"
+    target.parent.mkdir()
     target.write_text("old")
     with pytest.raises(ZeroDivisionError), files.atomic(target) as temporary:
         temporary.write_text("half")
         1 / 0  # noqa: B018
     assert target.read_text() == "old"
-    assert [p.name for p in tmp_path.iterdir()] == ["table.csv"]
+    assert [p.name for p in target.parent.iterdir()] == ["table.csv"]
 
 
 def test_a_failed_folder_is_taken_away(tmp_path):
-    with pytest.raises(ZeroDivisionError), files.atomic(tmp_path / "data") as temporary:
+    with pytest.raises(ZeroDivisionError), files.atomic(tmp_path / "all" / "data") as temporary:
         temporary.mkdir()
         (temporary / "a").write_text("half")
         1 / 0  # noqa: B018
-    assert not list(tmp_path.iterdir())
+    assert not list((tmp_path / "all").iterdir())
 
 
 def test_json_is_whole_and_without_nan(tmp_path):

@@ -7,6 +7,7 @@
     python notebooks/source/build.py 04 05          # these two
     python notebooks/source/build.py --no-run       # build without outputs
     python notebooks/source/build.py --check        # do the notebooks hold what the scripts say?
+    python notebooks/source/build.py --keep RUN_DIR --images "all 5,856"    # figures of a run on real images
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from pathlib import Path
 import jupytext
 import nbformat
 
-from cxr_utils import notebooks
-from cxr_utils.errors import CxrError
+from cxr_utils import files, notebooks
+from cxr_utils.errors import BadInput, CxrError
 
 SOURCE = Path(__file__).resolve().parent
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
@@ -83,6 +84,20 @@ def differences(script: Path) -> list[str]:
     return found
 
 
+def keep(run_dir: str, images: str) -> None:
+    """Take the figures of a run on real images into ``results/course``, for the boxes of the notebooks."""
+    folder = files.resolve(run_dir)
+    finished = files.read_json(folder / "course.json")
+    for path in sorted((folder / "facts").glob("*.json")):
+        given = finished[path.stem]["parameters"]
+        content = files.read_json(path)
+        if content["source"] == "sample":
+            raise BadInput(f"{path}: made from phantoms; results/ holds figures of real images only")
+        command = f"cxr run {path.stem} --profile {given['profile']} --source {given['source']} --seed {given['seed']}"
+        kept = {"images": images, "command": command, "facts": content["facts"]}
+        files.write_json(SOURCE.parents[1] / "results" / "course" / path.name, kept)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Build, execute or check; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -91,7 +106,12 @@ def main(arguments: list[str] | None = None) -> int:
         "--check", action="store_true", help="only compare, and fail if a notebook is not up to date"
     )
     parser.add_argument("--no-run", action="store_true", help="build without executing")
+    parser.add_argument("--keep", metavar="RUN_DIR", help="only take the figures of a run into results/course")
+    parser.add_argument("--images", help="with --keep: which images these were")
     options = parser.parse_args(arguments)
+    if options.keep:
+        keep(options.keep, options.images or parser.error("--keep needs --images"))
+        return 0
     chosen = scripts(options.names)
     if not chosen:
         parser.error(f"no script is called {', '.join(options.names)}")

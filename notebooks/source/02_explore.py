@@ -1,0 +1,317 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown] tags=["core"]
+# # 2. Explore: what could a network learn by mistake?
+#
+# **You will be able to** count what you have, look at it, find patients and pictures that occur twice,
+# and measure how far one gets *without looking at lungs*.
+#
+# **Before you start**: the [index](glossary.md#index) of [1. Download](01_download.ipynb), and pandas.
+#
+# **Minutes**: 25 core + 10 further
+
+# %% tags=["parameters", "core"]
+source = "sample"  # "sample", "folder", "kaggle" or "medmnist"
+data_dir = "data"
+run_dir = "runs/sample"
+profile = "sample"
+seed = 0
+
+# %% tags=["core"]
+import pandas as pd
+
+from cxr_utils import audit, course, dataset, exercises, images, plots, sources
+
+pd.options.display.max_colwidth = None  # show long cells whole
+plots.style(source)
+
+# %% [markdown] tags=["core"]
+# Pick up the thread where the first notebook left it. `pixels` holds every image, shrunk to one size, in the
+# order of `index`.
+
+# %% tags=["core"]
+settings = course.profile(profile)
+folder = sources.fetch(source, data_dir=data_dir)
+index = dataset.scan(folder)
+pixels = images.cache(index, folder, size=settings.image_size or 224)
+pixels.shape
+
+# %% [markdown] tags=["core"]
+# ## How many of each?
+#
+# **Predict, then run**: are there as many normal chests as ill ones? In each [split](glossary.md#split)?
+
+# %% tags=["core"]
+# NBVAL_CHECK_OUTPUT
+pd.crosstab(index["split"], index["kind"], margins=True)
+
+# %% tags=["core"]
+plots.show(plots.class_counts(index), alt="Bars: images of each class in train, val and test")
+
+# %% [markdown] tags=["core"]
+# **How to read it**: one group of bars a split; compare the two colours within a group. Train holds almost
+# three ill children for each healthy one.
+# This is a [class imbalance](glossary.md#class-imbalance). It says how the images were picked, not how common
+# pneumonia is.
+# Look at `val` too. In the original layout it has 16 images, so one image more or less moves its
+# [accuracy](glossary.md#accuracy), the share of right answers, by 6.25 points.
+#
+# **Predict, then run**: are the shares of the [kinds](glossary.md#kind) the same in each split?
+
+# %% tags=["core"]
+plots.show(plots.class_shares(index, by="kind"), alt="Bars: share of each kind in train, val and test")
+
+# %% [markdown] tags=["core"]
+# **How to read it**: each bar is one split, cut into kinds. Train and test have different shares, and the
+# original `val` has no virus at all: these splits were not drawn by chance.
+#
+# ### Exercise 1: the laziest reader
+#
+# A program ignores the picture and always answers PNEUMONIA. What is its accuracy on the *test* images?
+
+# %% tags=["exercise", "core"]
+lazy = ...  # replace the dots; `label` is 1 for PNEUMONIA
+
+# %% tags=["solution", "core"]
+lazy = index.loc[index["split"] == "test", "label"].mean()
+
+# %% tags=["check", "core"]
+exercises.check("02.1", lazy, index=index)
+
+# %% [markdown] tags=["core"]
+# This share is the [majority baseline](glossary.md#majority-baseline). It finds every ill child and no
+# healthy one.
+# Any accuracy has to be read against it.
+#
+# ## Size and storage
+#
+# **Predict, then run**: could you tell the class from the size of the file's picture, without opening it?
+
+# %% tags=["core"]
+# NBVAL_CHECK_OUTPUT
+sizes = index.groupby("kind")[["width", "height"]].median().astype(int)
+sizes.join(pd.crosstab(index["kind"], index["mode"]))
+
+# %% tags=["core"]
+plots.show(plots.image_sizes(index), alt="Scatter: width against height of every image, coloured by class")
+
+# %% [markdown] tags=["core"]
+# **How to read it**: a point is an image. Where one colour lies alone, the size gives the class away.
+# [Mode](glossary.md#mode) `L` has one grey [channel](glossary.md#channel), `RGB` has three.
+#
+# In the real originals the median width is 1,654 pixels for NORMAL and 1,160 for PNEUMONIA, and the 283
+# three-channel files of train are all PNEUMONIA.
+# If all your points fall on one spot, somebody resized the images before you: then this section can't show
+# anything.
+#
+# ## Look at them
+#
+# **Predict, then run**: which of these do you call ill? Read each title only after you decided.
+
+# %% tags=["core"]
+chosen = index[index["split"] == "train"].groupby("kind").sample(4, random_state=seed)
+pictures = [images.read(folder / path) for path in chosen["path"]]
+titles = [f"{kind}\n{p.shape[1]} x {p.shape[0]}" for kind, p in zip(chosen["kind"], pictures, strict=True)]
+plots.show(plots.image_grid(pictures, titles=titles), alt="A row of four chests for each kind, with width and height")
+
+# %% [markdown] tags=["core"]
+# **How to read it**: a row is a kind; below it stands width x height in pixels. Look away from the lungs:
+# black borders, letters, arms, tilt. A network sees those as well.
+#
+# ## Brightness
+#
+# **Predict, then run**: fluid is light, air is dark. Which kind has the brightest pictures?
+
+# %% tags=["core"]
+plots.show(plots.intensity_histograms(pixels, index["kind"]), alt="Histogram of pixel values for each kind")
+
+# %% [markdown] tags=["core"]
+# **How to read it**: a [histogram](glossary.md#histogram) says how often each grey value occurs, from 0
+# (black) to 255 (white).
+# The curves overlap, but not wholly. Exposure and cropping move them as much as disease does.
+#
+# **Predict, then run**: average all pictures of a kind, pixel by pixel. What stays sharp?
+
+# %% tags=["core"]
+plots.show(plots.mean_images(pixels, index["kind"]), alt="Mean picture of each kind, and where they differ")
+
+# %% [markdown] tags=["core"]
+# **How to read it**: what is sharp here lies at the same place in all children. Compare the lungs, then the
+# *borders*.
+# Differences outside the body come from the way the pictures were made.
+
+# %% [markdown] tags=["core"]
+# ## Patients
+#
+# The number in a file's name groups the images of one child. They look alike.
+#
+# **Predict, then run**: how many pictures does the most often imaged patient have?
+
+# %% tags=["core"]
+# NBVAL_CHECK_OUTPUT
+patients = audit.patients(index)
+patients.head(3)
+
+# %% tags=["core"]
+plots.show(plots.images_per_patient(index), alt="Bars: how many patients have one, two, three or more images")
+
+# %% [markdown] tags=["core"]
+# **How to read it**: the first bar counts patients with a single image. The long tail to the right is the
+# danger:
+# if one picture of such a patient trains the network and another tests it, the network may just recognise the
+# child.
+#
+# **Predict, then run**: does a patient sit in two official splits?
+
+# %% tags=["core"]
+# NBVAL_CHECK_OUTPUT
+shared = audit.shared_patients(index)
+print(f"{len(shared)} patients occur in more than one split")
+shared.head(3)
+
+# %% [markdown] tags=["core"]
+# In the real dataset 170 of the 202 patient numbers in test occur in train too, but never with the same kind.
+# Whether they are the same children can't be proved; we keep a number together, since caution costs little.
+# For NORMAL images nothing shows that the number is a patient at all.
+# Where names hold no patient (PneumoniaMNIST), this section stays empty, which is not the same as clean.
+#
+# ## Duplicates
+#
+# **Predict, then run**: is any file there twice, byte for byte?
+
+# %% tags=["core"]
+# NBVAL_CHECK_OUTPUT
+twice = audit.duplicates(index)
+twice.head(4)
+
+# %% [markdown] tags=["core"]
+# Rows with the same group number are the same file. The real dataset has 30 such groups.
+#
+# ### Exercise 2
+#
+# How many files could you delete without losing any picture?
+
+# %% tags=["exercise", "core"]
+spare = ...  # replace the dots; use the table `twice`
+
+# %% tags=["solution", "core"]
+spare = len(twice) - twice["group"].nunique()
+
+# %% tags=["check", "core"]
+exercises.check("02.2", spare, twice=twice)
+
+# %% [markdown] tags=["further"]
+# Two files can differ in bytes and show nearly the same: a [near duplicate](glossary.md#near-duplicate).
+# Shrink each picture to 16 x 16 and correlate; 1 means equal up to brightness and contrast.
+#
+# **Predict, then run**: are the pairs found of one patient?
+
+# %% tags=["further"]
+near = audit.near_duplicates(index, pixels, correlation=0.98)
+print(f"{len(near)} near pairs, {near['same_patient'].sum()} of them within a patient")
+for pair in near.head(1).itertuples():
+    pictures = [images.read(folder / path) for path in (pair.path_a, pair.path_b)]
+    plots.show(plots.image_grid(pictures, titles=["one", "other"]), alt="The two pictures that are most alike")
+
+# %% [markdown] tags=["further"]
+# **How to read it**: this is the pair most alike; compare ribs, marker and borders. Most pairs are not of one
+# patient: different children can look this alike at 16 x 16. A near pair is a suspicion. Look before you
+# delete.
+
+# %% [markdown] tags=["core"]
+# ## Prediction without lungs
+#
+# Now the test that few people make. Take eight numbers of the whole picture: its brightness, contrast,
+# sharpness, black border and so on.
+# None knows where the lungs are.
+#
+# **Predict, then run**: which of the eight differ between the classes?
+
+# %% tags=["core"]
+statistics = audit.picture_statistics(pixels)
+statistics.groupby(index["kind"].to_numpy()).mean().round(3)
+
+# %% [markdown] tags=["core"]
+# A handful of small decision trees, each mending the errors of those before it ([gradient-boosted
+# trees](glossary.md#gradient-boosted-trees)), may use them.
+# One column is measured inside train by [cross-validation](glossary.md#cross-validation), one on test.
+#
+# **Predict, then run**: how far above the lazy reader do they get?
+
+# %% tags=["core"]
+table = audit.shortcuts(index, pixels, seed=seed)
+table.round(3)
+
+# %% tags=["core"]
+plots.show(plots.shortcut_bars(table), alt="Bars: accuracy of each shortcut, in train and on test")
+
+# %% [markdown] tags=["core"]
+# **How to read it**: compare each bar with the lazy reader's *of the same colour*. What rises above it is a
+# [shortcut](glossary.md#shortcut): the class, told without reading a lung.
+# Where a value is missing, the note says why: images of one size and mode can't show whether size and mode
+# betray the class.
+#
+# Keep these figures. A network that scores no better has shown nothing about lungs.
+
+# %% [markdown] tags=["further"]
+# ### Exercise 3
+#
+# Which single statistic separates the classes most? Divide the difference of the two class means by the
+# standard deviation of all images, and name the largest, whatever its sign.
+
+# %% tags=["exercise", "further"]
+strongest = ...  # the name of a column of `statistics`
+
+# %% tags=["solution", "further"]
+means = statistics.groupby(index["label"].to_numpy()).mean()
+strongest = ((means.loc[1] - means.loc[0]) / statistics.std()).abs().idxmax()
+
+# %% tags=["check", "further"]
+exercises.check("02.3", strongest, statistics=statistics, index=index)
+
+# %% [markdown] tags=["core"]
+# ## What went wrong in published work
+#
+# - One project reports a validation accuracy of 100%. Its [validation set](glossary.md#validation-set) is
+#   `val`: 16 images.
+# - The most read tutorial on this dataset reports about 98% in validation and 83% on test. It split by image,
+#   so pictures of one patient fell on both sides; and test is of another make than train.
+# - None of the five projects that this course replicates mentions duplicates, patients with many images, or
+#   picture size as a clue.
+# - Two networks on this dataset report test accuracies of 83% and 87%. Compare the last row of the box below:
+#   eight statistics, no lungs.
+#
+# ## Beside the real images
+
+# %% tags=["core"]
+facts = {
+    "share of PNEUMONIA in train": round(index.loc[index["split"] == "train", "label"].mean(), 3),
+    "accuracy of always PNEUMONIA on test": round(index.loc[index["split"] == "test", "label"].mean(), 3),
+    "most images of one patient": patients["images"].max(),
+    "patients in more than one split": len(shared),
+    "groups of exact duplicates": int(twice["group"].nunique()),
+    "eight statistics: accuracy within train": round(table.loc["eight statistics", "accuracy_cv"], 3),
+    "eight statistics: accuracy on test": round(table.loc["eight statistics", "accuracy_test"], 3),
+}
+course.beside_real("02_explore", facts, run_dir=run_dir, source=source)
+
+# %% [markdown] tags=["core"]
+# ## What to remember
+#
+# - Read every accuracy against the majority baseline.
+# - Sixteen images validate nothing.
+# - Patients and duplicates tie images together: split by patient, not by image.
+# - Size, mode, borders and exposure can betray the class. Measure how much *before* you train.
+#
+# Next: [3. Preprocess](03_preprocess.ipynb) makes all images alike, and splits them so that nothing
+# [leaks](glossary.md#leak).

@@ -1,0 +1,424 @@
+# ---
+# jupyter:
+#   jupytext:
+#     cell_metadata_filter: tags,-all
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown] tags=["core"]
+# # 5. Improve the network, and know whether you did
+#
+# **Minutes**: 25 core + 10 further
+#
+# After this notebook you can
+#
+# - measure what imbalance does to the rarer class;
+# - treat it by class weights, over-sampling and SMOTE, and see what SMOTE makes;
+# - add augmentation, dropout, L2, batch normalization and learning-rate reduction;
+# - tell an improvement from luck.
+#
+# **Before you start**: [04 Train](04_train.ipynb), that is loss, epoch, validation and overfitting.
+
+# %% tags=["parameters", "core"]
+source = "sample"
+data_dir = "data"
+run_dir = "runs/sample"
+profile = "sample"
+seed = 0
+
+# %% tags=["core"]
+import numpy as np
+import pandas as pd
+
+from cxr_utils import (
+                   course,
+                   dataset,
+                   evaluation,
+                   exercises,
+                   images,
+                   imbalance,
+                   plots,
+                   recipes,
+                   sources,
+                   splits,
+                   training,
+)
+
+settings = course.profile(profile)
+plots.style(source)
+
+# %% [markdown] tags=["core"]
+# We pick up the thread: index, image cache, split by patient, and the plain network of notebook 4. If it is
+# not there, it is trained now. (On the sample all pictures are drawn phantoms, and marked synthetic.)
+
+# %% tags=["core"]
+plain = recipes.get("plain_224").but(augmentation=None).at(image_size=settings.image_size, width=settings.width)
+folder = sources.fetch(source, data_dir=data_dir)
+index = dataset.scan(folder)
+pixels = images.cache(index, folder, size=plain.image_size)
+split = splits.grouped(index, seed=seed)
+
+# %% tags=["core"]
+run = training.fit(plain, pixels, split, run_dir=f"{run_dir}/plain_224-s{seed}", seed=seed,
+                   epochs=settings.epochs, image_source=source)
+
+# %% [markdown] tags=["core"]
+# ## Feel the imbalance
+#
+# Three of four training images show pneumonia: the classes are [imbalanced](glossary.md#class-imbalance).
+# The loss is a mean over *images*, so the larger class does most of the talking.
+#
+# **Predict, then run**: which share of the NORMAL validation images does the plain network find? And of the
+# pneumonias?
+
+# %% tags=["core"]
+predictions = evaluation.predict(run.load_model(), pixels, split, parts=("validation",))
+right = (predictions["probability"] >= 0.5) == (predictions["label"] == 1)
+found = right.groupby(predictions["label"].map({0: "NORMAL", 1: "PNEUMONIA"})).mean()
+found.rename("share found").to_frame()
+
+# %% [markdown] tags=["core"]
+# The share of a class that is found is its [recall](glossary.md#recall). The mean of both recalls is the
+# [balanced accuracy](glossary.md#balanced-accuracy): both classes count the same, however rare. Plain
+# accuracy hides a lost NORMAL class.
+#
+# Are both shares high? With thousands of images and enough epochs a network can win the rare class back. The
+# short trials below show the imbalance better.
+
+# %% [markdown] tags=["core"]
+# ### Exercise 5.1
+#
+# A lazy network answers PNEUMONIA every time. What is its balanced accuracy?
+
+# %% tags=["exercise", "core"]
+lazy = ...  # replace the dots
+
+# %% tags=["solution", "core"]
+lazy = (0.0 + 1.0) / 2  # no NORMAL is found, every PNEUMONIA is
+
+# %% tags=["check", "core"]
+exercises.check("05.1", lazy)
+
+# %% [markdown] tags=["core"]
+# ## Four ways to treat it
+#
+# | way | what changes |
+# | --- | --- |
+# | none | nothing |
+# | [class weights](glossary.md#class-weight) | an error on NORMAL costs more in the loss |
+# | [over-sampling](glossary.md#over-sampling) | NORMAL images are drawn again until both classes are equal |
+# | [SMOTE](glossary.md#smote) | new NORMAL images are mixed from pairs of real ones |
+#
+# Each is one call. It returns a table with a row for each image to train on. Label 0 is NORMAL.
+
+# %% tags=["core"]
+labels = index["label"].to_numpy()
+train = np.flatnonzero(split["part"] == "train")
+methods = {how: imbalance.balance(pixels, labels, how=how, rows=train, seed=seed)
+           for how in imbalance.METHODS}
+pd.DataFrame({how: made.table["label"].value_counts() for how, made in methods.items()})
+
+# %% [markdown] tags=["core"]
+# Class weights leave the counts alone. They change what an error costs:
+
+# %% tags=["core"]
+methods["class_weight"].class_weight
+
+# %% [markdown] tags=["core"]
+# ## What SMOTE makes
+#
+# SMOTE takes a NORMAL image, picks one of its five nearest NORMAL neighbours, and goes a random *step* from
+# the first towards the second, pixel by pixel:
+#
+# $$\text{new} = \text{first} + \text{step} \cdot (\text{second} - \text{first}), \qquad 0 \le \text{step} \le 1$$
+#
+# **Predict, then run**: what does a picture half-way between two chests look like?
+
+# %% tags=["core"]
+table = methods["smote"].table
+made = table[table["synthetic"]]
+middle = made.iloc[[(made["step"] - 0.5).abs().argmin()]]
+middle
+
+# %% tags=["core"]
+paths = index["path"].iloc[middle[["first", "second"]].to_numpy()[0]]
+parents = np.stack([images.resize(images.read(folder / path), 224) for path in paths])[..., None]
+between = imbalance.render(parents, middle.assign(first=0, second=1))[0]
+plots.show(plots.smote_triplet(parents[0], between, parents[1], float(middle["step"].iloc[0])),
+           alt="Two NORMAL chests, and between them the SMOTE image mixed from both: a double exposure")
+
+# %% [markdown] tags=["core"]
+# Left and right are the parents, drawn larger than the network sees them. In the middle is their mixture: a
+# double exposure. What only one parent has is there at half strength. No child has such a chest. SMOTE was
+# made for tables of a few columns, where half-way between two points is a plausible point. Among pixels it
+# rarely is.
+
+# %% [markdown] tags=["core"]
+# ### Never on uint8
+#
+# Image files hold whole numbers from 0 to 255, the type `uint8`. It has no negative numbers.
+#
+# **Predict, then run**: half-way from grey 100 to grey 60 is 80. Where does `uint8` land?
+
+# %% tags=["core"]
+# NBVAL_CHECK_OUTPUT
+first_grey, second_grey = np.array([100], "uint8"), np.array([60], "uint8")
+difference = second_grey - first_grey
+pd.DataFrame({"difference": difference, "half-way": first_grey + 0.5 * difference})
+
+# %% [markdown] tags=["core"]
+# -40 became 216, for `uint8` counts modulo 256. SMOTE on such arrays makes noise, without any error. So
+# `imbalance` computes in `float32`.
+
+# %% [markdown] tags=["core"]
+# ### Never before the split, never on validation
+#
+# Suppose we balance first and split afterwards. Then a SMOTE image in training can have a parent in
+# validation: the network has seen half of the exam.
+#
+# ### Exercise 5.2
+#
+# Below, training and validation are balanced *together*, which is wrong. `first` and `second` are the
+# parents' row numbers. Count the synthetic images with at least one parent in validation.
+
+# %% tags=["core"]
+part = split["part"].to_numpy()
+together = np.flatnonzero(part != "test")
+mixed = imbalance.balance(pixels, labels, how="smote", rows=together, seed=seed).table
+mixed = mixed[mixed["synthetic"]]
+print(len(mixed), "synthetic images")
+
+# %% tags=["exercise", "core"]
+leaking = ...  # replace the dots; part[mixed["first"]] is the part of each first parent
+
+# %% tags=["solution", "core"]
+leaking = ((part[mixed["first"]] == "validation") | (part[mixed["second"]] == "validation")).sum()
+
+# %% tags=["check", "core"]
+exercises.check("05.2", leaking, mixed=mixed, part=part)
+
+# %% [markdown] tags=["core"]
+# Balancing validation is as bad: its figures would describe chests that do not exist. `training.fit`
+# balances the training part only.
+
+# %% [markdown] tags=["core"]
+# ## A fair trial
+#
+# Every trial trains the same network on the same images for a few epochs of small batches, once for each of
+# several seeds. The seed sets the first weights and the order of the images: pure chance.
+
+# %% tags=["core"]
+shuffled = split.index[split["part"] == "train"].to_series().sample(frac=1, random_state=seed)
+rows = [*shuffled[: settings.comparison_images], *split.index[split["part"] == "validation"]]
+small = plain.at(image_size=settings.comparison_size).but(batch_size=8)
+trial = {"pixels": images.cache(index, folder, size=settings.comparison_size)[rows],
+         "split": split.loc[rows].reset_index(drop=True), "run_dir": f"{run_dir}/trials",
+         "seeds": settings.comparison_seeds, "epochs": settings.comparison_epochs}
+
+# %% [markdown] tags=["core"]
+# **Predict, then run**: which way finds the largest share of NORMAL? Which has the best balanced accuracy?
+
+# %% tags=["core"]
+ways = {"plain": small, "class weights": small.but(imbalance="class_weight"),
+        "over-sampling": small.but(imbalance="oversample"), "SMOTE": small.but(imbalance="smote")}
+by_way = training.compare(ways, **trial)
+by_way.groupby("name", sort=False)[["recall_normal", "recall_pneumonia", "balanced_accuracy"]].mean()
+
+# %% tags=["core"]
+plots.show(plots.comparison(by_way, metric="balanced_accuracy"),
+           alt="Balanced accuracy on validation of four ways to treat imbalance, one point a seed")
+
+# %% [markdown] tags=["core"]
+# Each point is one seed, all else equal. The distance from the lowest to the highest point of one way is its
+# [spread](glossary.md#spread-over-seeds). Now look across the ways.
+#
+# > **A difference smaller than the spread is no difference.**
+#
+# Most tutorials show one run of each. Cover all points but one of each way: how many stories could you tell?
+
+# %% [markdown] tags=["core"]
+# ## A whole recipe with SMOTE
+#
+# One published system uses SMOTE. Its description leaves gaps, so our `smote_224` is a *reconstruction*. The
+# last column says what is ours, and why.
+
+# %% tags=["core"]
+recipe = recipes.get("smote_224").at(image_size=settings.image_size, width=settings.heavy_width)
+recipe.table()
+
+# %% [markdown] tags=["core"]
+# **Predict, then run**: the learning rate is a tenth of the plain network's. Sooner or later than in notebook
+# 4: when will the curves move?
+
+# %% tags=["core"]
+smote_run = training.fit(recipe, pixels, split, run_dir=f"{run_dir}/smote_224-s{seed}", seed=seed,
+                         epochs=settings.epochs, image_source=source)
+plots.show(plots.learning_curves(smote_run.history),
+           alt="Loss and accuracy of smote_224 in training and validation, over the epochs")
+
+# %% [markdown] tags=["core"]
+# Compare the lines with care. Training is now measured on a *balanced* set with double exposures in it,
+# validation on images as they come. They no longer answer the same question.
+
+# %% [markdown] tags=["core"]
+# ## Augmentation: more pictures from the same children
+#
+# [Augmentation](glossary.md#augmentation) changes each training image a little, differently in every epoch:
+# changes that really happen. A child lies askew, an exposure is shorter. The label must stay true.
+
+# %% tags=["core"]
+gentle = images.Augmentation(rotation=8, width_shift=0.06, height_shift=0.06, zoom=0.1,
+                             brightness=0.15, contrast=0.2, gamma=0.2)
+chest = images.resize(images.read(folder / index["path"].iloc[train[0]]), 224)[None, ..., None]
+chest = chest.astype("float32") / 255
+copies = images.augment(np.repeat(chest, 7, axis=0), gentle, rng=np.random.default_rng(seed))
+plots.show(plots.image_grid([*chest, *copies], titles=["original", *["augmented"] * 7]),
+           alt="One chest and seven augmented copies: turned, shifted, zoomed, brighter or darker")
+
+# %% [markdown] tags=["core"]
+# Top left is the original. Would you still give each the same label? Could an X-ray room have made it?
+#
+# ### What a flip does to anatomy
+#
+# **Predict, then run**: a horizontal flip is in half of all tutorials. On which side is the heart afterwards?
+
+# %% tags=["core"]
+plots.show(plots.image_grid([chest[0], chest[0, :, ::-1]], titles=["as taken", "flipped"], columns=2),
+           alt="A chest as taken and mirrored; in the mirrored one the heart points to the wrong side")
+
+# %% [markdown] tags=["core"]
+# A radiograph is shown as if the child faced you, so the heart points to the right of the picture. After
+# the flip it points to the left. Hardly any child is built like that: a cat in a photograph has no wrong
+# side, a chest has. Flips may still raise a figure, for pneumonia strikes both sides. Decide knowingly.
+
+# %% [markdown] tags=["core"]
+# **Predict, then run**: does augmentation help within a few epochs?
+
+# %% tags=["core"]
+by_augmentation = training.compare({"plain": small, "augmentation": small.but(augmentation=gentle)}, **trial)
+plots.show(plots.comparison(by_augmentation), alt="Balanced accuracy with and without augmentation, by seed")
+
+# %% [markdown] tags=["core"]
+# Augmentation makes training harder and pays late. In a short race, on images much like those of training, it
+# may well lose. What it is for shows on images from elsewhere, in notebook 6.
+
+# %% [markdown] tags=["core"]
+# ## What went wrong in published work
+#
+# - One system says that it used SMOTE, but not whether before or after it split. You know what hangs on that.
+# - A much-read tutorial left augmentation out "because X-ray scans are only taken in a specific orientation".
+#   Its network reached about 98% in validation and 83% on test.
+# - Two systems set the rotation to .1 and .2, as if it were a fraction like their shifts. Keras reads
+#   *degrees*.
+
+# %% [markdown] tags=["further"]
+# **Predict, then run**: how much does a turn of .2 degrees change a pixel, and how much one of 10?
+
+# %% tags=["further"]
+turn = {degrees: images.augment(chest, images.Augmentation(rotation=degrees), rng=np.random.default_rng(seed))
+        for degrees in (0.2, 10)}
+pd.Series({degrees: 255 * np.abs(image - chest).mean() for degrees, image in turn.items()},
+          name="mean change of a pixel (grey values of 255)").rename_axis("rotation up to (degrees)").to_frame()
+
+# %% [markdown] tags=["core"]
+# ## Five more knobs
+#
+# Each gets the same trial. The plain runs are loaded, not trained again.
+#
+# [Dropout](glossary.md#dropout) switches off a random part of the outputs at each training step, so that no
+# unit can rely on a single other one. An [L2 penalty](glossary.md#l2-penalty) adds the squared weights to
+# the loss, which keeps them small. Both fight overfitting.
+
+# %% tags=["core"]
+against = {"plain": small, "dropout": small.but(dropout=0.25), "L2": small.but(l2=1e-3)}
+by_regularization = training.compare(against, **trial)
+plots.show(plots.comparison(by_regularization), alt="Balanced accuracy of plain, dropout and L2 by seed")
+
+# %% [markdown] tags=["core"]
+# [Batch normalization](glossary.md#batch-normalization) rescales what flows between layers to mean 0 and
+# deviation 1: with the batch's own figures in training, with running averages in predicting. Those averages
+# need many steps to settle.
+#
+# **Predict, then run**: a trial has few steps. What will batch normalization do on validation?
+
+# %% tags=["core"]
+by_batchnorm = training.compare({"plain": small, "batch normalization": small.but(batchnorm=True)}, **trial)
+plots.show(plots.comparison(by_batchnorm), alt="Balanced accuracy with and without batch normalization")
+
+# %% [markdown] tags=["core"]
+# A row at .5 means one answer for all images. If batch normalization sits there, its averages were not ready.
+# It needs a longer trial, not a verdict.
+
+# %% [markdown] tags=["core"]
+# Last, the steps themselves. *Adam* and *RMSprop* are two [optimizers](glossary.md#optimizer): both give
+# every weight its own step length, and Adam adds momentum. [Learning-rate
+# reduction](glossary.md#learning-rate-reduction) makes the steps smaller when the validation loss stops
+# falling.
+
+# %% tags=["core"]
+steps = {"plain": small, "RMSprop": small.but(optimizer="rmsprop"),
+         "learning-rate reduction": small.but(reduce_lr={"factor": 0.2, "patience": 1})}
+by_steps = training.compare(steps, **trial)
+plots.show(plots.comparison(by_steps), alt="Balanced accuracy of Adam, RMSprop and learning-rate reduction")
+
+# %% [markdown] tags=["core"]
+# ## So what improved?
+#
+# All trials in one table. `gain` is the mean's distance from plain. `spread` is the larger of plain's own
+# spread and the change's.
+
+# %% tags=["core"]
+everything = pd.concat([by_way, by_augmentation, by_regularization, by_batchnorm, by_steps])
+everything = everything.drop_duplicates(["name", "seed"])
+summary = everything.groupby("name")["balanced_accuracy"].agg(["mean", "min", "max"])
+summary["gain"] = summary["mean"] - summary["mean"]["plain"]
+spread = summary["max"] - summary["min"]
+summary["spread"] = spread.clip(lower=spread["plain"])
+summary.sort_values("gain", ascending=False).round(3)
+
+# %% [markdown] tags=["core"]
+# ### Exercise 5.3
+#
+# Make a list of the names in `summary` whose gain is larger than their spread. It may be short, or empty.
+
+# %% tags=["exercise", "core"]
+improved = ...  # replace the dots
+
+# %% tags=["solution", "core"]
+improved = list(summary.index[summary["gain"] > summary["spread"]])
+
+# %% tags=["check", "core"]
+exercises.check("05.3", improved, summary=summary)
+
+# %% [markdown] tags=["core"]
+# Two cautions. Whoever tries ten changes and keeps the best keeps some luck too. And a change may need more
+# epochs than a trial gives: a trial says what is worth a full training, not what is best.
+
+# %% [markdown] tags=["core"]
+# ## Here and on the real images
+
+# %% tags=["core"]
+normal = by_way.groupby("name")["recall_normal"].mean()
+course.beside_real("05_improve", {
+    "NORMAL found by the plain network": float(found["NORMAL"]),
+    "PNEUMONIA found by the plain network": float(found["PNEUMONIA"]),
+    **{f"NORMAL found in the trial: {name}": float(normal[name]) for name in ways},
+    "spread of the plain trial (balanced accuracy)": float(spread["plain"]),
+}, run_dir=run_dir, source=source)
+
+# %% [markdown] tags=["core"]
+# ## What to remember
+#
+# - The larger class does most of the talking in the loss. Look at each class's recall.
+# - Balance the training part only, after the split, in `float32`. Look at what you train on.
+# - Augment with changes that really happen, and know what a flip does to a heart.
+# - Train with several seeds. A difference smaller than the spread is no difference.
+#
+# All choices here were made on validation. The test images are still unread.
+# Next: [06 Evaluate](06_evaluate.ipynb), where we open them once.

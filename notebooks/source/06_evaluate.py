@@ -1,0 +1,399 @@
+# ---
+# jupyter:
+#   jupytext:
+#     cell_metadata_filter: tags,-all
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown] tags=["core"]
+# # 6. Evaluate: what the network knows, and how surely we know it
+#
+# **Minutes**: 25 core + 10 further
+#
+# After this notebook you can
+#
+# - read a confusion matrix, and get sensitivity, specificity and predictive values from it;
+# - read ROC, precision-recall and calibration curves;
+# - choose a threshold on validation and carry it to test;
+# - give each figure its 95% interval, and say what it would mean in another hospital.
+#
+# **Before you start**: [05 Improve](05_improve.ipynb). What is new here is only counting.
+
+# %% tags=["parameters", "core"]
+source = "sample"
+data_dir = "data"
+run_dir = "runs/sample"
+profile = "sample"
+seed = 0
+draws = 2000
+
+# %% tags=["core"]
+import numpy as np
+import pandas as pd
+from sklearn.metrics import classification_report
+
+from cxr_utils import course, dataset, evaluation, exercises, images, plots, recipes, sources, splits, training
+
+settings = course.profile(profile)
+plots.style(source)
+
+# %% tags=["core"]
+plain = recipes.get("plain_224").but(augmentation=None).at(image_size=settings.image_size,
+                                                           width=settings.width)
+folder = sources.fetch(source, data_dir=data_dir)
+index = dataset.scan(folder)
+pixels = images.cache(index, folder, size=plain.image_size)
+split = splits.grouped(index, seed=seed)
+
+# %% [markdown] tags=["core"]
+# Two networks stand for the exam: the plain one of notebook 4, and the same with augmentation: small turns,
+# shifts and zooms, and changes of brightness, contrast and gamma. What is not there yet is trained now. (On the
+# sample all pictures are drawn phantoms, and marked synthetic.)
+
+# %% tags=["core"]
+like_other_rooms = images.Augmentation(rotation=8, width_shift=0.06, height_shift=0.06, zoom=0.1,
+                                       brightness=0.15, contrast=0.2, gamma=0.2)
+plain_run = training.fit(plain, pixels, split, run_dir=f"{run_dir}/plain_224-s{seed}", seed=seed,
+                         epochs=settings.epochs, image_source=source)
+run = training.fit(plain.but(augmentation=like_other_rooms), pixels, split,
+                   run_dir=f"{run_dir}/augmented-s{seed}", seed=seed,
+                   epochs=settings.epochs, image_source=source)
+
+# %% [markdown] tags=["core"]
+# **Decide before you look.** The network that we report is the augmented one. The reason is older than the
+# result: notebook 2 showed that mere exposure betrays much here, and other rooms expose differently. The
+# plain one is there for comparison.
+
+# %% tags=["core"]
+predictions = evaluation.predict(run, pixels, split)
+plain_predictions = evaluation.predict(plain_run, pixels, split)
+validation = predictions[predictions["split"] == "validation"]
+plain_validation = plain_predictions[plain_predictions["split"] == "validation"]
+validation[["patient", "split", "label", "kind", "probability"]].head(4)
+
+# %% [markdown] tags=["core"]
+# One row an image: the truth (`label`) beside the network's `probability` of PNEUMONIA, so they can't get out
+# of step.
+#
+# Test was read just now, once. We don't look at it until all choices are made on validation.
+
+# %% [markdown] tags=["core"]
+# ## Four kinds of outcome
+#
+# **Predict, then run**: a probability of at least .5 counts as PNEUMONIA. Which error will be more frequent:
+# a healthy child called ill, or an ill child called healthy?
+
+# %% tags=["core"]
+matrix = evaluation.confusion(validation["label"], validation["probability"], threshold=0.5)
+plots.show(plots.confusion(matrix), alt="Confusion matrix on validation: truth in rows, answers in columns")
+
+# %% [markdown] tags=["core"]
+# In a [confusion matrix](glossary.md#confusion-matrix) rows are the truth and columns the answers. The diagonal
+# is right. Along a row you read what happens to a *class*; down a column, what an *answer* is worth.
+#
+# | read | name | which share of … |
+# | --- | --- | --- |
+# | row PNEUMONIA | [sensitivity](glossary.md#sensitivity) (recall) | the ill is found? |
+# | row NORMAL | [specificity](glossary.md#specificity) | the healthy is cleared? |
+# | column PNEUMONIA | [positive predictive value](glossary.md#predictive-value) (precision) | those called ill is ill? |
+# | column NORMAL | negative predictive value | those cleared is healthy? |
+
+# %% [markdown] tags=["core"]
+# ### Exercise 6.1
+#
+# Compute sensitivity and specificity from the four counts.
+
+# %% tags=["core"]
+(true_negative, false_positive), (false_negative, true_positive) = matrix.to_numpy()
+
+# %% tags=["exercise", "core"]
+sensitivity = ...  # replace the dots
+specificity = ...
+
+# %% tags=["solution", "core"]
+sensitivity = true_positive / (true_positive + false_negative)
+specificity = true_negative / (true_negative + false_positive)
+
+# %% tags=["check", "core"]
+exercises.check("06.1", sensitivity, specificity, matrix=matrix)
+
+# %% [markdown] tags=["core"]
+# scikit-learn prints the same in its own words: recall is read along rows, precision down columns, and F1 is
+# their harmonic mean. Sensitivity is the recall of PNEUMONIA, specificity the recall of NORMAL.
+
+# %% tags=["core"]
+answers = (validation["probability"] >= 0.5).astype(int)
+print(classification_report(validation["label"], answers, target_names=dataset.CLASSES, zero_division=0))
+
+# %% [markdown] tags=["core"]
+# ## All thresholds at once
+#
+# .5 is a habit, not a law. Each other [threshold](glossary.md#threshold) trades one error for the other.
+
+# %% tags=["core"]
+plots.show(plots.threshold_sweep(validation),
+           alt="Sensitivity, specificity and their mean on validation over all thresholds")
+
+# %% [markdown] tags=["core"]
+# Go from left to right: the demand rises, sensitivity falls, specificity climbs. Their mean is the balanced
+# accuracy. We take its highest point, here and only here.
+
+# %% tags=["core"]
+threshold = evaluation.best_threshold(validation["label"], validation["probability"])
+round(threshold, 3)
+
+# %% [markdown] tags=["core"]
+# The [ROC curve](glossary.md#roc-curve) draws the same sweep without the thresholds: sensitivity against the
+# share of false alarms. Chance is the diagonal.
+#
+# **Predict, then run**: where in the picture would a perfect network be?
+
+# %% tags=["core"]
+plots.show(plots.roc({"plain": plain_validation, "augmented": validation}),
+           alt="ROC curves of both networks on validation")
+
+# %% [markdown] tags=["core"]
+# The area under the curve, [AUC](glossary.md#auc), is one number for the whole sweep. It has a plain meaning:
+# take an ill and a healthy child at random; AUC is the chance that the ill one gets the higher probability.
+#
+# ### Exercise 6.2
+#
+# `higher` compares every ill child with every healthy one. Compute AUC from it, without scikit-learn.
+
+# %% tags=["core"]
+ill = validation.loc[validation["label"] == 1, "probability"].to_numpy()
+healthy = validation.loc[validation["label"] == 0, "probability"].to_numpy()
+higher = ill[:, None] > healthy[None, :]
+
+# %% tags=["exercise", "core"]
+auc = ...  # replace the dots
+
+# %% tags=["solution", "core"]
+auc = higher.mean()
+
+# %% tags=["check", "core"]
+exercises.check("06.2", auc, predictions=validation)
+
+# %% [markdown] tags=["further"]
+# AUC ignores how many are ill. The [precision-recall curve](glossary.md#precision-recall-curve) does not: its
+# baseline is the share of ill children. With three ill of four, any curve looks high. Read it against its
+# own baseline.
+
+# %% tags=["further"]
+plots.show(plots.precision_recall({"augmented": validation}),
+           alt="Precision over recall on validation, with the share of pneumonias as baseline")
+
+# %% [markdown] tags=["core"]
+# ## Does .8 mean 80 of 100?
+#
+# A network is [calibrated](glossary.md#calibration) if, of all images that it gives about .8, about 80% are
+# ill. **Predict, then run**: will ours be too sure, or not sure enough?
+
+# %% tags=["core"]
+table = evaluation.calibration(validation["label"], validation["probability"])
+plots.show(plots.calibration(table), alt="Observed share of pneumonia over mean probability, ten bins")
+
+# %% [markdown] tags=["core"]
+# Each point gathers the images of one tenth of the scale. On the diagonal the network means what it says;
+# below it promises too much, above too little. The bars count the images: where they are few, the point jumps.
+
+# %% [markdown] tags=["core"]
+# ## Open the test set
+#
+# All is chosen: the network and the threshold. Now the exam.
+#
+# **Predict, then run**: test images come from another block of the hospital's records. Which network falls
+# more from validation to test?
+
+# %% tags=["core"]
+both = pd.concat({"plain": plain_predictions, "augmented": predictions}, names=["network"])
+each = both.groupby(["network", "split"])
+exam = pd.DataFrame({key: evaluation.metrics(rows["label"], rows["probability"]) for key, rows in each}).T
+exam[["auc", "sensitivity", "specificity", "balanced_accuracy"]].iloc[::-1].round(3)
+
+# %% tags=["core"]
+plots.show(plots.roc({f"{network}, {part}": rows for (network, part), rows in each}),
+           alt="ROC curves of both networks on validation and on test")
+
+# %% [markdown] tags=["core"]
+# Compare each network's validation curve with its own test curve. The gap is the price of the new block.
+# Validation, however clean, comes from the same block as training: it can't show this gap.
+
+# %% [markdown] tags=["core"]
+# ### The threshold travels too
+#
+# **Predict, then run**: how much better would test look with a threshold chosen on test itself?
+
+# %% tags=["core"]
+test = predictions[predictions["split"] == "test"]
+peeked = evaluation.best_threshold(test["label"], test["probability"])
+cuts = {"carried from validation": threshold, "chosen on test": peeked}
+pd.DataFrame({name: {"threshold": cut} | evaluation.metrics(test["label"], test["probability"], threshold=cut)
+              for name, cut in cuts.items()}).T[["threshold", "balanced_accuracy"]].round(3)
+
+# %% [markdown] tags=["core"]
+# The second row is a promise that no hospital can keep: it has no labels to peek at. We report the first.
+
+# %% [markdown] tags=["core"]
+# ## How sure are we?
+#
+# Test is a sample of children. Another sample would give another figure. The
+# [bootstrap](glossary.md#bootstrap) imitates that: draw as many *patients* as there are, with replacement,
+# compute the figure, repeat. The middle 95% is the [interval](glossary.md#confidence-interval).
+#
+# Patients, not images: five images of one child are not five independent proofs.
+
+# %% tags=["core"]
+plain_test = plain_predictions[plain_predictions["split"] == "test"]
+plain_threshold = evaluation.best_threshold(plain_validation["label"], plain_validation["probability"])
+intervals = {"augmented": evaluation.bootstrap(test, threshold=threshold, draws=draws, seed=seed),
+             "plain": evaluation.bootstrap(plain_test, threshold=plain_threshold, draws=draws, seed=seed)}
+reported = ["auc", "balanced_accuracy", "sensitivity", "specificity"]
+intervals["augmented"].loc[reported].round(3)
+
+# %% tags=["core"]
+plots.show(plots.intervals(intervals, metrics=reported),
+           alt="Test figures of both networks with their 95% intervals")
+
+# %% [markdown] tags=["core"]
+# The point is the figure, the bar its interval. Where two bars overlap widely, this test can't tell the two
+# networks apart. And the interval knows only the chance in drawing children: not other hospitals, other ages
+# or wrong labels.
+
+# %% [markdown] tags=["core"]
+# ## What 62.5% hides
+#
+# In the official test set 390 of 624 images show pneumonia: 62.5%. Think of a clinic where 5 of 100 children
+# have it. Sensitivity and specificity may stay; the predictive values won't, for they depend on the
+# [prevalence](glossary.md#prevalence).
+#
+# **Predict, then run**: how much is the answer PNEUMONIA worth at 5%?
+
+# %% tags=["core"]
+final = evaluation.metrics(test["label"], test["probability"], threshold=threshold)
+worth = evaluation.predictive_values(final["sensitivity"], final["specificity"], np.linspace(0.01, 0.99, 99))
+plots.show(plots.predictive_values(worth), alt="Positive and negative predictive value over prevalence")
+
+# %% [markdown] tags=["core"]
+# Find 62.5% on the axis, then walk left to 5%. The positive predictive value collapses: at a low prevalence
+# most alarms are false, with the very same network.
+
+# %% [markdown] tags=["core"]
+# ### Exercise 6.3
+#
+# Of 1,000 children, 50 are ill. With the network's `final["sensitivity"]` and `final["specificity"]`: of
+# those called ill, which share is?
+
+# %% tags=["exercise", "core"]
+share_ill = ...  # replace the dots
+
+# %% tags=["solution", "core"]
+true_alarms = 50 * final["sensitivity"]
+false_alarms = 950 * (1 - final["specificity"])
+share_ill = true_alarms / (true_alarms + false_alarms)
+
+# %% tags=["check", "core"]
+exercises.check("06.3", share_ill, final=final)
+
+# %% [markdown] tags=["further"]
+# Doctors do this sum with [likelihood ratios](glossary.md#likelihood-ratio): *odds before × ratio = odds
+# after*. They don't depend on prevalence. A positive ratio above 10 or a negative one below .1 changes much;
+# near 1 an answer changes nothing.
+
+# %% tags=["further"]
+evaluation.likelihood_ratios(final["sensitivity"], final["specificity"])
+
+# %% [markdown] tags=["core"]
+# ## Look at the errors
+#
+# Figures don't say *what* went wrong. First by kind (where the source knows it), then one by one.
+#
+# **Predict, then run**: which pneumonia is easier to miss, the focal one or the diffuse one?
+
+# %% tags=["core"]
+evaluation.by_kind(test, threshold=threshold)
+
+# %% tags=["core"]
+wrong = test[(test["probability"] >= threshold) != (test["label"] == 1)].sort_values("probability")
+worst = pd.concat([wrong.head(4), wrong.tail(4)]).drop_duplicates("path")
+pictures = [images.resize(images.read(folder / path), 224) for path in worst["path"]]
+titles = [f"{row.kind}: {row.probability:.2f}" for row in worst.itertuples()]
+plots.show(plots.image_grid(pictures, titles=titles), alt="The surest errors on test")
+
+# %% [markdown] tags=["core"]
+# Each picture with its true kind and its probability of pneumonia: first the surest of the missed, last the
+# surest false alarms. Ask of each: is the label doubtful? Is it the exposure? Was a heart or thymus taken for
+# a shadow? On real films even radiologists agree poorly about diffuse markings ([Neuman and others,
+# 2012](https://doi.org/10.1002/jhm.955)), so an "error" may be the label's.
+
+# %% [markdown] tags=["core"]
+# ## What went wrong in published work
+#
+# **Shuffled answers.** One published notebook reports a test accuracy of .83 and, for the same network, a
+# report that says .59. The predictions came from a generator that shuffled; the labels did not. Let us do the
+# same. **Predict, then run**: which accuracy is left?
+
+# %% tags=["core"]
+rng = np.random.default_rng(seed)
+pairs = {"in step": test["probability"], "out of step": rng.permutation(test["probability"])}
+accuracy = {name: evaluation.metrics(test["label"], scores)["accuracy"] for name, scores in pairs.items()}
+pd.Series(accuracy, name="accuracy").to_frame()
+
+# %% [markdown] tags=["core"]
+# Far from zero: most images are ill, most answers are PNEUMONIA, so many pairs agree by chance. It looks like
+# a result. Our labels travel with their predictions.
+#
+# **Test used as validation.** Two of the published systems gave the test set to `fit` as validation data and
+# reported a figure from there. Whoever picks an epoch or a threshold on test reports the best of many looks.
+
+# %% [markdown] tags=["further"]
+# **Sixteen images.** One system reports a validation accuracy of 100%, on 16 images. How bad could it be?
+#
+# **Predict, then run**: a network that is right in a share *p* of all cases gets 16 of 16 right with
+# probability *p*¹⁶. For which *p* is that as rare as 2.5%?
+
+# %% tags=["further"]
+# NBVAL_CHECK_OUTPUT
+lowest = 0.025 ** (1 / 16)
+print(f"16 of 16 right: the 95% interval (Clopper-Pearson) goes from {lowest:.1%} to 100%")
+
+# %% [markdown] tags=["core"]
+# ## Write it down
+#
+# `metrics.json` in the run's folder holds the figures and their intervals; the course's last lines read it.
+
+# %% tags=["core"]
+record = evaluation.evaluate(run, predictions)
+evaluation.evaluate(plain_run, plain_predictions)
+sorted(record)
+
+# %% tags=["core"]
+auc_interval = intervals["augmented"].loc["auc"]
+course.beside_real("06_evaluate", {
+    "AUC, plain: validation": exam.loc[("plain", "validation"), "auc"],
+    "AUC, plain: test": exam.loc[("plain", "test"), "auc"],
+    "AUC, augmented: validation": exam.loc[("augmented", "validation"), "auc"],
+    "AUC, augmented: test": exam.loc[("augmented", "test"), "auc"],
+    "its 95% interval": f"{auc_interval['low']:.3f} to {auc_interval['high']:.3f}",
+    "sensitivity on test, threshold from validation": final["sensitivity"],
+    "specificity on test, threshold from validation": final["specificity"],
+}, run_dir=run_dir, source=source)
+
+# %% [markdown] tags=["core"]
+# ## What to remember
+#
+# - Sensitivity and specificity describe the network; predictive values describe it *at a prevalence*.
+# - Choose network and threshold on validation. Read test once.
+# - Give every figure its interval, drawn over patients.
+# - Look at the errors. And a good figure here is no proof for another hospital: a network trained on these
+#   images has been reported at AUC .95 here and .54 on children of the same age elsewhere
+#   ([Xin, Li, Yi, 2021](https://doi.org/10.1007/s10140-021-01954-x)).
+#
+# You have gone the whole way from a file to a figure that can be trusted. It is a lesson, not a medical
+# device. Back to the [start](01_download.ipynb), or to the [glossary](glossary.md).
