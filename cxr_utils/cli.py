@@ -67,7 +67,10 @@ def fetch(
         ),
     ] = None,
     data_dir: DataDir = "data",
-    seed: Seed = 0,
+    seed: Annotated[
+        int | None,
+        typer.Option(metavar="NUMBER", min=0, help="With --source sample: which phantoms.", show_default=False),
+    ] = None,
 ) -> None:
     """Get the images of a source ready, once; a second call finds them done.
 
@@ -77,8 +80,7 @@ def fetch(
 
     # A path on the command line is meant from where the user stands, not from the project's root.
     given = path.expanduser().absolute() if path else None
-    drawn = {"seed": seed} if source == "sample" else {}
-    folder = sources.fetch(source, data_dir=data_dir, path=given, progress=sys.stderr.isatty(), **drawn)
+    folder = sources.fetch(source, data_dir=data_dir, path=given, seed=seed, progress=sys.stderr.isatty())
     about = sources.describe(folder)
     typer.echo(f"{about['title']} ({about['licence']})" + (" - synthetic" if about["synthetic"] else ""))
     typer.echo(f"in {folder}\n")

@@ -54,6 +54,8 @@ def calls(name, function):
 
 def test_notebooks_are_what_the_scripts_say():
     assert [line for script in SCRIPTS for line in builder.differences(script)] == []
+    there, wanted = builder.readme()
+    assert there == wanted
 
 
 def test_numbers_follow_each_other():

@@ -112,9 +112,7 @@ class Body:
         reach = 1.27 * who.height
         ellipse = np.sqrt(np.clip(1.0 - ((reach - 0.12 - y) / reach) ** 2, 0.01, 1.0))
         cone = np.clip((y + 0.25) / 1.3, 0.05, 1.0)
-        cage = np.where(
-            y > reach - 0.12, 1.0, ellipse * (1 - 0.3 * who.bell) + 0.3 * who.bell * cone * (2 - cone)
-        )
+        cage = np.where(y > reach - 0.12, 1.0, ellipse * (1 - 0.3 * who.bell) + 0.3 * who.bell * cone * (2 - cone))
         self.cage = _smooth(cage * who.cage * (0.97 + 0.04 * pose.breath), 4)[:, None]
         self.soft = self._soft()
         self.air = np.zeros((HEIGHT, WIDTH))
@@ -186,9 +184,7 @@ class Body:
         cavity *= np.maximum(above, 0.2 * (1.0 - ramp((Y - dome) / 0.4)))
         cavity *= 2.0 * (0.94 + 0.12 * pose.breath) * who.thickness
         self.air[:, half] += cavity
-        self.hila.append(
-            (side * (0.25 + 0.06 * who.heart) + pose.yaw, (0.62 if side < 0 else 0.56) * who.height)
-        )
+        self.hila.append((side * (0.25 + 0.06 * who.heart) + pose.yaw, (0.62 if side < 0 else 0.56) * who.height))
 
     def _trees(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         from scipy.ndimage import gaussian_filter
@@ -223,8 +219,7 @@ class Body:
         drawn = []
         for (points, weights), sigma in zip(layers, (2.3, 1.5, 1.0), strict=True):
             drawn.append(
-                gaussian_filter(splat(np.concatenate(points), np.concatenate(weights)), sigma, truncate=3)
-                * 2.7
+                gaussian_filter(splat(np.concatenate(points), np.concatenate(weights)), sigma, truncate=3) * 2.7
             )
         return tuple(drawn)
 
@@ -241,9 +236,7 @@ class Body:
         square = u * u
         body = np.sqrt(np.maximum(1.0 - square * square * square, 0.0))
         pedicle = ramp(
-            1.3
-            - 14.0 * (np.abs(u) - 0.68) ** 2
-            - 30.0 * (np.abs(part - 0.02) * (np.abs(part - 0.02) < 0.5)) ** 2
+            1.3 - 14.0 * (np.abs(u) - 0.68) ** 2 - 30.0 * (np.abs(part - 0.02) * (np.abs(part - 0.02) < 0.5)) ** 2
         )
         process = ramp(1.0 - 40.0 * square) * ramp((0.28 - np.abs(part - 0.25)) / 0.1)
         bone = np.zeros((HEIGHT, WIDTH))
@@ -273,13 +266,9 @@ class Body:
                     offset = (phase - number) * who.rib_spacing - who.ribs[row][number.astype(np.intp)]
                     steep = slope * t / (arc * cage)
                     width = who.rib_width * ((0.85 + 0.35 * t) if front else (1.05 - 0.1 * t))
-                    depth = _tube(offset * offset / ((1.0 + steep * steep) * width * width)) * (
-                        0.62 + 0.2 * t
-                    )
+                    depth = _tube(offset * offset / ((1.0 + steep * steep) * width * width)) * (0.62 + 0.2 * t)
                     if front:
-                        depth *= ramp((t - 0.5 - 0.02 * number) / 0.06) * (
-                            0.6 * ((number < 8) & (number > 0))
-                        )
+                        depth *= ramp((t - 0.5 - 0.02 * number) / 0.06) * (0.6 * ((number < 8) & (number > 0)))
                     else:
                         depth *= ramp((x - 0.1) / 0.05)
                     bone[rows, columns] += depth * ((x - shift < cage + 0.045) & (phase > -0.5))

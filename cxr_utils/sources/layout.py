@@ -142,9 +142,7 @@ def _normals(counts: dict, rng: np.random.Generator) -> list[Entry]:
             for number, size in zip(map(int, numbers), sizes, strict=True):
                 for image in range(size):
                     third = f"-{image + 1:04d}" if size > 1 else ""
-                    entries.append(
-                        _entry(split, "normal", prefix, number, f"-{number:04d}-0001{third}", image)
-                    )
+                    entries.append(_entry(split, "normal", prefix, number, f"-{number:04d}-0001{third}", image))
     return entries
 
 

@@ -162,9 +162,7 @@ def _film(kind: str, domain: str, rng: np.random.Generator) -> Film:
                                   rng.uniform(0.035, 0.06)))  # fmt: skip
 
 
-def _consolidation(
-    body: Body, place: np.random.Generator, rng: np.random.Generator
-) -> tuple[np.ndarray, str]:
+def _consolidation(body: Body, place: np.random.Generator, rng: np.random.Generator) -> tuple[np.ndarray, str]:
     """Fill a part of one lobe: its air goes, its edge is soft but for the fissure, bronchi may stay open."""
     lobe = list(LOBES)[int(place.choice(5, p=(0.22, 0.15, 0.25, 0.16, 0.22)))]
     first, last = LOBES[lobe]
@@ -206,9 +204,7 @@ def _interstitial(body: Body, place: np.random.Generator, rng: np.random.Generat
     reach = place.uniform(0.6, 0.95)
     envelope = np.zeros((HEIGHT, WIDTH))
     for hx, hy in body.hila:
-        envelope = np.maximum(
-            envelope, ramp(1.25 - ((X - hx) ** 2 + ((Y - hy - 0.1) * 0.8) ** 2) / (reach * reach))
-        )
+        envelope = np.maximum(envelope, ramp(1.25 - ((X - hx) ** 2 + ((Y - hy - 0.1) * 0.8) ** 2) / (reach * reach)))
     envelope = envelope * np.clip(1.0 + 0.35 * soft_noise(rng, 45), 0.2, 1.6)
     fine = soft_noise(rng, 7)
     net = ramp(1.0 - np.abs(fine) / 0.45)
@@ -437,8 +433,6 @@ def write_archive(path: str | Path, folder: str | Path) -> int:
             name = file.relative_to(folder).as_posix()
             archive.write(file, name)
             archive.write(file, f"chest_xray/{name}")
-            archive.writestr(
-                f"__MACOSX/{name.rpartition('/')[0]}/._{file.name}", b"\x00\x05\x16\x07" + bytes(116)
-            )
+            archive.writestr(f"__MACOSX/{name.rpartition('/')[0]}/._{file.name}", b"\x00\x05\x16\x07" + bytes(116))
             junk += 2 + (file.name == ".DS_Store")
     return junk

@@ -26,6 +26,7 @@ from cxr_utils import files, notebooks
 from cxr_utils.errors import BadInput, CxrError
 
 SOURCE = Path(__file__).resolve().parent
+README = SOURCE.parents[1] / "README.md"
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 
@@ -84,6 +85,22 @@ def differences(script: Path) -> list[str]:
     return found
 
 
+def readme() -> tuple[str, str]:
+    """Return README as it is, and with the table of notebooks that the scripts give."""
+    rows = ["| notebook | core | further |", "| --- | ---: | ---: |"]
+    for script in scripts([]):
+        text = script.read_text(encoding="utf-8")
+        title = re.search(r"(?m)^# # \d+\. (.+)$", text)[1]
+        core, further = re.search(r"\*\*Minutes\*\*: (\d+) core \+ (\d+) further", text).groups()
+        rows.append(f"| [{script.stem[:2]} {title}](notebooks/{script.stem}.ipynb) | {core} min | {further} min |")
+    there = README.read_text(encoding="utf-8")
+    return there, re.sub(
+        r"(?s)(<!-- notebooks:begin[^>]*-->\n).*?(<!-- notebooks:end -->)",
+        lambda m: m[1] + "\n".join(rows) + "\n" + m[2],
+        there,
+    )
+
+
 def keep(run_dir: str, images: str) -> None:
     """Take the figures of a run on real images into ``results/course``, for the boxes of the notebooks."""
     folder = files.resolve(run_dir)
@@ -117,6 +134,8 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"no script is called {', '.join(options.names)}")
     if options.check:
         found = [line for script in chosen for line in differences(script)]
+        there, wanted = readme()
+        found += [f"{README}: its table of notebooks is old; run make notebooks"] if there != wanted else []
         print("\n".join(found) or f"{len(chosen)} notebooks are up to date")
         return bool(found)
     with tempfile.TemporaryDirectory() as home:
@@ -134,6 +153,7 @@ def main(arguments: list[str] | None = None) -> int:
                 path.parent.mkdir(exist_ok=True)
                 nbformat.write(content, path)
             print(f"built {script.stem}", flush=True)
+    README.write_text(readme()[1], encoding="utf-8")
     return 0
 
 
