@@ -321,7 +321,7 @@ evaluation.by_kind(test, threshold=threshold)
 
 # %% tags=["core"]
 wrong = test[(test["probability"] >= threshold) != (test["label"] == 1)].sort_values("probability")
-worst = pd.concat([wrong.head(4), wrong.tail(4)]).drop_duplicates("path")
+worst = pd.concat([wrong[wrong["label"] == 1].head(4), wrong[wrong["label"] == 0].tail(4)])
 pictures = [images.resize(images.read(folder / path), 224) for path in worst["path"]]
 titles = [f"{row.kind}: {row.probability:.2f}" for row in worst.itertuples()]
 plots.show(plots.image_grid(pictures, titles=titles), alt="The surest errors on test")

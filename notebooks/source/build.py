@@ -6,6 +6,7 @@
     python notebooks/source/build.py                # build and execute all
     python notebooks/source/build.py 04 05          # these two
     python notebooks/source/build.py --no-run       # build without outputs
+    python notebooks/source/build.py --picture      # only README's picture, from the outputs there are
     python notebooks/source/build.py --check        # do the notebooks hold what the scripts say?
     python notebooks/source/build.py --keep RUN_DIR --images "all 5,856"    # figures of a run on real images
 """
@@ -101,6 +102,31 @@ def readme() -> tuple[str, str]:
     )
 
 
+def picture() -> None:
+    """Compose README's picture from figures that the notebooks show."""
+    import base64
+    import io
+
+    import matplotlib.pyplot as plt
+
+    chosen = {  # title, and the call that made the figure
+        "01_download": ("Know your data (drawn phantoms)", "image_grid", 1),
+        "03_preprocess": ("See what leaks between the parts of a split", "leak_bars", 0),
+        "04_train": ("Look inside a network", "feature_maps", -1),
+        "05_improve": ("Tell an improvement from luck", "comparison", 0),
+        "06_evaluate": ("Validation against test", "roc", -1),
+    }
+    panels = plt.figure(figsize=(12, 7.5), layout="constrained").subplot_mosaic([[0, 0, 4], [0, 0, 4], [1, 2, 3]])
+    for (name, (title, call, which)), ax in zip(chosen.items(), (panels[i] for i in range(5)), strict=True):
+        cells = nbformat.read(SOURCE.parent / f"{name}.ipynb", as_version=4).cells
+        shown = [o.data["image/png"] for c in cells if c.cell_type == "code" and f"plots.{call}(" in c.source
+                 for o in c.outputs if "image/png" in o.get("data", {})]  # fmt: skip
+        ax.imshow(plt.imread(io.BytesIO(base64.b64decode(shown[which]))), interpolation="lanczos")
+        ax.set_title(f"{name[:2]}  {title}", fontsize=11, loc="left")
+        ax.axis("off")
+    plt.savefig(SOURCE.parent / "course_at_work.png", dpi=100, metadata={"Software": None})
+
+
 def keep(run_dir: str, images: str) -> None:
     """Take the figures of a run on real images into ``results/course``, for the boxes of the notebooks."""
     folder = files.resolve(run_dir)
@@ -123,9 +149,13 @@ def main(arguments: list[str] | None = None) -> int:
         "--check", action="store_true", help="only compare, and fail if a notebook is not up to date"
     )
     parser.add_argument("--no-run", action="store_true", help="build without executing")
+    parser.add_argument("--picture", action="store_true", help="only compose README's picture")
     parser.add_argument("--keep", metavar="RUN_DIR", help="only take the figures of a run into results/course")
     parser.add_argument("--images", help="with --keep: which images these were")
     options = parser.parse_args(arguments)
+    if options.picture:
+        picture()
+        return 0
     if options.keep:
         keep(options.keep, options.images or parser.error("--keep needs --images"))
         return 0
@@ -154,6 +184,7 @@ def main(arguments: list[str] | None = None) -> int:
                 nbformat.write(content, path)
             print(f"built {script.stem}", flush=True)
     README.write_text(readme()[1], encoding="utf-8")
+    picture()
     return 0
 
 
