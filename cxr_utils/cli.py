@@ -72,7 +72,9 @@ def fetch(
         typer.Option(metavar="NUMBER", min=0, help="With --source sample: which phantoms.", show_default=False),
     ] = None,
 ) -> None:
-    """Get the images of a source ready, once; a second call finds them done.
+    """Get the images of a source ready.
+
+    Once done, a second call finds them and touches nothing.
 
     Example: cxr fetch --source folder --path ~/Downloads/archive.zip
     """
@@ -145,7 +147,7 @@ def run(
         ),
     ] = False,
 ) -> None:
-    """Execute the notebooks in order, and gather them in one HTML report.
+    """Execute the notebooks in order, with one HTML report.
 
     After an error or Ctrl-C the same command goes on from there; finished notebooks are skipped.
 
@@ -184,8 +186,9 @@ def check(
         typer.Option("--speed/--no-speed", help="Train for ten seconds to foretell the course's minutes."),
     ] = True,
 ) -> None:
-    """See whether this machine is ready for the course, and what to do if not.
+    """See whether this machine is ready for the course.
 
+    Each line says what is there and, where something is missing, what to do.
     Ends with status 1 if something necessary is missing.
     """
     from cxr_utils import check as machine
