@@ -97,8 +97,8 @@ dataset.parse_name("person23_bacteria_85.jpeg")
 
 # %% [markdown] tags=["core"]
 # A patient and a [kind](glossary.md#kind): normal, bacteria or virus. The last number counts images.
-# `scan` reads every name and file header into the index, the table that all else starts from.
-# Its `label` is 0 for NORMAL and 1 for PNEUMONIA.
+# `scan` reads every name and file header into the [index](glossary.md#index), the table that all else
+# starts from. Its `label` is 0 for NORMAL and 1 for PNEUMONIA.
 
 # %% tags=["core"]
 index = dataset.scan(folder)
