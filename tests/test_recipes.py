@@ -4,16 +4,28 @@ from cxr_utils import recipes
 from cxr_utils.errors import BadInput
 
 
-@pytest.mark.parametrize(("name", "parameters"), [("plain_224", 4_349_897), ("smote_224", 13_131_745)])
-def test_parameters_are_the_published_ones(name, parameters):
-    assert recipes.get(name).build().count_params() == parameters
+@pytest.mark.parametrize(
+    ("name", "parameters", "trainable"),
+    [
+        ("plain_64", 683_329, 683_329),
+        ("batchnorm_224", 2_099_201, 2_098_113),
+        ("plain_300", 1_983_009, 1_983_009),
+        ("plain_224", 4_349_897, 4_349_897),
+        ("smote_224", 13_131_745, 13_131_745),  # not published: of the reconstruction
+    ],
+)
+def test_parameters_are_the_published_ones(name, parameters, trainable):
+    model = recipes.get(name).build(compiled=False)
+    assert model.count_params() == parameters
+    assert sum(int(variable.value.numpy().size) for variable in model.trainable_variables) == trainable
 
 
 @pytest.mark.parametrize("name", recipes.names())
 def test_every_recipe_builds_small_and_says_where_it_comes_from(name):
     recipe = recipes.get(name)
-    model = recipe.at(image_size=64, width=0.25).build()
-    assert model.input_shape == (None, 64, 64, recipe.channels)
+    size = max(64, recipe.image_size // 2 + recipe.image_size // 8)
+    model = recipe.at(image_size=size, width=0.25).build()
+    assert model.input_shape == (None, size, size, recipe.channels)
     assert recipe.name == name and recipe.system and recipe.claims
     assert recipe.table()["value"].map(bool).all()
 

@@ -3,23 +3,21 @@
 from cxr_utils.recipes import Recipe
 
 
-def layers(width: float = 1.0) -> list:
+def layers(width: float = 1.0, filters: tuple[int, ...] = (32, 64, 128)) -> list:
     """Return the layers of system 003 as reconstructed: 13,131,745 parameters at 224x224x1."""
     from keras.layers import Conv2D, Dense, Dropout, Flatten, MaxPooling2D
     from keras.regularizers import L2
 
-    def block(filters):
+    def block(number):
         return [
-            Conv2D(int(filters * width), 3, padding="same", activation="relu"),
-            Conv2D(int(filters * width), 3, padding="same", activation="relu"),
+            Conv2D(int(number * width), 3, padding="same", activation="relu"),
+            Conv2D(int(number * width), 3, padding="same", activation="relu"),
             MaxPooling2D(),
             Dropout(0.25),
         ]
 
     return [
-        *block(32),
-        *block(64),
-        *block(128),
+        *(layer for number in filters for layer in block(number)),
         Flatten(),
         Dense(int(128 * width), activation="relu", kernel_regularizer=L2(1e-4)),
         Dense(1, activation="sigmoid"),

@@ -1,0 +1,39 @@
+"""System 002: five convolutions at 300x300. A reconstruction: only the layers are published."""
+
+from cxr_utils.recipes import Recipe
+
+
+def layers(width: float = 1.0) -> list:
+    """Return the layers of system 002: 1,983,009 parameters at 300x300x3."""
+    from keras.layers import Conv2D, Dense, Flatten, MaxPooling2D
+
+    blocks = [(Conv2D(int(n * width), 3, activation="relu"), MaxPooling2D()) for n in (16, 32, 64, 128, 128)]
+    return [
+        *(layer for block in blocks for layer in block),
+        Flatten(),
+        Dense(int(256 * width), activation="relu"),
+        Dense(int(512 * width), activation="relu"),
+        Dense(1, activation="sigmoid"),
+    ]
+
+
+RECIPE = Recipe(
+    name="plain_300",
+    title="five convolutions at 300 px in colour",
+    system="002",
+    image_size=300,
+    channels=3,
+    layers=layers,
+    epochs=50,
+    early_stopping={"monitor": "val_loss", "patience": 5, "restore_best_weights": True},
+    validation="val: 16 images",
+    reasons={
+        "optimizer": "not published: Adam, as in the other systems",
+        "learning_rate": "not published: the default of Adam",
+        "batch_size": "not published: 32, as in the other systems",
+        "epochs": "not published: far above where early stopping ends",
+        "early_stopping": "not published: as in systems 001 and 003",
+        "augmentation": "not published: none",
+    },
+    claims=("training accuracy 98.16%", "validation accuracy 100%"),
+)
