@@ -25,9 +25,9 @@ PACKAGES = (
 )  # fmt: skip
 GIB = 2**30
 
-# Minutes of a course = fixed + images / speed: seconds beside training, and training images, counted in the
-# speed of `measure`. Fitted to whole runs on two cores of an EPYC processor, in bfloat16 and in float32.
-COST = {"sample": (100.0, 20_000), "workshop": (150.0, 60_000)}
+# Seconds of a course = fixed + images / speed of `measure`. Fitted on two cores of an EPYC processor: the sample
+# from runs in bfloat16 (196 s) and float32 (216 s), the workshop from one in bfloat16 (456 s) and its fixed part.
+COST = {"sample": (164.0, 54_000), "workshop": (100.0, 610_000)}
 
 
 @dataclass(frozen=True)
