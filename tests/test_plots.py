@@ -105,7 +105,6 @@ AXES = {
 FIGURES = {
     "image_grid": lambda: plots.image_grid(PIXELS[:5], titles=["a long title that has to be wrapped"] * 5),
     "image_grid of sizes": lambda: plots.image_grid([PIXELS[0], PIXELS[1, :9, :20, 0] / 255, FLOATS * 99]),
-    "augmentation_grid": lambda: plots.augmentation_grid(PIXELS[:1] / np.float32(255)),
     "mean_images": lambda: plots.mean_images(PIXELS, INDEX["kind"]),
     "mean_images of one kind": lambda: plots.mean_images(PIXELS, ["bacteria"] * 12),
     "resize_comparison": lambda: plots.resize_comparison(PIXELS[0, :20, :, 0], 16),

@@ -18,7 +18,6 @@ from cxr_utils.plots.data import (
 )
 from cxr_utils.plots.models import comparison, descent, learning_curves
 from cxr_utils.plots.pictures import (
-    augmentation_grid,
     feature_maps,
     filters,
     image_grid,
@@ -39,7 +38,7 @@ from cxr_utils.plots.results import (
 )
 
 __all__ = [
-    "CLASS_COLOURS", "KIND_COLOURS", "LINES", "MARK", "augmentation_grid", "calibration",
+    "CLASS_COLOURS", "KIND_COLOURS", "LINES", "MARK", "calibration",
     "class_counts", "class_shares", "comparison", "confusion", "descent", "feature_maps", "filters",
     "image_grid", "image_sizes", "images_per_patient", "intensity_histograms", "intervals",
     "kernel_steps", "leak_bars", "learning_curves", "mean_images", "precision_recall",

@@ -88,9 +88,6 @@ def image_grid(
     return figure
 
 
-augmentation_grid = image_grid
-
-
 def mean_images(pixels: np.ndarray, kinds: Sequence[str]) -> Figure:
     """Draw the mean picture of each kind, and how those of pneumonia differ from the normal ones.
 
