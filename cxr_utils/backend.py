@@ -4,6 +4,7 @@ TensorFlow writes lines about missing GPU libraries to standard error when it st
 its log level says. In a notebook they read as a failure.
 """
 
+import functools
 import os
 
 _kept, _nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
@@ -17,4 +18,45 @@ finally:
     os.close(_kept)
     os.close(_nowhere)
 
-__all__ = ["keras"]
+__all__ = ["fused", "keras"]
+
+
+def fused(layer):
+    """Return a BatchNormalization that computes the same with TensorFlow's fused kernel.
+
+    Keras' own is not fused on CPUs: with it, a step of training takes twice as long. Only for training;
+    what is saved holds Keras' own layers.
+
+    Parameters
+    ----------
+    layer : keras.layers.BatchNormalization
+        Not built yet, of rank 4 when called, normalising its last axis.
+
+    Returns
+    -------
+    keras.layers.BatchNormalization
+        The same settings; `layer` itself where the backend is not TensorFlow.
+    """
+    return _fused_class().from_config(layer.get_config()) if keras.backend.backend() == "tensorflow" else layer
+
+
+@functools.cache
+def _fused_class():
+    import tensorflow as tf
+
+    class BatchNormalization(keras.layers.BatchNormalization):
+        def call(self, inputs, training=None, mask=None):
+            if not training or not self.trainable or len(inputs.shape) != 4 or mask is not None:
+                return super().call(inputs, training=training, mask=mask)
+            gamma, beta = (tf.cast(v, "float32") for v in (self.gamma, self.beta))
+            empty = tf.zeros([0])
+            outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+                x=inputs, scale=gamma, offset=beta, mean=empty, variance=empty, epsilon=self.epsilon, is_training=True
+            )
+            # The kernel divides by n - 1, Keras by n.
+            n = tf.cast(tf.size(inputs) // tf.shape(inputs)[-1], "float32")
+            for moving, value in ((self.moving_mean, mean), (self.moving_variance, variance * (n - 1) / n)):
+                moving.assign(moving * self.momentum + tf.cast(value, moving.dtype) * (1 - self.momentum))
+            return outputs
+
+    return BatchNormalization

@@ -120,6 +120,73 @@ def make(index: pd.DataFrame, how: str, *, seed: int = 0) -> pd.DataFrame:
     return official(index) if how == "official" else METHODS[how](index, seed=seed)
 
 
+def published(
+    index: pd.DataFrame,
+    *,
+    validation: str | float,
+    of: str = "train",
+    stratify: bool = True,
+    random_state: int | None = None,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Split as the authors of a system did, mistakes included.
+
+    Parameters
+    ----------
+    index : DataFrame
+        From `dataset.scan`.
+    validation : {"val", "test"} or float
+        The folder that validated, or the share of images that was drawn for it, image by image.
+    of : {"train", "train and val"}
+        What the share is drawn from.
+    stratify : bool
+        Whether the draw keeps the shares of the classes.
+    random_state : int, optional
+        Of scikit-learn's ``train_test_split``, over the images in order of their names (the authors' own order
+        is not known); without it every `seed` draws anew.
+    seed : int
+        See `random_state`.
+
+    Returns
+    -------
+    DataFrame
+        As `official`. Images of val that the authors left aside have the part "unused". Where test validated
+        there is no part "validation": train with ``validate_on="test"``.
+
+    Raises
+    ------
+    BadInput
+        A setting is not of this kind.
+
+    Examples
+    --------
+    >>> published(index, validation="test")  # doctest: +SKIP
+    """
+    from sklearn.model_selection import train_test_split
+
+    if validation == "val":
+        return official(index)
+    if of not in ("train", "train and val"):
+        raise BadInput(f"of: {of!r}; expected 'train' or 'train and val'")
+    folder = index["split"].to_numpy(object)
+    part = np.where(folder == "val", "train" if of == "train and val" else "unused", folder)
+    if validation == "test":
+        return _table(index, part)
+    if isinstance(validation, str) or not 0 < validation < 1:
+        raise BadInput(f"validation: {validation!r}; expected 'val', 'test' or a share between 0 and 1")
+    names = index["path"].map(dataset.stem_of).to_numpy(object)
+    rows = np.flatnonzero(part == "train")
+    rows = rows[np.argsort(names[rows], kind="stable")]
+    _, chosen = train_test_split(
+        rows,
+        test_size=validation,
+        random_state=seed if random_state is None else random_state,
+        stratify=index["label"].to_numpy()[rows] if stratify else None,
+    )
+    part[chosen] = "validation"
+    return _table(index, part)
+
+
 def group_names(index: pd.DataFrame) -> pd.Series:
     """Name the group of each image: its patient, or where unknown the first name of the identical files."""
     names = index["path"].map(dataset.stem_of)

@@ -250,7 +250,7 @@ def load(run_dir: str | Path) -> Run:
     return Run(folder)
 
 
-def _identity(recipe: Recipe, pixels, split, *, seed, epochs, protocol) -> dict[str, Any]:
+def _identity(recipe: Recipe, pixels, split, *, seed, epochs, protocol, validate_on) -> dict[str, Any]:
     crc = zlib.crc32(np.ascontiguousarray(pixels))
     return {
         "version": VERSION,
@@ -259,11 +259,12 @@ def _identity(recipe: Recipe, pixels, split, *, seed, epochs, protocol) -> dict[
         "seed": seed,
         "epochs": epochs or recipe.epochs,
         "split": splits.digest(split),
+        "validate_on": validate_on,
         "pixels": f"{list(pixels.shape)} crc32 {crc:08x}",
     }
 
 
-def _check(recipe: Recipe, pixels, split) -> None:
+def _check(recipe: Recipe, pixels, split, validate_on: str) -> None:
     if len(pixels) != len(split):
         raise BadInput(f"pixels hold {len(pixels)} images and split {len(split)} rows: both must follow one index")
     if pixels.shape[1:3] != (recipe.image_size,) * 2:
@@ -271,7 +272,7 @@ def _check(recipe: Recipe, pixels, split) -> None:
             f"pixels are {pixels.shape[1]}x{pixels.shape[2]}, recipe {recipe.name} wants {recipe.image_size}: "
             f"use images.cache(..., size={recipe.image_size}) or recipe.at(image_size={pixels.shape[1]})"
         )
-    for part in ("train", "validation"):
+    for part in ("train", validate_on):
         if not (split["part"] == part).any():
             raise BadInput(f"split: no image in part {part!r}; make one with cxr_utils.splits")
 
@@ -295,6 +296,7 @@ def fit(
     epochs: int | None = None,
     precision: str = "auto",
     protocol: str = "honest",
+    validate_on: str = "validation",
     image_source: str = "",
     progress: bool = False,
 ) -> Run:
@@ -318,6 +320,9 @@ def fit(
         Largest number of epochs, in place of the recipe's.
     precision : {"auto", "float32", "mixed_bfloat16"}
         See `precision`. Saved models are float32 whatever they were trained in.
+    validate_on : str
+        The part that early stopping and the curves look at. Anything but "validation" is a mistake, there to
+        repeat what others did.
     protocol, image_source : str
         Recorded in ``run.json``: how the run is to be judged, and what the images are.
     progress : bool
@@ -333,8 +338,10 @@ def fit(
         Images, split and recipe do not fit each other, or the folder holds another finished run.
     """
     folder = files.resolve(run_dir)
-    _check(recipe, pixels, split)
-    identity = _identity(recipe, pixels, split, seed=seed, epochs=epochs, protocol=protocol)
+    _check(recipe, pixels, split, validate_on)
+    identity = _identity(
+        recipe, pixels, split, seed=seed, epochs=epochs, protocol=protocol, validate_on=validate_on
+    )
     with files.lock(folder):
         if (folder / "run.json").is_file():
             _same_run(folder, identity)
@@ -385,7 +392,7 @@ def _train(recipe, pixels, split, folder, identity, used, *, progress):
     balanced = imbalance.balance(
         pixels, labels, how=recipe.imbalance, rows=np.flatnonzero(part == "train"), seed=seed
     )
-    held_out = imbalance.balance(pixels, labels, how="none", rows=np.flatnonzero(part == "validation"))
+    held_out = imbalance.balance(pixels, labels, how="none", rows=np.flatnonzero(part == identity["validate_on"]))
     training = batches(pixels, balanced.table, recipe, seed=seed, class_weight=balanced.class_weight)
     with _dtype_policy(used):
         model = recipe.build(seed=seed)
@@ -394,6 +401,8 @@ def _train(recipe, pixels, split, folder, identity, used, *, progress):
         callbacks.append(keras.callbacks.EarlyStopping(**recipe.early_stopping))
     if recipe.reduce_lr:
         callbacks.append(keras.callbacks.ReduceLROnPlateau(**recipe.reduce_lr))
+    if recipe.schedule:
+        callbacks.append(keras.callbacks.LearningRateScheduler(_scheduled(**recipe.schedule)))
     model.fit(
         training,
         validation_data=batches(pixels, held_out.table, recipe),
@@ -404,6 +413,13 @@ def _train(recipe, pixels, split, folder, identity, used, *, progress):
         verbose=0,
     )
     return model, rows, before
+
+
+def _scheduled(*, from_epoch: int, start: float, factor: float, epochs: float):
+    def rate(epoch, before):
+        return before if epoch < from_epoch else start * factor ** ((epoch - from_epoch) / epochs)
+
+    return rate
 
 
 def _save_float32(model, recipe: Recipe, path: Path) -> None:

@@ -46,8 +46,13 @@ class Recipe:
         Random changes of the training images.
     imbalance : str
         One of `cxr_utils.imbalance.METHODS`.
+    schedule : mapping, optional
+        A learning rate that falls with the epochs: from epoch ``from_epoch`` (counted from 0) on it is
+        ``start * factor ** (epochs since then / epochs)``.
+    split : mapping
+        How its authors split, as arguments of `cxr_utils.splits.published`.
     validation : str
-        How its authors validated.
+        The same in words.
     reasons : mapping
         For each setting that was not published: why we chose ours.
     claims : tuple
@@ -70,8 +75,10 @@ class Recipe:
     epochs: int
     early_stopping: Mapping[str, Any] | None = None
     reduce_lr: Mapping[str, Any] | None = None
+    schedule: Mapping[str, float] | None = None
     augmentation: Augmentation | None = None
     imbalance: str = "none"
+    split: Mapping[str, Any]
     validation: str
     reasons: Mapping[str, str] = field(default_factory=dict)
     claims: tuple[str, ...] = ()
@@ -106,7 +113,7 @@ class Recipe:
     def settings(self) -> dict[str, Any]:
         """Return everything that decides the training, ready for JSON."""
         record = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        for name in ("layers", "title", "system", "reasons", "claims", "validation"):
+        for name in ("layers", "title", "system", "reasons", "claims", "split", "validation"):
             del record[name]
         if self.augmentation is not None:
             record["augmentation"] = dataclasses.asdict(self.augmentation)
@@ -127,7 +134,8 @@ class Recipe:
         seed : int
             Decides the first weights and what Dropout drops.
         compiled : bool
-            With loss and optimizer, ready for training.
+            With loss and optimizer, ready for training; a BatchNormalization is then the fused one of
+            `cxr_utils.backend.fused`.
 
         Returns
         -------
@@ -135,10 +143,13 @@ class Recipe:
             From float32 images in [0, 1], shape (n, image_size, image_size, channels), to the
             probability of PNEUMONIA, shape (n, 1), or of both classes, shape (n, 2).
         """
-        from cxr_utils.backend import keras
+        from cxr_utils.backend import fused, keras
 
         keras.utils.set_random_seed(seed)
         layers = self._varied(self.layers(self.width))
+        if compiled:
+            kind = keras.layers.BatchNormalization
+            layers = [fused(layer) if isinstance(layer, kind) else layer for layer in layers]
         # The output stays in float32: eight bits of precision are too few for a probability.
         layers[-1].dtype_policy = keras.DTypePolicy("float32")
         model = keras.Sequential(

@@ -45,6 +45,7 @@ RECIPE = Recipe(
     augmentation=Augmentation(
         rotation=0.1, width_shift=0.1, height_shift=0.1, shear=0.2, zoom=0.2, horizontal_flip=True
     ),
+    split={"validation": 0.2, "of": "train and val", "random_state": 42},
     validation="20% of train and val, by image, stratified, random_state 42",
     claims=(
         "validation accuracy .9375 (one batch), .93 in the last epochs",

@@ -26,6 +26,7 @@ RECIPE = Recipe(
     layers=layers,
     epochs=50,
     early_stopping={"monitor": "val_loss", "patience": 5, "restore_best_weights": True},
+    split={"validation": "val"},
     validation="val: 16 images",
     reasons={
         "optimizer": "not published: Adam, as in the other systems",

@@ -34,6 +34,7 @@ RECIPE = Recipe(
     epochs=50,
     early_stopping={"monitor": "val_loss", "patience": 5, "restore_best_weights": True},
     imbalance="smote",
+    split={"validation": 0.1, "of": "train", "random_state": 42},
     validation="not stated; ours: 10% of train, by image, set apart before SMOTE",
     reasons={
         "layers": "filters, padding and dropout rates are not published: 32, 64, 128, same, .25 are common choices",
