@@ -90,12 +90,7 @@ def read_predictions(path: str | Path) -> pd.DataFrame:
         A column is missing, a label is not 0 or 1, or a probability is not in [0, 1].
     """
     path = Path(path)
-    try:
-        table = pd.read_csv(path, dtype={"path": "string", "patient": "string", "split": "string"})
-    except FileNotFoundError:
-        raise BadInput(f"{path}: there is no such file") from None
-    except (OSError, ValueError) as error:
-        raise BadInput(f"{path}: not a readable CSV table ({error})") from None
+    table = files.read_csv(path).astype({c: "string" for c in ("path", "patient", "split")}, errors="ignore")
     if missing := [c for c in COLUMNS if c not in table.columns]:
         raise BadInput(f"{path}: column {missing[0]!r} is missing; a table of predictions has {', '.join(COLUMNS)}")
     for column, good in {
@@ -281,35 +276,120 @@ def best_threshold(y_true, y_score) -> float:
     return float(best[np.abs(best - 0.5).argmin()])
 
 
-def evaluate(run, predictions: pd.DataFrame) -> dict[str, Any]:
-    """Judge a run by the honest protocol: threshold from validation, carried to test.
+def recalibrate(y_true, y_score, new_score) -> np.ndarray:
+    """Fit a logistic curve that turns scores into probabilities (Platt scaling [1]_), and apply it.
 
     Parameters
     ----------
-    run : cxr_utils.training.Run
-        ``metrics.json`` is written into its folder.
+    y_true, y_score
+        As for `metrics`; of the validation part, never of test.
+    new_score : array of float in [0, 1], shape (m,)
+        What is to be recalibrated.
+
+    Returns
+    -------
+    array of float in (0, 1), shape (m,)
+
+    References
+    ----------
+    .. [1] Platt, Probabilistic outputs for support vector machines, 1999.
+
+    Examples
+    --------
+    >>> recalibrate([0, 1, 0, 1], [0.1, 0.4, 0.3, 0.9], [0.5]).shape
+    (1,)
+    """
+    from scipy.special import logit
+    from sklearn.linear_model import LogisticRegression
+
+    y_true, y_score = _both(y_true, y_score)
+    known, new = (logit(np.clip(np.asarray(s, dtype="float64"), 1e-7, 1 - 1e-7)) for s in (y_score, new_score))
+    return LogisticRegression(C=1e6, max_iter=1000).fit(known[:, None], y_true).predict_proba(new[:, None])[:, 1]
+
+
+def without_known(predictions: pd.DataFrame, split: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of test whose patient is unknown to the other parts of a split.
+
+    In this dataset 320 pneumonias of test have a person number that occurs in train, of another kind each; whether
+    they are the same children can't be proved. No NORMAL number occurs twice, but those are not known to be patients.
+
+    Parameters
+    ----------
     predictions : DataFrame
-        From `predict`, with the parts validation and test.
+        From `predict`.
+    split : DataFrame
+        Of the same images, from `cxr_utils.splits`.
+    """
+    known = set(split.loc[split["part"] != "test", "patient"].dropna())
+    test = predictions[predictions["split"] == "test"]
+    return test[~test["patient"].isin(known)]
+
+
+def judge(
+    predictions: pd.DataFrame, split: pd.DataFrame | None = None, *, validate_on: str = "validation"
+) -> dict[str, Any]:
+    """Judge predictions: threshold and calibration from validation, carried to test.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        From `predict` or `read_predictions`, with the parts test and `validate_on`.
+    split : DataFrame, optional
+        Adds "test_without_known", where patients are known: see `without_known`.
+    validate_on : str
+        The part that chooses; "test" is a mistake, there to repeat what others did.
 
     Returns
     -------
     dict
-        ``threshold`` (from validation), and for "validation" and "test" the number of images
-        (``images``) and the metrics ``at_half`` and ``at_threshold``, each a mapping of metric to
-        value, low and high; NaN is None.
+        ``threshold``, and for "validation", "test" and "test_without_known" the number of images (``images``)
+        and the metrics ``at_half`` and ``at_threshold``, each a mapping of metric to value, low and high; NaN is
+        None. "test" also has ``recalibrated``: brier and ece after `recalibrate`.
+
+    Raises
+    ------
+    BadInput
+        A part has no row.
     """
-    parts = {part: predictions[predictions["split"] == part] for part in ("validation", "test")}
-    for part, table in parts.items():
+    parts = {"validation": predictions[predictions["split"] == validate_on]}
+    parts["test"] = predictions[predictions["split"] == "test"]
+    for part, table in zip((validate_on, "test"), parts.values(), strict=True):
         if table.empty:
-            raise BadInput(f"predictions: no row of part {part!r}; predict both validation and test")
-    threshold = best_threshold(parts["validation"]["label"], parts["validation"]["probability"])
-    result: dict[str, Any] = {"threshold": threshold}
+            raise BadInput(f"predictions: no row of part {part!r}; predict both {validate_on} and test")
+    chosen = parts["validation"]["label"], parts["validation"]["probability"]
+    if split is not None and split["patient"].notna().any():
+        parts["test_without_known"] = without_known(predictions, split)
+    result: dict[str, Any] = {"threshold": best_threshold(*chosen)}
     for part, table in parts.items():
-        result[part] = {"images": len(table)}
-        for name, cut in {"at_half": 0.5, "at_threshold": threshold}.items():
-            found = bootstrap(table, threshold=cut)
-            found = found.astype(object).where(found.notna(), None)
-            result[part][name] = found.to_dict(orient="index")
+        cuts = {"at_half": 0.5, "at_threshold": result["threshold"]}
+        result[part] = {"images": len(table)} | {name: _intervals(table, threshold=cut) for name, cut in cuts.items()}
+    test = parts["test"]
+    again = _intervals(test.assign(probability=recalibrate(*chosen, test["probability"])))
+    result["test"]["recalibrated"] = {metric: again[metric] for metric in ("brier", "ece")}
+    return result
+
+
+def _intervals(predictions: pd.DataFrame, **options) -> dict[str, dict[str, float | None]]:
+    found = bootstrap(predictions, **options).round(6)
+    return found.astype(object).where(found.notna(), None).to_dict(orient="index")
+
+
+def evaluate(run, predictions: pd.DataFrame) -> dict[str, Any]:
+    """Judge a run by the honest protocol, and keep what `judge` returns as ``metrics.json`` in its folder.
+
+    Parameters
+    ----------
+    run : cxr_utils.training.Run
+        Gets the file.
+    predictions : DataFrame
+        From `predict`, with the parts validation and test.
+
+    Raises
+    ------
+    BadInput
+        A part has no row.
+    """
+    result = judge(predictions)
     files.write_json(run.folder / "metrics.json", result)
     return result
 

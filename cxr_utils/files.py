@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import hashlib
 import json
 import os
@@ -10,9 +11,12 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cxr_utils.errors import BadInput
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def root() -> Path:
@@ -108,9 +112,28 @@ def read_json(path: str | Path) -> Any:
 
 
 def write_csv(path: str | Path, table: Any) -> None:
-    """Write a pandas table without its row numbers, atomically."""
+    """Write a pandas table without its row numbers, atomically; with a name in .gz the same bytes each time."""
+    content = table.to_csv(index=False, lineterminator="\n").encode()
     with atomic(path) as temporary:
-        table.to_csv(temporary, index=False, lineterminator="\n")
+        temporary.write_bytes(gzip.compress(content, mtime=0) if Path(path).suffix == ".gz" else content)
+
+
+def read_csv(path: str | Path) -> pd.DataFrame:
+    """Read a CSV table, packed or not.
+
+    Raises
+    ------
+    BadInput
+        The file is missing or is not such a table.
+    """
+    import pandas as pd
+
+    try:
+        return pd.read_csv(path)
+    except FileNotFoundError:
+        raise BadInput(f"{path}: there is no such file") from None
+    except (OSError, ValueError, EOFError) as error:
+        raise BadInput(f"{path}: not a readable CSV table ({error})") from None
 
 
 def digest(text: str, *, length: int = 16) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from cxr_utils import files, recipes, splits, training
+from cxr_utils import evaluation, files, recipes, splits, training
 from cxr_utils.errors import BadInput
 
 PROTOCOLS = ("published", "honest")
@@ -117,3 +119,92 @@ def cells(*, recipe=(), protocol=(), seeds=SEEDS) -> list[Cell]:
         for seed in seeds
         if (not protocol or way in protocol) and (way == "honest" or name not in VARIANTS)
     ]
+
+
+def image_source(source: str, index: pd.DataFrame) -> str:
+    """Say what the images are: their source, how many, and their size if all have the same.
+
+    Examples
+    --------
+    >>> image_source("folder", pd.DataFrame({"width": [224, 224], "height": [224, 224]}))
+    'folder: 2 images, each 224 x 224 pixels'
+    """
+    sizes = index[["width", "height"]].drop_duplicates()
+    same = f", each {sizes.iat[0, 0]} x {sizes.iat[0, 1]} pixels" if len(sizes) == 1 else ", of various sizes"
+    return f"{source}: {len(index):,} images{same}"
+
+
+def evaluate(cell: Cell, run: training.Run, pixels, split: pd.DataFrame, *, out: str | Path, source: str) -> Path:
+    """Read test for a cell, and keep what came of it.
+
+    The reading goes to the ledger ``out/test_reads.csv`` before it happens. Then ``out/splits/<digest>.csv.gz``,
+    ``out/runs/<cell>.predictions.csv.gz`` and, last, ``out/runs/<cell>.json`` are written: a cell with that file is
+    finished.
+
+    Parameters
+    ----------
+    cell : Cell
+        Which.
+    run : cxr_utils.training.Run
+        Its training.
+    pixels : array of uint8, shape (n, s, s, 1)
+        The image cache.
+    split : DataFrame
+        The cell's split of the same images.
+    out : str or Path
+        The folder of results.
+    source : str
+        What the images are, from `image_source`.
+
+    Returns
+    -------
+    Path
+        The JSON file: the content of ``run.json``, ``cell``, ``identity``, ``image_source``, ``kept_epoch`` (from 1),
+        ``history`` (one mapping an epoch) and ``metrics`` (from `evaluation.judge`).
+    """
+    out, record, history = files.resolve(out), run.record, run.history
+    chosen = record["recipe"]["early_stopping"] or {}
+    best = history.loc[chosen.get("start_from_epoch", 0) :, "val_loss"].idxmin() if chosen else len(history) - 1
+    reads = len(history) + 1 if cell.validate_on == "test" else 1
+    identity = cell.identity(split)
+    _enter(out / "test_reads.csv", cell=cell.name, identity=identity, protocol=cell.protocol, reads=reads)
+    predictions = evaluation.predict(run, pixels, split, parts=sorted({cell.validate_on, "test"}))
+    files.write_csv(out / "splits" / f"{splits.digest(split)}.csv.gz", split)
+    files.write_csv(out / "runs" / f"{cell.name}.predictions.csv.gz", predictions)
+    kept = {"cell": cell.name, "identity": identity} | record | {"image_source": source, "kept_epoch": int(best) + 1}
+    kept["history"] = history.round(6).to_dict(orient="records")
+    kept["metrics"] = evaluation.judge(predictions, split, validate_on=cell.validate_on)
+    path = out / "runs" / f"{cell.name}.json"
+    files.write_json(path, kept)
+    return path
+
+
+LEDGER = ("date", "cell", "identity", "protocol", "reads", "remark")
+
+
+def _enter(path: Path, **row: Any) -> None:
+    """Enter a reading of test in the ledger; the same cell once, also when it was killed and evaluated again."""
+    with files.lock(path):
+        there = pd.read_csv(path, dtype="string") if path.is_file() else pd.DataFrame(columns=LEDGER, dtype="string")
+        if ((there["cell"] == row["cell"]) & (there["identity"] == row["identity"])).any():
+            return
+        today = datetime.datetime.now(datetime.UTC).date().isoformat()
+        new = pd.DataFrame([{"date": today, "remark": "", **row}], columns=LEDGER).astype("string")
+        files.write_csv(path, pd.concat([there, new]))
+
+
+def results(out: str | Path) -> dict[str, dict[str, Any]]:
+    """Return what is kept of the finished cells, by name, sorted.
+
+    Raises
+    ------
+    BadInput
+        A file is broken, or holds another cell than its name says.
+    """
+    found = {}
+    for path in sorted((files.resolve(out) / "runs").glob("*.json")):
+        content = files.read_json(path)
+        if not isinstance(content, dict) or content.get("cell") != path.stem:
+            raise BadInput(f"{path}: is not the result of the cell {path.stem}; delete it to have it made again")
+        found[path.stem] = content
+    return found

@@ -2,25 +2,56 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from cxr_utils import evaluation, files
+from cxr_utils import evaluation, files, grid, splits
 
-RUNS = sorted((Path(__file__).parents[1] / "results" / "runs").glob("*/metrics.json"))
+RESULTS = Path(__file__).parents[1] / "results"
+KEPT = grid.results(RESULTS)
 
 
-@pytest.mark.parametrize("path", RUNS, ids=lambda path: path.parent.name)
-def test_metrics_are_those_of_the_predictions(path):
-    kept = files.read_json(path)
-    predictions = evaluation.read_predictions(path.parent / "predictions.csv")
-    validation = predictions[predictions["split"] == "validation"]
-    assert kept["threshold"] == pytest.approx(
-        evaluation.best_threshold(validation["label"], validation["probability"])
-    )
-    for part, table in predictions.groupby("split"):
-        assert kept[part]["images"] == len(table)
-        for name, threshold in {"at_half": 0.5, "at_threshold": kept["threshold"]}.items():
-            found = evaluation.bootstrap(table, threshold=threshold)
-            for metric, row in found.iterrows():
-                for column in ("value", "low", "high"):
-                    assert kept[part][name][metric][column] == pytest.approx(row[column]), (part, name, metric)
+def same(kept, found, where=""):
+    """Compare nested mappings of numbers to six places."""
+    if isinstance(found, dict):
+        assert list(kept) == list(found), where
+        for name in found:
+            same(kept[name], found[name], f"{where}/{name}")
+    else:
+        assert kept == (None if found is None else pytest.approx(found, abs=2e-6)), where
+
+
+@pytest.fixture(params=sorted(KEPT))
+def kept(request):
+    return KEPT[request.param]
+
+
+def test_metrics_are_those_of_the_predictions(kept):
+    predictions = evaluation.read_predictions(RESULTS / "runs" / f"{kept['cell']}.predictions.csv.gz")
+    split = files.read_csv(RESULTS / "splits" / f"{kept['split']}.csv.gz")
+    same(kept["metrics"], evaluation.judge(predictions, split, validate_on=kept["validate_on"]))
+    parts = pd.Series(split["part"].to_numpy(), index=split["path"])
+    assert (predictions["split"].to_numpy() == parts[predictions["path"]].to_numpy()).all()
+
+
+def test_a_run_is_the_cell_that_its_name_says(kept):
+    recipe, protocol, seed = kept["cell"].rsplit("-", 2)
+    cell = grid.Cell(recipe, protocol, int(seed[1:]))
+    split = files.read_csv(RESULTS / "splits" / f"{kept['split']}.csv.gz")
+    assert splits.digest(split) == kept["split"]
+    assert cell.identity(split) == kept["identity"]
+    assert kept["recipe"] == cell.get_recipe().settings()
+    assert (kept["protocol"], kept["seed"], kept["validate_on"]) == (protocol, cell.seed, cell.validate_on)
+    assert kept["epochs_run"] == len(kept["history"]) and kept["seconds"] > 0 and kept["image_source"]
+    chosen = cell.get_recipe().early_stopping
+    losses = [row["val_loss"] for row in kept["history"]]
+    allowed = losses[chosen.get("start_from_epoch", 0) :] if chosen else losses[-1:]
+    assert losses[kept["kept_epoch"] - 1] == min(allowed)
+    assert kept["parameters"] == cell.get_recipe().build(compiled=False).count_params()
+
+
+def test_every_reading_of_test_is_in_the_ledger(kept):
+    ledger = pd.read_csv(RESULTS / "test_reads.csv")
+    rows = ledger[(ledger["cell"] == kept["cell"]) & (ledger["identity"] == kept["identity"])]
+    assert len(rows) == 1
+    assert rows["reads"].item() == (kept["epochs_run"] + 1 if kept["validate_on"] == "test" else 1)

@@ -51,7 +51,7 @@ RECIPE = Recipe(
     validation="20% of train and val, by image, a new draw each run",
     reasons={
         "batch_size": "16 for each of the TPU's eight cores: 128 a step",
-        "epochs": "25 at .001, then up to 100 more in a second call with early stopping and a falling rate; here in one",
+        "epochs": "25 at .001, then in a second call up to 100 more, early stopping, falling rate; here in one",
     },
     claims=("accuracy around 98% in training and validation", "83% on test", "augmentation does not help"),
 )
