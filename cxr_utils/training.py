@@ -337,6 +337,8 @@ def fit(
     BadInput
         Images, split and recipe do not fit each other, or the folder holds another finished run.
     """
+    from cxr_utils.backend import keras
+
     folder = files.resolve(run_dir)
     _check(recipe, pixels, split, validate_on)
     identity = _identity(
@@ -356,6 +358,7 @@ def fit(
             "parameters": model.count_params(),
             "epochs_run": len(rows),
             "precision": used,
+            "backend": keras.backend.backend(),
             "image_source": image_source,
             "seconds": round(before + time.perf_counter() - start, 1),
             "versions": _versions(),
