@@ -8,7 +8,8 @@ import pytest
 from cxr_utils import evaluation, files, grid, splits
 
 RESULTS = Path(__file__).parents[1] / "results"
-KEPT = grid.results(RESULTS)
+KEPT = {f"{folder.name}/{name}": (folder, record) for folder in (RESULTS, RESULTS / "jax")
+        for name, record in grid.results(folder).items()}  # fmt: skip
 
 
 def same(kept, found, where=""):
@@ -22,12 +23,17 @@ def same(kept, found, where=""):
 
 
 @pytest.fixture(params=sorted(KEPT))
-def kept(request):
-    return KEPT[request.param]
+def place(request):
+    return KEPT[request.param][0]
 
 
-def test_metrics_are_those_of_the_predictions(kept):
-    predictions = evaluation.read_predictions(RESULTS / "runs" / f"{kept['cell']}.predictions.csv.gz")
+@pytest.fixture
+def kept(request, place):
+    return KEPT[request.node.callspec.params["place"]][1]
+
+
+def test_metrics_are_those_of_the_predictions(kept, place):
+    predictions = evaluation.read_predictions(place / "runs" / f"{kept['cell']}.predictions.csv.gz")
     split = files.read_csv(RESULTS / "splits" / f"{kept['split']}.csv.gz")
     same(kept["metrics"], evaluation.judge(predictions, split, validate_on=kept["validate_on"]))
     parts = pd.Series(split["part"].to_numpy(), index=split["path"])
@@ -50,8 +56,21 @@ def test_a_run_is_the_cell_that_its_name_says(kept):
     assert kept["parameters"] == cell.get_recipe().build(compiled=False).count_params()
 
 
-def test_every_reading_of_test_is_in_the_ledger(kept):
+def test_every_reading_of_test_is_in_the_ledger(kept, place):
     ledger = pd.read_csv(RESULTS / "test_reads.csv")
-    rows = ledger[(ledger["cell"] == kept["cell"]) & (ledger["identity"] == kept["identity"])]
+    name = kept["cell"] if place == RESULTS else f"{kept['cell']} (JAX)"
+    rows = ledger[(ledger["cell"] == name) & (ledger["identity"] == kept["identity"])]
     assert len(rows) == 1
     assert rows["reads"].item() == (kept["epochs_run"] + 1 if kept["validate_on"] == "test" else 1)
+
+
+@pytest.mark.parametrize("part", ["validation", "test"])
+def test_jax_gives_what_tensorflow_gives_within_the_spread_of_seeds(part):
+    def areas(folder):
+        records = grid.results(folder)
+        return [records[f"plain_64-honest-s{seed}"]["metrics"][part]["at_half"]["auc"]["value"] for seed in range(3)]
+
+    ours, theirs = areas(RESULTS), areas(RESULTS / "jax")
+    assert {r["backend"] for r in grid.results(RESULTS / "jax").values()} == {"jax"}
+    spread = max(*ours, *theirs) - min(*ours, *theirs)
+    assert abs(sum(ours) - sum(theirs)) / 3 < spread / 2
