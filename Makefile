@@ -11,7 +11,7 @@ LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 -
 # $(call stage,NAME,COMMAND): run a stage of the tests, and say how many seconds it took.
 stage = @begun=$$(date +%s); echo "== $(1)"; $(2) || exit 1; echo "== $(1): $$(( $$(date +%s) - begun )) s"
 
-.PHONY: help course test test-long lint notebooks lock lock-check clean
+.PHONY: help course test test-long lint notebooks tables lock lock-check clean
 
 help:
 	@echo "make course      install into .venv, and execute all notebooks on the built-in sample"
@@ -19,6 +19,7 @@ help:
 	@echo "make test-long   tests that take longer"
 	@echo "make lint        ruff alone"
 	@echo "make notebooks   build and execute the notebooks from notebooks/source/*.py"
+	@echo "make tables      write the tables of results/ and README from the runs in results/"
 	@echo "make lock        renew requirements.txt and requirements-dev.txt"
 	@echo "make lock-check  see whether the lock installs on Linux, Windows and macOS"
 	@echo "make clean       remove what was built; data/ and .venv stay"
@@ -43,14 +44,19 @@ lint: $(DEV)
 notebooks: $(DEV)
 	@$(BIN)/python notebooks/source/build.py
 
+tables: $(DEV)
+	@$(BIN)/python workflow/tables.py
+
 lock: $(DEV)
-	@$(LOCK) -o requirements.txt
+	@mkdir -p build && echo "packaging<26" > build/bounds.txt  # Snakemake's, so that both locks hold the same version
+	@$(LOCK) -c build/bounds.txt -o requirements.txt
 	@$(LOCK) --extra dev -c requirements.txt -o requirements-dev.txt
 
+# connection-pool, of Snakemake, is pure Python and comes as source alone.
 lock-check: $(DEV)
 	@for python in 3.11 3.12 3.13; do for platform in x86_64-manylinux_2_28 aarch64-manylinux_2_28 windows macos; do \
 		for lock in requirements.txt requirements-dev.txt; do \
-			MACOSX_DEPLOYMENT_TARGET=14.0 $(BIN)/uv pip install --dry-run --quiet --require-hashes --only-binary :all: \
+			MACOSX_DEPLOYMENT_TARGET=14.0 $(BIN)/uv pip install --dry-run --quiet --require-hashes --only-binary :all: --no-binary connection-pool \
 				--python-version $$python --python-platform $$platform --target build/lock-check -r $$lock \
 				|| { echo "$$lock does not install: Python $$python, $$platform"; exit 1; }; \
 		done; echo "installs: Python $$python, $$platform"; done; done

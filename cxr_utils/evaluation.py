@@ -81,8 +81,20 @@ def _predict(model, pixels, split, parts) -> pd.DataFrame:
     return table[order].sort_values(["split", "path"], ignore_index=True)
 
 
-def read_predictions(path: str | Path) -> pd.DataFrame:
+def read_predictions(path: str | Path, *, columns=COLUMNS) -> pd.DataFrame:
     """Read a table of predictions, whoever made it.
+
+    Parameters
+    ----------
+    path : str or Path
+        A CSV file, also with a name in ``.csv.gz``.
+    columns : sequence of str
+        What it must have.
+
+    Returns
+    -------
+    DataFrame
+        The file's columns: path, patient and split as string, label (0 or 1), probability (in [0, 1]).
 
     Raises
     ------
@@ -90,9 +102,10 @@ def read_predictions(path: str | Path) -> pd.DataFrame:
         A column is missing, a label is not 0 or 1, or a probability is not in [0, 1].
     """
     path = Path(path)
-    table = files.read_csv(path).astype({c: "string" for c in ("path", "patient", "split")}, errors="ignore")
-    if missing := [c for c in COLUMNS if c not in table.columns]:
-        raise BadInput(f"{path}: column {missing[0]!r} is missing; a table of predictions has {', '.join(COLUMNS)}")
+    table = files.read_csv(path)
+    if missing := [c for c in columns if c not in table.columns]:
+        raise BadInput(f"{path}: column {missing[0]!r} is missing; a table of predictions has {', '.join(columns)}")
+    table = table.astype({c: "string" for c in ("path", "patient", "split") if c in table})
     for column, good in {
         "label": table["label"].isin([0, 1]),
         "probability": pd.to_numeric(table["probability"], errors="coerce").between(0, 1),
@@ -100,7 +113,7 @@ def read_predictions(path: str | Path) -> pd.DataFrame:
         if not good.all():
             line = int(np.flatnonzero(~good)[0])
             wanted = "0 or 1" if column == "label" else "a number in [0, 1]"
-            raise BadInput(f"{path}, line {line + 2}: {column} is {table[column][line]!r}, it must be {wanted}")
+            raise BadInput(f"{path}, line {line + 2}: {column} is {table[column].tolist()[line]!r}, it must be {wanted}")
     return table
 
 
@@ -223,6 +236,28 @@ def bootstrap(
     ----------
     .. [1] Efron, Tibshirani, An introduction to the bootstrap, 1993, chapter 13.
     """
+    value = metrics(predictions["label"], predictions["probability"], threshold=threshold)
+    drawn = resample(predictions, threshold=threshold, draws=draws, seed=seed)
+    with np.errstate(invalid="ignore"):
+        limits = {m: np.nanpercentile(v, [2.5, 97.5]) if np.isfinite(v).any() else (np.nan,) * 2
+                  for m, v in drawn.items()}  # fmt: skip
+    rows = [(m, value[m], *limits[m]) for m in METRICS]
+    return pd.DataFrame(rows, columns=["metric", "value", "low", "high"]).set_index("metric")
+
+
+def resample(
+    predictions: pd.DataFrame, *, threshold: float = 0.5, draws: int = 2000, seed: int = 0
+) -> dict[str, np.ndarray]:
+    """Return every metric on each sample that `bootstrap` draws, with its parameters.
+
+    Tables with the same images in the same order get the same samples, so that their metrics can be subtracted or
+    averaged draw by draw.
+
+    Returns
+    -------
+    dict of str to array of float, shape (draws,)
+        As `metrics`.
+    """
     y_true, y_score = _both(predictions["label"], predictions["probability"])
     patient = predictions["patient"].astype("object")
     patient = patient.where(patient.notna(), [f"image {i}" for i in range(len(patient))])
@@ -233,13 +268,7 @@ def bootstrap(
     for stratum in (np.flatnonzero(share < 0.5), np.flatnonzero(share >= 0.5)):
         if len(stratum):
             counts[:, stratum] = rng.multinomial(len(stratum), np.full(len(stratum), 1 / len(stratum)), size=draws)
-    value = metrics(y_true, y_score, threshold=threshold)
-    drawn = _weighted(y_true, y_score, counts[:, group], threshold)
-    with np.errstate(invalid="ignore"):
-        limits = {m: np.nanpercentile(v, [2.5, 97.5]) if np.isfinite(v).any() else (np.nan,) * 2
-                  for m, v in drawn.items()}  # fmt: skip
-    rows = [(m, value[m], *limits[m]) for m in METRICS]
-    return pd.DataFrame(rows, columns=["metric", "value", "low", "high"]).set_index("metric")
+    return _weighted(y_true, y_score, counts[:, group], threshold)
 
 
 def best_threshold(y_true, y_score) -> float:
@@ -326,7 +355,7 @@ def without_known(predictions: pd.DataFrame, split: pd.DataFrame) -> pd.DataFram
 
 
 def judge(
-    predictions: pd.DataFrame, split: pd.DataFrame | None = None, *, validate_on: str = "validation"
+    predictions: pd.DataFrame, split: pd.DataFrame | None = None, *, validate_on: str | None = "validation"
 ) -> dict[str, Any]:
     """Judge predictions: threshold and calibration from validation, carried to test.
 
@@ -336,36 +365,41 @@ def judge(
         From `predict` or `read_predictions`, with the parts test and `validate_on`.
     split : DataFrame, optional
         Adds "test_without_known", where patients are known: see `without_known`.
-    validate_on : str
-        The part that chooses; "test" is a mistake, there to repeat what others did.
+    validate_on : str, optional
+        The part that chooses; "test" is a mistake, there to repeat what others did. None where there is only
+        test: nothing is chosen then.
 
     Returns
     -------
     dict
         ``threshold``, and for "validation", "test" and "test_without_known" the number of images (``images``)
         and the metrics ``at_half`` and ``at_threshold``, each a mapping of metric to value, low and high; NaN is
-        None. "test" also has ``recalibrated``: brier and ece after `recalibrate`.
+        None. "test" also has ``recalibrated``: brier and ece after `recalibrate`. Without `validate_on` the
+        threshold is None, and neither "validation" nor ``at_threshold`` nor ``recalibrated`` is there.
 
     Raises
     ------
     BadInput
         A part has no row.
     """
-    parts = {"validation": predictions[predictions["split"] == validate_on]}
-    parts["test"] = predictions[predictions["split"] == "test"]
-    for part, table in zip((validate_on, "test"), parts.values(), strict=True):
-        if table.empty:
-            raise BadInput(f"predictions: no row of part {part!r}; predict both {validate_on} and test")
-    chosen = parts["validation"]["label"], parts["validation"]["probability"]
+    names = {"validation": validate_on, "test": "test"} if validate_on else {"test": "test"}
+    parts = {part: predictions[predictions["split"] == name] for part, name in names.items()}
+    for part, name in names.items():
+        if parts[part].empty:
+            raise BadInput(f"predictions: no row of part {name!r}; predict {' and '.join(names.values())}")
     if split is not None and split["patient"].notna().any():
         parts["test_without_known"] = without_known(predictions, split)
-    result: dict[str, Any] = {"threshold": best_threshold(*chosen)}
+    cuts: dict[str, float] = {"at_half": 0.5}
+    if validate_on:
+        chosen = parts["validation"]["label"], parts["validation"]["probability"]
+        cuts["at_threshold"] = best_threshold(*chosen)
+    result: dict[str, Any] = {"threshold": cuts.get("at_threshold")}
     for part, table in parts.items():
-        cuts = {"at_half": 0.5, "at_threshold": result["threshold"]}
         result[part] = {"images": len(table)} | {name: _intervals(table, threshold=cut) for name, cut in cuts.items()}
-    test = parts["test"]
-    again = _intervals(test.assign(probability=recalibrate(*chosen, test["probability"])))
-    result["test"]["recalibrated"] = {metric: again[metric] for metric in ("brier", "ece")}
+    if validate_on:
+        test = parts["test"]
+        again = _intervals(test.assign(probability=recalibrate(*chosen, test["probability"])))
+        result["test"]["recalibrated"] = {metric: again[metric] for metric in ("brier", "ece")}
     return result
 
 

@@ -26,7 +26,8 @@ def test_every_recipe_builds_small_and_says_where_it_comes_from(name):
     size = max(64, recipe.image_size // 2 + recipe.image_size // 8)
     model = recipe.at(image_size=size, width=0.25).build()
     assert model.input_shape == (None, size, size, recipe.channels)
-    assert recipe.name == name and recipe.system and recipe.claims
+    assert recipe.name == name and recipe.system
+    assert any(other.claims for other in map(recipes.get, recipes.names()) if other.system == recipe.system)
     assert recipe.table()["value"].map(bool).all()
 
 

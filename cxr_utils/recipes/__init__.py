@@ -20,6 +20,42 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Claim:
+    """A published figure, as a paper's table would state it, and what is needed to judge it.
+
+    Attributes
+    ----------
+    text : str
+        The claim, as published; unique within its recipe.
+    source : str
+        Where it stands: "README", "notebook" or "console" (printed by the code as published), "tutorial".
+    metric : str
+        What of ours it is compared with: one of `cxr_utils.claims.METRICS`, or of `cxr_utils.claims.FACTS` for a
+        statement about the dataset.
+    value : float, pair or str
+        What was published. Of a metric: a share in [0, 1], or a pair of its lowest and highest value, None where
+        that end is open. Of a fact: what `FACTS` is compared with.
+    n : int, optional
+        Images in the set that it was measured on, where that is known.
+    contradicts : str
+        The `text` of another claim of this recipe that can't be true beside it.
+    mechanism : str
+        What makes the figure, where it is not what the network can do.
+    unstated : str
+        What was not published and decides the figure: ours is a reconstruction then.
+    """
+
+    text: str
+    source: str
+    metric: str
+    value: float | tuple | str
+    n: int | None = None
+    contradicts: str = ""
+    mechanism: str = ""
+    unstated: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """A model and its training, as a paper's table would state them.
 
@@ -55,8 +91,8 @@ class Recipe:
         The same in words.
     reasons : mapping
         For each setting that was not published: why we chose ours.
-    claims : tuple
-        What was published about it.
+    claims : tuple of Claim
+        What was published about it; each claim stands in one recipe of its system.
     width, dropout, l2, batchnorm
         Variations, for teaching: a multiplier of all filters; a dropout rate after each pooling; an L2
         factor on all kernels; whether a BatchNormalization follows each convolution.
@@ -81,7 +117,7 @@ class Recipe:
     split: Mapping[str, Any]
     validation: str
     reasons: Mapping[str, str] = field(default_factory=dict)
-    claims: tuple[str, ...] = ()
+    claims: tuple[Claim, ...] = ()
     width: float = 1.0
     dropout: float = 0.0
     l2: float = 0.0

@@ -1,7 +1,7 @@
 """System 000 as coded: three convolutions at 64x64, in colour, five epochs."""
 
 from cxr_utils.images import Augmentation
-from cxr_utils.recipes import Recipe
+from cxr_utils.recipes import Claim, Recipe
 
 
 def features(width: float = 1.0) -> list:
@@ -39,5 +39,20 @@ RECIPE = Recipe(
     augmentation=Augmentation(shear=0.2, zoom=0.2, horizontal_flip=True),
     split={"validation": "test"},
     validation="the test set; val is not used",
-    claims=("accuracy 97.94%, set not stated", "best accuracy 91% on the validation dataset"),
+    claims=(
+        Claim(
+            text="validation accuracy .907 after five epochs (before: .851, .878, .755, .889)",
+            source="console",
+            metric="validation_accuracy",
+            value=0.907,
+            n=624,
+        ),
+        Claim(
+            text='the same, evaluated again: .8964, printed as "Test Accuracy: 0.91"',
+            source="console",
+            metric="test_accuracy",
+            value=0.8964,
+            n=624,
+        ),
+    ),
 )

@@ -1,6 +1,6 @@
 """System 003: six convolutions in three blocks, on training data balanced by SMOTE. A reconstruction."""
 
-from cxr_utils.recipes import Recipe
+from cxr_utils.recipes import Claim, Recipe
 
 
 def layers(width: float = 1.0, filters: tuple[int, ...] = (32, 64, 128)) -> list:
@@ -24,6 +24,8 @@ def layers(width: float = 1.0, filters: tuple[int, ...] = (32, 64, 128)) -> list
     ]
 
 
+UNSTATED = "filters, padding, dropout rates, L2, dense width, batch size, epochs and validation set are not published"
+
 RECIPE = Recipe(
     name="smote_224",
     title="six convolutions in three blocks, SMOTE, early stopping",
@@ -43,5 +45,27 @@ RECIPE = Recipe(
         "epochs": "not published: far above where early stopping ends",
         "validation": "not published",
     },
-    claims=("accuracy 93% in training, 87% in testing", "training set 1,341 / 3,875"),
+    claims=(
+        Claim(
+            text="accuracy 93% in training",
+            source="README",
+            metric="train_accuracy",
+            value=0.93,
+            unstated=UNSTATED,
+        ),
+        Claim(
+            text="accuracy 87% in testing",
+            source="README",
+            metric="test_accuracy",
+            value=0.87,
+            n=624,
+            unstated=UNSTATED,
+        ),
+        Claim(
+            text="training set: 1,341 NORMAL, 3,875 PNEUMONIA",
+            source="README",
+            metric="train_classes",
+            value=(1341, 3875),
+        ),
+    ),
 )

@@ -1,0 +1,251 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from cxr_utils import claims, evaluation, files, grid, recipes
+from cxr_utils.claims import NOT_RUN, Found
+from cxr_utils.errors import BadInput
+from cxr_utils.recipes import Claim
+
+
+def claim(metric="test_accuracy", value=0.9, n=624, **others):
+    return Claim(text="a claim", source="README", metric=metric, value=value, n=n, **others)
+
+
+SMALL = claim("validation_accuracy", 1.0, 16)
+SHUFFLED = claim("permuted_accuracy", 0.59, mechanism="shuffled")
+RECALL = claim("recall_minus_precision", (0.0, None))
+GAIN = claim("augmentation_gain", (None, 0.0))
+UNSTATED = claim(unstated="no set")
+RIVAL = claim(value=0.99)
+SEEDS = Found(ours=(0.88, 0.90, 0.91))
+
+
+# The claims themselves
+
+
+def test_every_published_claim_stands_once_in_its_system():
+    published = {
+        "000": [0.907, 0.8964, 0.9794, 0.91, 4538],
+        "001": [0.9375, 0.93, 0.8253, 0.59, "children and adults"],
+        "002": [0.9816, 1.0],
+        "003": [0.93, 0.87, (1341, 3875)],
+        "004": [0.877, 5930, 1431],
+        "keras.io": [0.98, 0.98, 0.83, (0.0, None), (None, 0.0)],
+    }
+    found, texts = {}, []
+    for recipe in map(recipes.get, recipes.names()):
+        system = recipe.system.partition(",")[0]
+        found.setdefault(system, []).extend(one.value for one in recipe.claims)
+        texts += [(system, one.text) for one in recipe.claims]
+        assert all(one.metric in claims.METRICS or one.metric in claims.FACTS for one in recipe.claims)
+    assert {name: sorted(map(str, v)) for name, v in found.items()} == {
+        name: sorted(map(str, v)) for name, v in published.items()
+    }
+    assert len(set(texts)) == len(texts) == 23
+
+
+# The rules
+
+
+@pytest.mark.parametrize(
+    ("one", "found", "verdict", "says"),
+    [
+        (claim("images", 4538), Found(), "not a fact of the dataset", "5,856"),
+        (claim("train_normal", 1431), Found(), "not a fact of the dataset", "1,341"),
+        (claim("ages", "children and adults"), Found(), "not a fact of the dataset", "one to five years"),
+        (claim("train_classes", (1341, 3875)), Found(), "reproduced", "1,341 and 3,875"),
+        (claim(), Found(rival=RIVAL), "contradicts itself", ".99"),
+        (claim(n=None), Found(rival=RIVAL), "contradicts itself", "624 images"),
+        (claim(), Found(rival=claim(value=0.91)), NOT_RUN, ""),
+        (SMALL, Found(), "an artefact", "16 of 16 right: the 95% interval is .794 to 1"),
+        (claim("validation_accuracy", 0.9375, 32), Found(), "an artefact", "30 of 32"),
+        (SHUFFLED, Found(ours=(0.57,), spread=0.016), "an artefact", "; shuffled"),
+        (SHUFFLED, Found(ours=(0.55,), spread=0.016), "above what we can reach", ".55"),
+        (SHUFFLED, Found(), NOT_RUN, ""),
+        (claim(), Found(), NOT_RUN, "No seed"),
+        (UNSTATED, Found(), NOT_RUN, ""),
+        (UNSTATED, SEEDS, "underspecified", "No set; our reconstruction gave .880 to .910."),
+        (UNSTATED, Found(ours=(0.8,), others={"slim": (0.7, 0.75)}), "underspecified", "slim .700 to .750"),
+        (claim(value=0.93), SEEDS, "reproduced", "with the error of 624 images .852 to .931"),
+        (claim(value=0.935), SEEDS, "above what we can reach", ""),
+        (claim(value=0.85), SEEDS, "below", ""),
+        (claim(n=None), SEEDS, "reproduced", "gave .880 to .910."),
+        (claim(value=0.92, n=None), SEEDS, "above what we can reach", ""),
+        (RECALL, Found(ours=(-0.02, 0.01)), "reproduced", "-.020 to .010 (2 of 3 seeds)"),
+        (RECALL, Found(ours=(-0.02, -0.01)), "above what we can reach", ""),
+        (GAIN, Found(honest=(0.03, 0.01, 0.05)), "below", ""),
+        (GAIN, Found(honest=(0.03, -0.01, 0.05)), "reproduced", ""),
+        (GAIN, Found(), NOT_RUN, ""),
+        (claim(GAIN.metric, (None, 0), unstated="x"), Found(honest=(0.03, 0.01, 0.05)), "underspecified", "(.010 to"),
+    ],
+)  # fmt: skip
+def test_each_verdict_follows_its_rule(one, found, verdict, says):
+    name, why = claims.verdict(one, found)
+    assert name == verdict and says in why and why.endswith(".")
+
+
+def test_the_verdicts_come_in_the_stated_order():
+    order = list(claims.VERDICTS)
+    assert order == [
+        "not a fact of the dataset", "contradicts itself", "an artefact", NOT_RUN,
+        "underspecified", "reproduced", "above what we can reach", "below",
+    ]  # fmt: skip
+    everything = {"unstated": "no set", "contradicts": "another"}
+    small = claim("validation_accuracy", 1.0, 16, **everything)
+    assert claims.verdict(small, Found(rival=claim(value=0.7), ours=(1.0,)))[0] == order[1]
+    assert claims.verdict(small, Found(ours=(1.0,)))[0] == order[2]
+    assert claims.verdict(claim("images", 4538, **everything), Found(rival=RIVAL))[0] == order[0]
+    assert claims.verdict(claim(**everything), SEEDS)[0] == "underspecified"
+    for rule in (name for name in order if name != NOT_RUN):
+        assert claims.VERDICTS[rule].__doc__.startswith(f"*{rule}*")
+
+
+def test_any_figure_has_exactly_one_verdict():
+    verdicts = [claims.verdict(claim(value=value), SEEDS)[0] for value in np.linspace(0.8, 1, 41)]
+    assert pd.Series(verdicts).drop_duplicates().to_list() == ["below", "reproduced", "above what we can reach"]
+    runs = (pd.Series(verdicts) != pd.Series(verdicts).shift()).sum()
+    assert runs == 3
+
+
+def test_unknown_metrics_and_rivals_are_refused():
+    with pytest.raises(BadInput, match="'glow' is not known.*test_accuracy"):
+        claims.verdict(claim("glow"), Found())
+    recipe = recipes.get("plain_64").but(claims=(claim(contradicts="never said"),))
+    with pytest.raises(BadInput, match="plain_64.*'never said'"):
+        claims._rival(recipe.claims[0], recipe)
+
+
+def test_the_interval_of_sixteen_images():
+    low, high = claims.interval(1.0, 16)
+    assert low == pytest.approx(0.025 ** (1 / 16)) and high == 1
+
+
+def test_permuted_answers_are_as_right_as_in_a_simulation():
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"label": rng.permutation([0] * 70 + [1] * 130), "probability": rng.random(200) ** 0.5})
+    answers = (table["probability"] >= 0.5).to_numpy()
+    drawn = [(rng.permutation(answers) == table["label"]).mean() for _ in range(20_000)]
+    mean, sd = claims.permuted(table)
+    assert mean == pytest.approx(np.mean(drawn), abs=0.001) and sd == pytest.approx(np.std(drawn), abs=0.001)
+
+
+def test_the_published_report_is_that_of_shuffled_answers():
+    """Its confusion matrix: 55 and 179 of the NORMAL, 78 and 312 of the PNEUMONIA."""
+    answers = [0] * 55 + [1] * 179 + [0] * 78 + [1] * 312
+    shuffled = pd.DataFrame({"label": [0] * 234 + [1] * 390, "probability": answers})
+    mean, sd = claims.permuted(shuffled)
+    accuracy = ((shuffled["probability"] >= 0.5) == shuffled["label"]).mean()
+    assert abs(accuracy - mean) < 1.96 * sd and round(accuracy, 2) == 0.59
+
+
+# The tables
+
+
+def keep(out, name, *, skill, epochs=((0.9, 0.2), (0.97, 0.1), (0.98, 0.15))):
+    """Write a made-up cell: predictions whose answers are better with `skill`."""
+    recipe, protocol, seed = name.rsplit("-", 2)
+    seed = int(seed[1:])
+    rng = np.random.default_rng([seed, len(name), int(100 * skill)])
+    label = np.array([0] * 40 + [1] * 60)
+    parts = []
+    for part in ("test", "validation"):
+        score = 1 / (1 + np.exp(-(skill * (label - 0.5) + rng.normal(size=100))))
+        paths = [f"{part}/{i:03d}.png" for i in range(100)]
+        patient = [f"{part}-{i // 2}" for i in range(100)]
+        parts.append(pd.DataFrame(
+            {"path": paths, "patient": patient, "split": part, "label": label, "probability": score, "kind": "made up"}
+        ))  # fmt: skip
+    predictions = pd.concat(parts)
+    history = [{"epoch": i + 1, "accuracy": a, "val_loss": loss} for i, (a, loss) in enumerate(epochs)]
+    record = {
+        "cell": name, "protocol": protocol, "seed": seed, "validate_on": "validation", "parameters": 10,
+        "epochs_run": 3, "precision": "float32", "image_source": "made up", "seconds": 60.0 * (seed + 1),
+        "hardware": {"cores": 2}, "kept_epoch": 2, "history": history, "metrics": evaluation.judge(predictions),
+    }  # fmt: skip
+    files.write_json(out / "runs" / f"{name}.json", record)
+    files.write_csv(out / "runs" / f"{name}.predictions.csv.gz", predictions)
+    return record
+
+
+def test_without_any_result_every_claim_has_its_row(tmp_path):
+    table = claims.table(tmp_path)
+    assert len(table) == sum(len(recipes.get(name).claims) for name in recipes.names())
+    assert table["verdict"].isin(list(claims.VERDICTS)).all() and table["why"].str.endswith(".").all()
+    measured = table["metric"].isin(claims.METRICS.keys())
+    assert table["ours"].isna().all() and (table.loc[measured, "honest_seeds"] == "0 of 3").all()
+    assert (table["verdict"] == NOT_RUN).sum() > 10
+    assert (claims.summary(tmp_path)["seeds"] == "0 of 3").all()
+
+
+def test_rows_hold_the_figures_of_their_runs(tmp_path):
+    runs = [keep(tmp_path, f"smote_224-published-s{seed}", skill=3) for seed in (0, 2)]
+    slim = keep(tmp_path, "smote_224_slim-published-s0", skill=1)
+    honest = keep(tmp_path, "smote_224-honest-s0", skill=2)
+    table = claims.table(tmp_path).query("recipe == 'smote_224'").set_index("metric")
+    accuracies = [run["metrics"]["test"]["at_half"]["accuracy"]["value"] for run in runs]
+    row = table.loc["test_accuracy"]
+    assert (row["ours"], row["ours_min"], row["ours_max"]) == pytest.approx(
+        (np.mean(accuracies), min(accuracies), max(accuracies)), abs=1e-4
+    )
+    assert (row["seeds"], row["honest_seeds"], row["verdict"]) == ("2 of 3", "1 of 3", "underspecified")
+    alone = honest["metrics"]["test"]["at_half"]["accuracy"]
+    assert (row["honest"], row["honest_low"], row["honest_high"]) == pytest.approx(tuple(alone.values()), abs=1e-4)
+    other = slim["metrics"]["test"]["at_half"]["accuracy"]["value"]
+    assert f"smote_224_slim {claims.shown(other)}" in row["why"] and "reconstruction" in row["why"]
+    assert table.loc["train_accuracy", "ours"] == pytest.approx(0.97)  # of the epoch that was kept
+    assert table.loc["train_classes", "dataset"] == "1,341 and 3,875"
+
+
+def test_shuffled_answers_are_found_from_our_predictions(tmp_path):
+    for seed in grid.SEEDS:
+        keep(tmp_path, f"batchnorm_224-published-s{seed}", skill=0.2)
+    row = claims.table(tmp_path).query("metric == 'permuted_accuracy'").iloc[0]
+    predictions = evaluation.read_predictions(tmp_path / "runs/batchnorm_224-published-s0.predictions.csv.gz")
+    expected = claims.permuted(predictions[predictions["split"] == "test"])[0]
+    assert row["ours_min"] - 1e-4 <= expected <= row["ours_max"] + 1e-4
+    assert row["verdict"] == "an artefact" and "shuffled generator" in row["why"]
+
+
+def test_what_augmentation_gives_is_a_paired_difference(tmp_path):
+    for seed in grid.SEEDS:
+        keep(tmp_path, f"plain_224-honest-s{seed}", skill=4)
+        keep(tmp_path, f"plain_224-unaugmented-honest-s{seed}", skill=1)
+    row = claims.table(tmp_path).query("metric == 'augmentation_gain'").iloc[0]
+    summary = claims.summary(tmp_path).set_index(["recipe", "protocol"])["accuracy"]
+    gain = summary["plain_224", "honest"] - summary["plain_224-unaugmented", "honest"]
+    assert row["honest"] == pytest.approx(gain, abs=2e-4)
+    assert 0 < row["honest_low"] < row["honest"] < row["honest_high"]
+    assert row["verdict"] == "underspecified" and row["honest_seeds"] == "3 of 3"
+
+
+def test_the_interval_holds_the_seeds_as_well_as_the_images(tmp_path):
+    for seed, skill in enumerate((1, 2, 4)):
+        keep(tmp_path, f"plain_64-honest-s{seed}", skill=skill)
+    wide = claims.summary(tmp_path).set_index(["recipe", "protocol"]).loc[("plain_64", "honest")]
+    assert (wide["seeds"], wide["epochs"], wide["minutes"]) == ("3 of 3", 3, 2)
+    halves = [run["metrics"]["test"]["at_half"]["accuracy"] for run in grid.results(tmp_path).values()]
+    assert wide["accuracy"] == pytest.approx(np.mean([half["value"] for half in halves]), abs=1e-4)
+    assert wide["accuracy_high"] - wide["accuracy_low"] > np.mean([half["high"] - half["low"] for half in halves])
+
+
+def test_scored_predictions_get_a_row(tmp_path):
+    record = keep(tmp_path, "plain_64-honest-s0", skill=2)
+    (tmp_path / "scores").mkdir()
+    files.write_json(tmp_path / "scores" / "mine.json", {"name": "my_forest", "metrics": record["metrics"]})
+    row = claims.summary(tmp_path).iloc[-1]
+    half = record["metrics"]["test"]["at_half"]
+    assert (row["recipe"], row["protocol"]) == ("my forest", "scored")
+    assert row["auc_low"] == pytest.approx(half["auc"]["low"], abs=1e-4)
+    assert claims.grid_row(row).count("|") == claims.HEAD.count("|")
+    files.write_json(tmp_path / "scores" / "mine.json", {"name": "my_forest"})
+    with pytest.raises(BadInput, match="mine.json: not a record"):
+        claims.summary(tmp_path)
+
+
+def test_both_tables_are_written_and_read_back(tmp_path):
+    keep(tmp_path, "plain_64-published-s0", skill=3)
+    paths = claims.write(tmp_path)
+    assert [path.name for path in paths] == ["claims.csv", "grid.csv"]
+    table = claims.table(tmp_path)
+    assert list(files.read_csv(paths[0]).columns) == list(table.columns) and len(files.read_csv(paths[0])) == len(table)

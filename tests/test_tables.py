@@ -1,0 +1,142 @@
+"""What stands in README's blocks and in the tables of results/ is what the runs there give."""
+
+import importlib.util
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from cxr_utils import claims, grid
+from cxr_utils.errors import BadInput
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "results"
+spec = importlib.util.spec_from_file_location("tables", ROOT / "workflow" / "tables.py")
+tables = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(tables)
+
+
+@pytest.fixture(scope="module")
+def wanted():
+    """Return what the results in the repository give, by file."""
+    return tables.outputs(ROOT)
+
+
+@pytest.fixture
+def small(tmp_path):
+    """Copy README, ledger and the results of at most two cells elsewhere, with the tables that belong to them."""
+    (tmp_path / "results" / "runs").mkdir(parents=True)
+    shutil.copy(ROOT / "README.md", tmp_path)
+    shutil.copy(RESULTS / "test_reads.csv", tmp_path / "results")
+    for cell in list(grid.results(RESULTS))[:2]:
+        for path in (RESULTS / "runs").glob(f"{cell}.*"):
+            shutil.copy(path, tmp_path / "results" / "runs")
+    assert tables.main([], root=tmp_path) == 0
+    return tmp_path
+
+
+def test_the_repository_holds_what_its_results_give(wanted):
+    assert tables.differences(wanted) == []
+
+
+def test_a_changed_number_is_found_in_every_line(wanted, tmp_path):
+    for path, text in wanted.items():
+        copy = tmp_path / path.name
+        lines = text.splitlines(keepends=True)
+        inside = False
+        for number, line in enumerate(lines):
+            inside = path.suffix == ".csv" or (inside or ":begin" in line) and ":end" not in line
+            if not inside or "notebooks/" in line or not re.search(r"\d", line):
+                continue
+            last = list(re.finditer(r"\d", line))[-1]
+            changed = line[: last.start()] + str((int(last[0]) + 1) % 10) + line[last.end() :]
+            copy.write_text("".join([*lines[:number], changed, *lines[number + 1 :]]), encoding="utf-8")
+            found = tables.differences({copy: text})
+            assert found == [f"{copy}, line {number + 1}: not what the results give; run make tables"]
+
+
+@pytest.mark.parametrize(
+    ("name", "there", "edited"),
+    [
+        ("README.md", "| 16 | 1 |", "| 61 | 1 |"),
+        ("results/claims.csv", ",1.0,16,0.7941,", ",1.0,16,0.9741,"),
+        ("results/grid.csv", "0 of 3", "3 of 3"),
+    ],
+)
+def test_check_fails_where_a_number_was_edited(small, name, there, edited, capsys):
+    assert tables.main(["--check"], root=small) == 0
+    path = small / name
+    assert there in path.read_text()
+    path.write_text(path.read_text().replace(there, edited, 1))
+    assert tables.main(["--check"], root=small) == 1
+    assert f"{path}, line" in capsys.readouterr().out
+    assert tables.main([], root=small) == 0 and tables.main(["--check"], root=small) == 0
+
+
+def test_check_fails_where_a_run_was_edited(small):
+    if not (runs := list(grid.results(small / "results"))):
+        pytest.skip("no run is kept yet")
+    path = small / "results" / "runs" / f"{runs[0]}.json"
+    record = json.loads(path.read_text())
+    record["metrics"]["test"]["at_half"]["accuracy"]["value"] -= 0.01
+    path.write_text(json.dumps(record))
+    assert tables.main(["--check"], root=small) == 1
+
+
+def test_without_results_the_tables_say_so(tmp_path):
+    shutil.copy(ROOT / "README.md", tmp_path)
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "test_reads.csv").write_text(",".join(grid.LEDGER) + "\n")
+    assert tables.main([], root=tmp_path) == 0
+    text = (tmp_path / "README.md").read_text()
+    names = {cell.recipe for cell in grid.cells()}
+    missing = re.search(r"Not run yet: (.*)\.\n", text)[1]
+    assert set(re.findall(r"`([^`]+)`", missing)) == names
+    assert "| all | 0 | 0 |" in text and "above what we can reach |" not in text
+
+
+def test_readings_are_those_of_the_ledger(wanted):
+    ledger = pd.read_csv(RESULTS / "test_reads.csv")
+    rows = re.findall(r"(?m)^\| (.*) \| ([\d,]+) \| ([\d,]+) \|$", tables.reads_block(ledger))
+    counts = {name: (int(entries.replace(",", "")), int(reads.replace(",", ""))) for name, entries, reads in rows}
+    assert counts.pop("all") == (len(ledger), ledger["reads"].sum())
+    assert tuple(sum(column) for column in zip(*counts.values(), strict=True)) == (len(ledger), ledger["reads"].sum())
+    honest = ledger[ledger["protocol"] == "honest"]
+    assert counts[tables.KINDS[0]] == (len(honest), honest["reads"].sum())
+    of_published = ledger[ledger["protocol"] == "published"]
+    on_test = of_published["cell"].str.contains("plain_64|softmax_64|plain_224")
+    assert counts[tables.KINDS[1]] == (on_test.sum(), of_published["reads"][on_test].sum())
+
+
+def test_every_cell_that_is_kept_is_counted_in_its_row(wanted):
+    summary = pd.read_csv(RESULTS / "grid.csv").set_index(["recipe", "protocol"])["seeds"]
+    kept = pd.Series([cell.rsplit("-s", 1)[0] for cell in grid.results(RESULTS)]).value_counts()
+    for (recipe, protocol), seeds in summary.drop("scored", level="protocol", errors="ignore").items():
+        assert seeds.startswith(f"{kept.get(f'{recipe}-{protocol}', 0)} of ")
+
+
+def test_a_verdict_on_some_of_the_seeds_is_called_so_far():
+    row = {
+        "system": "9", "recipe": "r", "claim": "c", "source": "README", "n": 624, "published": ".9", "dataset": "",
+        "reconstruction": False, "ours": 0.8, "ours_min": 0.7, "ours_max": 0.9, "seeds": "2 of 3",
+        "honest": None, "honest_low": None, "honest_high": None, "honest_seeds": "0 of 3", "why": "Why.",
+    }  # fmt: skip
+    some = tables.claims_block(pd.DataFrame([row | {"verdict": "reproduced"}]))
+    assert "| 9 `r` | c | 624 | .9 | .800 (.700–.900, 2 of 3 seeds) | not run yet | reproduced, so far |" in some
+    every = tables.claims_block(pd.DataFrame([row | {"verdict": "reproduced", "seeds": "3 of 3"}]))
+    assert "| .800 (.700–.900) | not run yet | reproduced |" in every
+    fact = tables.claims_block(pd.DataFrame([row | {"verdict": claims.NOT_RUN}]))
+    assert "so far" not in fact
+
+
+def test_missing_blocks_and_wrong_arguments_are_refused(small, capsys):
+    assert tables.main(["--chek"], root=small) == 2
+    readme = small / "README.md"
+    readme.write_text(readme.read_text().replace("<!-- grid:end -->", ""))
+    assert tables.main([], root=small) == 1
+    assert "grid:begin" in capsys.readouterr().err
+    with pytest.raises(BadInput, match="README.md"):
+        tables.outputs(small)

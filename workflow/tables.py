@@ -1,0 +1,166 @@
+"""Write the tables that come from results/: claims.csv and grid.csv there, and the generated blocks of README.
+
+``python workflow/tables.py`` writes them; with ``--check`` it only says what differs, and exits with 1 then.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from cxr_utils import claims, files, grid, recipes
+from cxr_utils.errors import BadInput, CxrError
+
+ROOT = Path(__file__).parents[1]
+
+
+def outputs(root: Path) -> dict[Path, str]:
+    """Return what each generated file should hold: results/claims.csv, results/grid.csv and README.md of `root`."""
+    out = root / "results"
+    made = claims.tables(out)
+    texts = {out / name: table.to_csv(index=False, lineterminator="\n") for name, table in made.items()}
+    readme = (root / "README.md").read_text(encoding="utf-8")
+    blocks = {
+        "claims": claims_block(made["claims.csv"]),
+        "grid": grid_block(made["grid.csv"]),
+        "reads": reads_block(files.read_csv(out / "test_reads.csv")),
+    }
+    for name, text in blocks.items():
+        readme, found = re.subn(
+            rf"(?s)(<!-- {name}:begin[^>]*-->\n).*?(<!-- {name}:end -->)",
+            lambda block, text=text: f"{block[1]}{text}\n{block[2]}",
+            readme,
+        )
+        if found != 1:
+            raise BadInput(f"{root / 'README.md'}: needs one block from <!-- {name}:begin --> to <!-- {name}:end -->")
+    return texts | {root / "README.md": readme}
+
+
+def differences(wanted: dict[Path, str]) -> list[str]:
+    """Name the files that do not hold what they should, with the first line that differs."""
+    found = []
+    for path, text in wanted.items():
+        there = path.read_text(encoding="utf-8") if path.is_file() else ""
+        if there != text:
+            pairs = zip([*there.splitlines(), ""], [*text.splitlines(), ""], strict=False)
+            line = next((n for n, (a, b) in enumerate(pairs, 1) if a != b), 1)
+            found.append(f"{path}, line {line}: not what the results give; run make tables")
+    return found
+
+
+def claims_block(table: pd.DataFrame) -> str:
+    """Lay out the claims for README: the table, how many of each verdict, and why, row by row."""
+    lines = ["| system | claim | n | published | ours, its way | ours, honest | verdict |"]
+    lines.append("| --- | --- | ---: | ---: | ---: | ---: | --- |")
+    why = []
+    for row in table.to_dict(orient="records"):
+        system = row["system"].partition(",")[0]
+        ours = row["dataset"] or _figure(row, "ours", "_min", "_max", "seeds")
+        if row["reconstruction"] and not pd.isna(row["ours"]):
+            ours = f"reconstruction: {ours}"
+        so_far = "" if row["verdict"] not in OF_RUNS or _complete(row["seeds"] or row["honest_seeds"]) else ", so far"
+        cells = [
+            f"{system} `{row['recipe']}`",
+            row["claim"],
+            "" if pd.isna(row["n"]) else f"{row['n']:,}",
+            row["published"],
+            ours,
+            _figure(row, "honest", "_low", "_high", "honest_seeds"),
+            row["verdict"] + so_far,
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+        why.append(f"- {system}, {row['claim']} ({row['source']}): *{row['verdict']}*. {row['why']}")
+    counts = table["verdict"].value_counts()
+    told = ", ".join(f"{counts[name]} {name}" for name in claims.VERDICTS if name in counts)
+    details = ["<details><summary>Why, claim by claim</summary>", "", *why, "", "</details>"]
+    return "\n".join([*lines, "", f"Of {len(table)} claims: {told}.", "", *details])
+
+
+def _figure(row: dict, name: str, low: str, high: str, seeds: str) -> str:
+    """Write a mean with its two limits, and how many seeds it is of where some are missing."""
+    if pd.isna(row[name]):
+        return claims.NOT_RUN if row[seeds] else ""
+    limits = dict.fromkeys(claims.shown(row[f"{name}{end}"]) for end in (low, high))
+    told = ["–".join(limits)] if len(limits) == 2 else []
+    told += [] if _complete(row[seeds]) else [f"{row[seeds]} seeds"]
+    return claims.shown(row[name]) + (f" ({', '.join(told)})" if told else "")
+
+
+#: Verdicts that rest on our runs alone: they hold "so far" while seeds are missing.
+OF_RUNS = ("underspecified", "reproduced", "above what we can reach", "below")
+
+
+def _complete(seeds: str) -> bool:
+    """Tell whether all seeds are there; a fact of the dataset needs none."""
+    there, _, planned = seeds.partition(" of ")
+    return there == planned
+
+
+def grid_block(summary: pd.DataFrame) -> str:
+    """Lay out the grid for README: a row for what was run, and a line for what was not."""
+    rows = summary.to_dict(orient="records")
+    rule = re.sub(r"[^|]+", " ---: ", claims.HEAD).replace(" ---: ", " --- ", 2)
+    lines = [claims.HEAD, rule, *(claims.grid_row(row) for row in rows if not row["seeds"].startswith("0 "))]
+    missing = [f"`{row['recipe']}` {row['protocol']}" for row in rows if row["seeds"].startswith("0 ")]
+    if missing:
+        lines += ["", f"Not run yet: {', '.join(missing)}."]
+    made = {"Images": "images", "Machine": "hardware", "Precision": "precision"}
+    told = {title: "; ".join(value for value in summary[name].unique() if value) for title, name in made.items()}
+    return "\n".join([*lines, "", *(f"{title}: {values}." for title, values in told.items() if values)])
+
+
+def reads_block(ledger: pd.DataFrame) -> str:
+    """Lay out how often test was read, for README."""
+    kinds = ledger.apply(_kind, axis=1)
+    lines = ["| who read test | entries | readings |", "| --- | ---: | ---: |"]
+    for kind in KINDS:
+        of_kind = ledger[kinds == kind]
+        lines.append(f"| {kind} | {len(of_kind):,} | {of_kind['reads'].sum():,} |")
+    lines.append(f"| all | {len(ledger):,} | {ledger['reads'].sum():,} |")
+    return "\n".join(lines)
+
+
+KINDS = (
+    "honest runs: once each",
+    "published runs that validate on test: after each epoch, and once more",
+    "published runs that do not",
+    "others: exploration, the course, scored tables",
+)
+
+
+def _kind(row: pd.Series) -> str:
+    if row["protocol"] == "honest":
+        return KINDS[0]
+    if row["protocol"] != "published":
+        return KINDS[3]
+    name = row["cell"].rsplit("-", 2)[0]
+    base = grid.VARIANTS.get(name, (name,))[0]
+    return KINDS[1] if recipes.get(base).split["validation"] == "test" else KINDS[2]
+
+
+def main(arguments: list[str], *, root: Path = ROOT) -> int:
+    """Write the tables, or with ``--check`` say what differs; return the exit status."""
+    if arguments not in ([], ["--check"]):
+        print(f"usage: python workflow/tables.py [--check]; not {' '.join(arguments)}", file=sys.stderr)
+        return 2
+    try:
+        wanted = outputs(root)
+    except CxrError as error:
+        print(f"tables: {error}", file=sys.stderr)
+        return 1
+    different = differences(wanted)
+    if arguments:
+        print("\n".join(different) or "tables: as the results give them")
+        return 1 if different else 0
+    for path, text in wanted.items():
+        with files.atomic(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+        print(path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
