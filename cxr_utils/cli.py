@@ -1,4 +1,4 @@
-"""The command ``cxr``: thin over `sources`, `course` and `check`."""
+"""The command ``cxr``: thin over the modules that do the work."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from cxr_utils import __version__
-from cxr_utils.errors import CxrError
+from cxr_utils.errors import BadInput, CxrError
 
 app = typer.Typer(
     name="cxr",
@@ -56,7 +56,7 @@ def fetch(
         typer.Option(
             metavar="NAME",
             help="sample: phantoms, drawn here. folder: your copy of the dataset. kaggle: the original "
-            "files, 1.2 GB. medmnist: PneumoniaMNIST at 224 px from Zenodo, no account.",
+            "files, 2.3 GB. medmnist: PneumoniaMNIST at 224 px from Zenodo, no account.",
         ),
     ],
     path: Annotated[
@@ -71,10 +71,13 @@ def fetch(
         int | None,
         typer.Option(metavar="NUMBER", min=0, help="With --source sample: which phantoms.", show_default=False),
     ] = None,
+    keep_archive: Annotated[
+        bool, typer.Option("--keep-archive", help="With kaggle and medmnist: keep what was downloaded, too.")
+    ] = False,
 ) -> None:
     """Get the images of a source ready.
 
-    Once done, a second call finds them and touches nothing.
+    Once done, a second call finds them and touches nothing. A download that broke is gone on with.
 
     Example: cxr fetch --source folder --path ~/Downloads/archive.zip
     """
@@ -82,9 +85,13 @@ def fetch(
 
     # A path on the command line is meant from where the user stands, not from the project's root.
     given = path.expanduser().absolute() if path else None
-    folder = sources.fetch(source, data_dir=data_dir, path=given, seed=seed, progress=sys.stderr.isatty())
+    folder = sources.fetch(
+        source, data_dir=data_dir, path=given, seed=seed, keep_archive=keep_archive, progress=sys.stderr.isatty()
+    )
     about = sources.describe(folder)
     typer.echo(f"{about['title']} ({about['licence']})" + (" - synthetic" if about["synthetic"] else ""))
+    if packed := about.get("packed"):
+        typer.echo(f"copies at {packed.get('size')} px, packed from the source {packed.get('source')}")
     typer.echo(f"in {folder}\n")
     typer.echo(dataset.counts(dataset.scan(folder)).to_string())
     left_out = about.get("left_out", [])
@@ -97,6 +104,38 @@ def fetch(
     options += "" if data_dir == "data" else f" --data-dir {data_dir}"
     where = course.default_run_dir(source, "sample" if source == "sample" else "workshop")
     typer.echo(f"\nnext: cxr run{options}   (results in {where})")
+
+
+@app.command(no_args_is_help=True)
+def pack(
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT.zip", help="The file to write; relative to where you are now.")
+    ],
+    source: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Which fetched source; by default the first there of kaggle, folder, medmnist, sample.",
+            show_default=False,
+        ),
+    ] = None,
+    data_dir: DataDir = "data",
+) -> None:
+    """Pack all images at 224 px into one file, about 40 MB: for a stick, or slow Wi-Fi.
+
+    It carries licence, attribution and a hash of each image. Take it in by cxr fetch --source folder --path OUT.zip.
+
+    Example: cxr pack chests.zip --source kaggle
+    """
+    from cxr_utils.sources import pack as packing
+
+    made = packing.pack(
+        out.expanduser().absolute(), source=source, data_dir=data_dir, progress=sys.stderr.isatty()
+    )
+    mark = " - synthetic" if made["synthetic"] else ""
+    typer.echo(f"{made['title']} ({made['licence']}){mark}, from the source {made['source']}")
+    typer.echo(f"{made['images']:,} images at {packing.SIZE} px, {made['bytes'] / 1e6:,.1f} MB, in {made['path']}")
+    typer.echo(f"\nnext, on another computer: cxr fetch --source folder --path {made['path'].name}")
 
 
 @app.command()
@@ -140,6 +179,14 @@ def run(
             show_default=False,
         ),
     ] = None,
+    otherwise: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="sample: go on with the phantoms when the source can't be fetched.",
+            show_default=False,
+        ),
+    ] = None,
     fresh: Annotated[
         bool,
         typer.Option(
@@ -153,7 +200,18 @@ def run(
 
     Example: cxr run 04 05 --profile workshop --source folder
     """
-    from cxr_utils import course, report
+    from cxr_utils import course, report, sources
+
+    if otherwise not in (None, "sample"):
+        raise BadInput(f"--otherwise {otherwise}: only sample needs no download")
+    if otherwise and source in sources.ARCHIVES:
+        try:
+            sources.fetch(source, data_dir=data_dir, progress=sys.stderr.isatty())
+        except BadInput:
+            raise
+        except CxrError as error:
+            typer.echo(f"cxr: {error}\ncxr: note: going on with the phantoms, profile sample", err=True)
+            source, profile = "sample", "sample"
 
     result = course.run(
         notebooks or (),
@@ -203,6 +261,150 @@ def check(
     raise typer.Exit(1 if missing else 0)
 
 
+@app.command()
+def replicate(
+    recipe: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A recipe, or an ablation; may be repeated.", show_default="all"),
+    ] = None,
+    protocol: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="published or honest; may be repeated.", show_default="both"),
+    ] = None,
+    seeds: Annotated[str, typer.Option(metavar="LIST", help="The repetitions, with commas.")] = "0,1,2",
+    cores: Annotated[
+        int | None,
+        typer.Option(
+            metavar="NUMBER",
+            min=1,
+            help="CPU cores in all; a cell takes four, or what there is.",
+            show_default="those of this machine",
+        ),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only name the cells and what is done.")] = False,
+    rehearse: Annotated[
+        bool,
+        typer.Option("--rehearse", help="Small cells on phantoms, to try the way: some seconds a cell."),
+    ] = False,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="folder, kaggle, medmnist or sample.", show_default="the real images that are fetched"
+        ),
+    ] = None,
+    data_dir: DataDir = "data",
+    out: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Results: relative to the project's root.",
+            show_default="runs/replication, or runs/rehearsal",
+        ),
+    ] = None,
+    work: Annotated[
+        str | None,
+        typer.Option(metavar="FOLDER", help="Run folders, notebooks, logs.", show_default="OUT/work"),
+    ] = None,
+    profile: Annotated[
+        str, typer.Option(metavar="NAME", help="local, slurm, or a folder with a Snakemake profile.")
+    ] = "local",
+) -> None:
+    """Train and judge the published systems: the grid of recipes, protocols and seeds.
+
+    After a kill or Ctrl-C the same command goes on; what is done is not done again.
+
+    Example: cxr replicate --recipe plain_64 --protocol honest
+    """
+    from cxr_utils import replicate as grid_run
+
+    plan = grid_run.plan(
+        recipe=recipe or (),
+        protocol=protocol or (),
+        seeds=grid_run.parse_seeds(seeds),
+        source=source,
+        data_dir=data_dir,
+        out=out,
+        work=work,
+        rehearsal=rehearse,
+        fetch=not dry_run,
+    )
+    if dry_run:
+        typer.echo(grid_run.listing(plan))
+        return
+    typer.echo(f"images   {plan.images}, in {plan.data_dir / plan.source}\nresults  {plan.out}\nwork     {plan.work}")
+    failed = grid_run.run(plan, cores=cores, profile=profile)
+    for path in grid_run.write_tables(plan):
+        typer.echo(f"table    {path}")
+    for name, why in failed.items():
+        typer.echo(f"failed   {name}: {why}")
+    if failed:
+        raise CxrError(f"{len(failed)} of {len(plan.cells)} cells failed; the same command tries them again")
+    typer.echo(f"done     {len(plan.cells)} cells")
+
+
+@app.command("recipes")
+def show_recipes(
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="Show this one, with its layers.", show_default=False)
+    ] = None,
+) -> None:
+    """List the published systems that can be trained, or show one of them.
+
+    Example: cxr recipes smote_224
+    """
+    from cxr_utils import listing
+
+    typer.echo(listing.one_recipe(name) if name else listing.all_recipes())
+
+
+@app.command(no_args_is_help=True)
+def score(
+    predictions: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="A CSV file with the columns path, split (validation or test), label (1 is PNEUMONIA) and "
+            "probability (of PNEUMONIA). Images are known by their file names.",
+            show_default=False,
+        ),
+    ],
+    split: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="honest, a digest in results/splits, or a file of your own."),
+    ] = "honest",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Keep the figures, such as results/scores/mine.json, and the predictions beside it; the reading "
+            "of test goes into the ledger there.",
+            show_default=False,
+        ),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="What it is called.", show_default="the file's name"),
+    ] = None,
+) -> None:
+    """Judge predictions of any framework as those of the replication are judged.
+
+    Each image of test must be there once; without validation only the threshold .5 is judged.
+
+    Example: cxr score mine.csv --out results/scores/mine.json
+    """
+    from cxr_utils import claims
+    from cxr_utils import score as scoring
+
+    record = scoring.score(predictions, split=split, name=name, out=out)
+    row = claims.grid_row(claims.score_row(record))
+    rule = "| --- " * (row.count("|") - 1) + "|"
+    typer.echo(f"{scoring.as_text(record)}\n\nas a row of the table in README:\n\n{claims.HEAD}\n{rule}\n{row}")
+    if out is None:
+        typer.echo("\nnothing was kept; with --out it is, and the reading of test enters the ledger")
+    else:
+        typer.echo(f"\nkept in {out}")
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run ``cxr``; every error is one line on standard error.
 
@@ -226,6 +428,11 @@ def main(arguments: list[str] | None = None) -> int:
             return error.exit_status
         except KeyboardInterrupt:
             return _stopped()
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            print(f"cxr: {where}{error.strerror or error}; make room or see to the permissions, then the same "
+                  "command goes on", file=sys.stderr)  # fmt: skip
+            return 1
         except Exception as error:
             if not hasattr(error, "format_message"):  # Typer's own errors have it, and no public base class
                 raise

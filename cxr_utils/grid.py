@@ -167,7 +167,7 @@ def evaluate(cell: Cell, run: training.Run, pixels, split: pd.DataFrame, *, out:
     best = history.loc[chosen.get("start_from_epoch", 0) :, "val_loss"].idxmin() if chosen else len(history) - 1
     reads = len(history) + 1 if cell.validate_on == "test" else 1
     identity = cell.identity(split)
-    _enter(out / "test_reads.csv", cell=cell.name, identity=identity, protocol=cell.protocol, reads=reads)
+    enter(out / "test_reads.csv", cell=cell.name, identity=identity, protocol=cell.protocol, reads=reads)
     predictions = evaluation.predict(run, pixels, split, parts=sorted({cell.validate_on, "test"}))
     files.write_csv(out / "splits" / f"{splits.digest(split)}.csv.gz", split)
     files.write_csv(out / "runs" / f"{cell.name}.predictions.csv.gz", predictions)
@@ -182,8 +182,20 @@ def evaluate(cell: Cell, run: training.Run, pixels, split: pd.DataFrame, *, out:
 LEDGER = ("date", "cell", "identity", "protocol", "reads", "remark")
 
 
-def _enter(path: Path, **row: Any) -> None:
-    """Enter a reading of test in the ledger; the same cell once, also when it was killed and evaluated again."""
+def enter(path: Path, **row: Any) -> None:
+    """Enter a reading of test in a ledger, once: not again when the cell was killed and is evaluated again.
+
+    Parameters
+    ----------
+    path : Path
+        The table, ``test_reads.csv`` in a folder of results; made if missing.
+    **row
+        Values of the columns `LEDGER`; the date is today's if not given.
+
+    Examples
+    --------
+    >>> enter(Path("results/test_reads.csv"), cell="mine", identity="", protocol="other", reads=1)  # doctest: +SKIP
+    """
     with files.lock(path):
         there = pd.read_csv(path, dtype="string") if path.is_file() else pd.DataFrame(columns=LEDGER, dtype="string")
         if ((there["cell"] == row["cell"]) & (there["identity"] == row["identity"])).any():

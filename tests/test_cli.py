@@ -5,14 +5,16 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from cxr_utils import __version__, check, cli, course, dataset, sources
+from cxr_utils import __version__, check, claims, cli, course, dataset, evaluation, grid, recipes, sources
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["--help"], ["fetch"], ["fetch", "--help"], ["run", "-h"], ["check", "--help"]]
+    "command",
+    [[], ["--help"], ["fetch"], ["fetch", "--help"], ["run", "-h"], ["check", "--help"], ["score"], ["recipes", "-h"]],
 )
 def test_help_reads_well(command, capsys):
     assert cli.main(command) == 0
@@ -42,6 +44,10 @@ def test_version(capsys):
         (["fetch", "--source", "web"], "'web'"),
         (["fetch", "--source", "sample", "--path", "x"], "only the source folder"),
         (["check", "--fast"], "--fast"),
+        (["recipes", "resnet"], "plain_224"),
+        (["score", "gone.csv", "--split", "gone.csv"], "gone.csv: there is no such file"),
+        (["score", "gone.csv", "--out", "mine.csv"], "--out mine.csv"),
+        (["score", "gone.csv"], "98ef3b64854cd068"),
     ],
 )
 def test_a_wrong_input_is_one_line_and_status_2(arguments, words, capsys):
@@ -100,6 +106,52 @@ def test_an_own_mistake_shows_its_traceback(monkeypatch):
     monkeypatch.setattr(course, "run", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         cli.main(["run"])
+
+
+def test_recipes_are_listed_with_what_they_are(capsys):
+    assert cli.main(["recipes"]) == 0
+    text = capsys.readouterr().out
+    for name in (*recipes.names(), *grid.VARIANTS):
+        assert re.search(rf"^{name} ", text, re.MULTILINE)
+    assert "300 x 300 x 3" in text and "augmentation none" in text and max(map(len, text.splitlines())) <= 100
+
+
+def test_one_recipe_is_shown_with_its_layers(capsys):
+    assert cli.main(["recipes", "plain_300"]) == 0
+    text = capsys.readouterr().out
+    assert max(map(len, text.splitlines())) <= 100
+    recipe = recipes.get("plain_300")
+    for words in (recipe.title, "1,983,009 parameters", *(claim.text for claim in recipe.claims), "not published"):
+        assert words in text
+    assert re.search(r"^Conv2D +128, 3 x 3, relu +14 x 14 x 128 +147,584$", text, re.MULTILINE)
+    assert re.search(r"^epochs +50 ", text, re.MULTILINE)
+
+
+def test_a_variant_says_what_is_changed(capsys):
+    assert cli.main(["recipes", "plain_224-unaugmented"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("plain_224-unaugmented: plain_224, but augmentation none\n")
+    assert re.search(r"^augmentation +none$", text, re.MULTILINE) and "4,349,897 parameters" in text
+
+
+def test_score_shows_the_figures_and_a_row(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    rng, label = np.random.default_rng(0), np.tile([0, 1, 1], 30)
+    split = pd.DataFrame({"path": [f"IM-{n:04d}-0001.jpeg" for n in range(90)], "label": label})
+    split = split.assign(patient=split["path"], part=np.repeat(["train", "validation", "test"], 30))
+    split.to_csv("split.csv", index=False)
+    mine = split.assign(split=split["part"], probability=np.clip(label * 0.4 + rng.uniform(0, 0.6, 90), 0, 1))
+    mine.drop(columns=["part", "patient"]).to_csv("mine.csv", index=False)
+    assert cli.main(["score", "mine.csv", "--split", "split.csv"]) == 0
+    text = capsys.readouterr().out
+    test = mine[mine["split"] == "test"]
+    figures = evaluation.metrics(test["label"], test["probability"])
+    row = text[text.index("| mine |") :].splitlines()[0]
+    assert f"{figures['accuracy']:.3f}".removeprefix("0") in row and f"{figures['auc']:.3f} (" in text
+    assert len(row.split(" | ")) == len(claims.HEAD.split(" | "))
+    assert "nothing was kept" in text and len(list(tmp_path.glob("*.csv"))) == 2
+    assert cli.main(["score", "mine.csv", "--split", "split.csv", "--out", "scores/net.json", "--name", "my net"]) == 0
+    assert "| my net |" in capsys.readouterr().out and (tmp_path / "test_reads.csv").is_file()
 
 
 @pytest.mark.parametrize(

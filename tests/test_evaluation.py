@@ -1,4 +1,5 @@
 import json
+import time
 
 import numpy as np
 import pandas as pd
@@ -105,6 +106,60 @@ def test_evaluate_carries_the_threshold_of_validation_to_test(tmp_path):
         evaluation.evaluate(Run(tmp_path), test)
 
 
+def test_with_test_alone_nothing_is_chosen():
+    predictions = table()
+    result = evaluation.judge(predictions, validate_on=None)
+    both = evaluation.judge(pd.concat([table(seed=1, split="validation"), predictions]))
+    assert result == {"threshold": None, "test": {k: both["test"][k] for k in ("images", "at_half")}}
+    with pytest.raises(BadInput, match="'test'"):
+        evaluation.judge(predictions.assign(split="validation"), validate_on=None)
+
+
+def test_as_published_test_chooses_its_own_threshold():
+    predictions = table()
+    result = evaluation.judge(predictions, validate_on="test")
+    assert result["validation"]["at_threshold"] == result["test"]["at_threshold"]
+    assert result["threshold"] == evaluation.best_threshold(predictions["label"], predictions["probability"])
+
+
+def test_known_patients_of_test_are_left_out():
+    predictions = table(20)
+    split = pd.DataFrame({"patient": ["p0", "p3", "p9", pd.NA], "part": ["train", "validation", "test", "train"]})
+    left = evaluation.without_known(predictions, split)
+    assert set(predictions["patient"]) - set(left["patient"]) == {"p0", "p3"}
+    with_val = pd.concat([table(20, seed=1, split="validation"), predictions])
+    assert evaluation.without_known(with_val, split).equals(left)
+    judged = evaluation.judge(with_val, split)
+    assert judged["test_without_known"]["images"] == len(left) == 16
+    expected = evaluation.metrics(left["label"], left["probability"])["auc"]
+    assert judged["test_without_known"]["at_half"]["auc"]["value"] == pytest.approx(expected)
+    assert "test_without_known" not in evaluation.judge(with_val, split.assign(patient=pd.NA))
+
+
+def test_recalibration_finds_the_curve_that_distorted_the_scores():
+    rng = np.random.default_rng(0)
+    true = rng.uniform(0.02, 0.98, 40_000)
+    label = (rng.random(true.size) < true).astype(int)
+    logit = np.log(true / (1 - true))
+    too_sure = 1 / (1 + np.exp(-(3 * logit + 1)))
+    found = evaluation.recalibrate(label, too_sure, too_sure)
+    np.testing.assert_allclose(found, true, atol=0.02)
+    before, after = (evaluation.metrics(label, scores)["ece"] for scores in (too_sure, found))
+    assert before > 0.1 > 0.02 > after
+
+
+def test_judging_takes_less_than_two_seconds():
+    predictions = pd.concat([table(800, seed=1, split="validation"), table(624)])
+    split = pd.DataFrame({"patient": [f"p{i}" for i in range(0, 312, 2)], "part": "train"})
+
+    def seconds():
+        started = time.process_time()  # of this process: others may be busy
+        evaluation.judge(predictions, split)
+        return time.process_time() - started
+
+    assert min(seconds() for _ in range(3)) < 2
+
+
 def test_bayes_and_likelihood_ratios():
     values = evaluation.predictive_values(0.9, 0.8, [0.1, 0.625])
     assert values["ppv"][0] == pytest.approx(0.09 / (0.09 + 0.18))
@@ -125,6 +180,8 @@ def test_tables_for_people():
     ("change", "words"),
     [
         (lambda t: t.drop(columns="label"), "'label' is missing"),
+        (lambda t: t.drop(columns="path"), "'path' is missing"),
+        (lambda t: t.drop(columns="patient"), "'patient' is missing"),
         (lambda t: t.assign(label=2), "line 2: label is"),
         (lambda t: t.assign(probability=[0.5] * 199 + [float("nan")]), "line 201: probability"),
         (lambda t: t.assign(probability=1.5), "probability is"),

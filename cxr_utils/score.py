@@ -1,0 +1,212 @@
+"""Predictions of any framework, judged as the cells of the grid are, after a check against the table of a split."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from cxr_utils import dataset, evaluation, files, grid, splits
+from cxr_utils.errors import BadInput
+
+#: The digest of `splits.grouped` with seed 0 on all 5,856 images: the split of the honest protocol.
+HONEST = "98ef3b64854cd068"
+COLUMNS = tuple(column for column in evaluation.COLUMNS if column != "patient")
+TITLES = {"validation": "validation", "test": "test", "test_without_known": "test without known persons"}
+
+
+def read_split(which: str | Path = "honest") -> pd.DataFrame:
+    """Read the table of a split.
+
+    Parameters
+    ----------
+    which : str or Path
+        "honest", the digest of a split in ``results/splits``, or a file with the columns path, patient, label
+        and part.
+
+    Returns
+    -------
+    DataFrame
+        path (str), patient (string), label (int64, 0 or 1), part (str) and what else it has, such as kind.
+
+    Raises
+    ------
+    BadInput
+        There is no such file, a column is missing, a name stands there twice, or a file that is named by its
+        digest was changed.
+
+    Examples
+    --------
+    >>> read_split("honest")  # doctest: +SKIP
+    """
+    digest = HONEST if which == "honest" else str(which)
+    path = files.resolve("results") / "splits" / f"{digest}.csv.gz"
+    named = path.is_file()
+    path = path if named or which == "honest" else Path(which)
+    table = files.read_csv(path)
+    if missing := [column for column in ("path", "patient", "label", "part") if column not in table.columns]:
+        raise BadInput(f"{path}: column {missing[0]!r} is missing; a split has path, patient, label and part")
+    table["patient"] = table["patient"].astype("string")
+    names = table["path"].map(dataset.stem_of)
+    if names.duplicated().any():
+        raise BadInput(f"{path}: {names[names.duplicated()].iloc[0]} stands there twice; an image has one part")
+    if named and splits.digest(table) != digest:
+        raise BadInput(f"{path}: was changed, its content is {splits.digest(table)}; take the committed file")
+    return table
+
+
+def align(predictions: pd.DataFrame, split: pd.DataFrame, *, where: str | Path = "predictions") -> pd.DataFrame:
+    """Hold predictions against a split: every image of test once, none of train, the labels as they are.
+
+    Images are known by their names, whatever their folder and suffix. Rows of train are checked, and left out.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        path, split (the part: "validation", "test", "train"), label, probability; from
+        `evaluation.read_predictions`.
+    split : DataFrame
+        From `read_split`.
+    where : str or Path
+        What errors call the predictions.
+
+    Returns
+    -------
+    DataFrame
+        The rows of validation and test in the form of `evaluation.predict`; path, patient and kind are those of
+        the split.
+
+    Raises
+    ------
+    BadInput
+        An image is unknown, there twice, in another part, of another label, or missing. Without any row of
+        validation the rest of test is taken.
+    """
+    table = pd.DataFrame({"name": predictions["path"].map(dataset.stem_of), "given": predictions["path"]})
+    table = table.join(predictions[["split", "label", "probability"]])
+    table["line"] = range(2, len(table) + 2)
+    truth = split.assign(name=split["path"].map(dataset.stem_of)).drop(columns="split", errors="ignore")
+    table = table.merge(truth, on="name", how="left", suffixes=("", "_there"))
+
+    def refuse(bad: pd.Series, what: str) -> None:
+        if bad.any():
+            first, more = table[bad].iloc[0], int(bad.sum()) - 1
+            also = f" (and {more:,} more)" if more else ""
+            raise BadInput(f"{where}, line {first['line']}: {first['given']} {what.format_map(first)}{also}")
+
+    refuse(~table["split"].isin(splits.PARTS), "has split {split!r}; it must be train, validation or test")
+    refuse(table["part"].isna(), "is no image of this split; name the table of yours by --split")
+    refuse(table["name"].duplicated(), "stands there twice; give each image one row")
+    refuse(table["split"] != table["part"], "is called {split}, but in this split it is {part}")
+    refuse(table["label"] != table["label_there"], "has label {label}, but the dataset says {label_there:.0f}")
+    table = table[table["split"] != "train"]
+    for part in ("test", "validation"):
+        rows = truth[truth["part"] == part]
+        missing = rows[~rows["name"].isin(table["name"])]
+        if len(missing) and not (part == "validation" and len(missing) == len(rows)):
+            raise BadInput(
+                f"{where}: {len(missing):,} of {len(rows):,} images of {part} are missing, "
+                f"first {missing['path'].iloc[0]}; a figure needs all of them"
+            )
+    columns = [*evaluation.COLUMNS, *(["kind"] if "kind" in truth else [])]
+    table["probability"] = table["probability"].astype("float64")
+    return table[columns].sort_values(["split", "path"], ignore_index=True)
+
+
+def score(
+    path: str | Path, *, split: str | Path = "honest", name: str | None = None, out: str | Path | None = None
+) -> dict[str, Any]:
+    """Judge a file of predictions by `evaluation.judge`, and keep what came of it.
+
+    With `out` the reading is entered first in the ledger of the same results: ``test_reads.csv`` beside the
+    folder ``scores`` that holds `out`, else beside `out` itself. Then the checked predictions are written beside
+    `out`, as ``<name>.predictions.csv.gz``, and last `out`.
+
+    Parameters
+    ----------
+    path : str or Path
+        A CSV file with path, split, label, probability (of PNEUMONIA); see `align`.
+    split : str or Path
+        As for `read_split`.
+    name : str, optional
+        What the predictions are called; by default as `out` or, without it, as the file.
+    out : str or Path, optional
+        A JSON file to keep the record in. Without it nothing is written.
+
+    Returns
+    -------
+    dict
+        ``name``, ``identity`` (12 hexadecimal digits of split and predictions), ``split`` (its digest) and
+        ``metrics``. Without predictions of validation, no threshold but .5 is judged.
+
+    Raises
+    ------
+    BadInput
+        As `read_split` and `align`, or `out` can't be used.
+
+    Examples
+    --------
+    >>> score("mine.csv", out="results/scores/mine.json")  # doctest: +SKIP
+    """
+    if out is not None:
+        out = Path(out)
+        if out.suffix != ".json":
+            raise BadInput(f"--out {out}: must be a file named .json, such as results/scores/{out.stem}.json")
+        if out.is_file() and "cell" in files.read_json(out):
+            raise BadInput(f"--out {out}: holds a run of the grid; choose another file")
+    parts = read_split(split)
+    table = align(evaluation.read_predictions(path, columns=COLUMNS), parts, where=path)
+    record = {
+        "name": name or (out.stem if out else Path(path).name.partition(".")[0]),
+        "identity": files.digest(splits.digest(parts) + table.to_csv(index=False), length=12),
+        "split": splits.digest(parts),
+    }
+    if out is not None:
+        folder = out.parent.parent if out.parent.name == "scores" else out.parent
+        remark = f"cxr score, {out.name}"
+        grid.enter(
+            folder / "test_reads.csv", cell=record["name"], identity=record["identity"], protocol="other", reads=1,
+            remark=remark,
+        )  # fmt: skip
+    chosen_on = "validation" if (table["split"] == "validation").any() else None
+    record["metrics"] = evaluation.judge(table, parts, validate_on=chosen_on)
+    if out is not None:
+        files.write_csv(out.with_suffix(".predictions.csv.gz"), table)
+        files.write_json(out, record)
+    return record
+
+
+def as_text(record: dict[str, Any]) -> str:
+    """Lay out what `score` returned for people: one block a threshold, one column a part.
+
+    Examples
+    --------
+    >>> print(as_text(score("mine.csv")))  # doctest: +SKIP
+    """
+    metrics = record["metrics"]
+    parts = [part for part in TITLES if part in metrics]
+    blocks = {"at_half": "answers from probability .5 on"}
+    if metrics["threshold"] is not None:
+        blocks["at_threshold"] = f"answers from {metrics['threshold']:.3f} on, chosen in validation"
+    lines = [f"{record['name']}, split {record['split']}"]
+    for block, title in blocks.items():
+        cuts = evaluation.METRICS if block == "at_half" else evaluation.METRICS[:7]
+        shown = {TITLES[part]: [_interval(metrics[part][block][metric]) for metric in cuts] for part in parts}
+        table = pd.DataFrame(shown, index=[metric.replace("_", " ") for metric in cuts])
+        table.loc["images"] = [f"{metrics[part]['images']:,}" for part in parts]
+        lines += ["", title, table.to_string()]
+    lines += ["", "In brackets: 95% interval, bootstrap over patients. NORMAL numbers are not known to be patients."]
+    if again := metrics["test"].get("recalibrated"):
+        words = ", ".join(f"{metric} {_interval(value)}" for metric, value in again.items())
+        lines.append(f"Test, recalibrated on validation: {words}.")
+    if metrics["threshold"] is None:
+        lines.append("No predictions of validation: a threshold can't be chosen, only .5 is judged.")
+    return "\n".join(lines)
+
+
+def _interval(metric: dict[str, float | None]) -> str:
+    if metric["value"] is None:
+        return "-"
+    limits = "" if metric["low"] is None else f" ({metric['low']:.3f} to {metric['high']:.3f})"
+    return f"{metric['value']:.3f}{limits}"
