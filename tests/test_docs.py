@@ -1,0 +1,198 @@
+"""What the pages say is so: links, items, commands, features, and the example of a new system."""
+
+import functools
+import importlib
+import json
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from cxr_utils import claims, cli, dataset, grid, images, recipes, training
+
+ROOT = Path(__file__).parents[1]
+FACTS = ROOT.parent / "shared" / "replication-facts.md"
+ADD = ROOT / "cxr_utils" / "recipes" / "README.md"
+FEATURES = ROOT / "notebooks" / "README.md"
+CLAIM = ROOT / "results" / "checklists" / "claim-2024.md"
+TRIPOD = ROOT / "results" / "checklists" / "tripod-ai.md"
+PAGES = (ADD, FEATURES, CLAIM, TRIPOD, *(ROOT / p / "README.md" for p in (".", "data", "results", "workflow")))
+TRIPOD_ITEMS = (
+    "1 2 3a 3b 3c 4 5a 5b 6a 6b 6c 7 8a 8b 8c 9a 9b 9c 10 11 12a 12b 12c 12d 12e 12f 12g 13 14 15 16 17 "
+    "18a 18b 18c 18d 18e 18f 19 20a 20b 20c 21 22 23a 23b 24 25 26 27a 27b 27c"
+).split()
+COMMANDS = typer.main.get_command(cli.app).commands
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+
+
+@functools.cache
+def text(page):
+    return page.read_text(encoding="utf-8")
+
+
+def prose(page):
+    """Return a page without its code blocks."""
+    return re.sub(r"(?ms)^```.*?^```$", "", text(page))
+
+
+@functools.cache
+def anchors(page):
+    """Return the names that GitHub gives to a page's headings."""
+    titles = re.findall(r"(?m)^#+ (.+)$", prose(page))
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@functools.cache
+def headings(notebook):
+    cells = json.loads(text(notebook))["cells"]
+    prose = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+    return set(re.findall(r"(?m)^#+ (.+)$", prose))
+
+
+def wrong_with(page, label, target):
+    """Say what is wrong with a link, or return None."""
+    name, _, anchor = target.partition("#")
+    path = (page.parent / name).resolve() if name else page
+    if not path.is_relative_to(ROOT) or not path.exists():
+        return "no such file"
+    if anchor and anchor not in anchors(path):
+        return f"no heading {anchor}"
+    if path.suffix == ".ipynb":
+        missing = set(re.findall(r'"([^"]+)"', label)) - headings(path)
+        return f"no heading {sorted(missing)}" if missing else None
+    if path.suffix == ".py" and (dotted := re.fullmatch(r"(\w+)\.(\w+)", label)) and dotted[2] != "py":
+        module = path.parent.name if path.stem == "__init__" else path.stem
+        defined = re.search(rf"(?m)^(def |class |){dotted[2]}\b( =|:|\()", text(path))
+        return None if dotted[1] == module and defined else f"no {label} there"
+    return None
+
+
+def rows(page):
+    """Return the rows of a page's first table, as lists of cells."""
+    table = re.search(r"(?m)^\| ---.*\n((?:\|.*\n)+)", text(page))[1].splitlines()
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in table]
+
+
+@each_page
+def test_links_lead_where_they_say(page):
+    links = re.findall(r"\[([^\[\]]+)\]\(([^)\s]+)\)", prose(page))
+    links = [(label, target) for label, target in links if not target.startswith(("http://", "https://"))]
+    wrong = [f"[{label}]({target}): {said}" for label, target in links if (said := wrong_with(page, label, target))]
+    assert wrong == []
+
+
+@each_page
+def test_commands_and_their_options_exist(page):
+    targets = re.findall(r"(?m)^([a-z-]+):", text(ROOT / "Makefile"))
+    code = re.findall(r"(?ms)^```\w*\n(.*?)^```$", text(page)) + re.findall(r"`([^`\n]+)`", prose(page))
+    lines = [shlex.split(line, comments=True) for block in code for line in block.splitlines() if "cxr " in line]
+    for words in [line for line in lines if line[:1] == ["cxr"] and line[1:]]:
+        if words[1].startswith("-"):
+            continue
+        assert words[1] in COMMANDS, words
+        known = {name for option in COMMANDS[words[1]].params for name in option.opts} | {"--help"}
+        assert {word for word in words if word.startswith("--")} <= known, words
+        for option, value in zip(words, words[1:], strict=False):
+            if option == "--recipe" and not value.isupper():  # a placeholder
+                assert value in (*recipes.names(), *grid.VARIANTS, EXAMPLE), words
+    for target in re.findall(r"\bmake ([a-z-]+)", "\n".join(code)):
+        assert target in targets, target
+
+
+@pytest.mark.parametrize(("page", "items"), [(CLAIM, [str(i) for i in range(1, 45)]), (TRIPOD, TRIPOD_ITEMS)])
+def test_each_item_of_a_checklist_is_there_once_and_answered(page, items):
+    answered = [row for row in rows(page) if row[0]]
+    assert [row[0] for row in answered] == items
+    for number, item, where in answered:
+        assert item and ("](" in where or re.search(r"\*\*not done\*\*: \w.{10}", where)), number
+
+
+def test_each_feature_has_its_place():
+    for feature, where in rows(FEATURES):
+        assert "](" in where or "`cxr " in where or "**not yet here**" in where, feature
+
+
+def test_the_features_are_those_of_the_five_systems():
+    if not FACTS.is_file():
+        pytest.skip(f"the list of the features is not at hand: no {FACTS}")
+    section = text(FACTS).split("## Features the five have between them")[1].split("\n## ")[0]
+    listed = " ".join(section.split("\n", 1)[1].split()).rstrip(".").split("; ")
+    assert [feature for feature, _ in rows(FEATURES)] == listed
+
+
+@pytest.mark.parametrize(("feature", "command"), [("a Gradio app", "app"), ("prediction of a single", "predict")])
+def test_what_is_missing_is_said_and_no_longer_than_it_is(feature, command):
+    where = next(where for name, where in rows(FEATURES) if name.startswith(feature))
+    assert ("**not yet here**" in where) == (command not in COMMANDS)
+
+
+# A new system, as the page adds it.
+
+CODE = re.search(r"(?ms)^```python\n(.*?)^```$", text(ADD))[1]
+EXAMPLE = re.search(r"save it as `cxr_utils/recipes/(\w+)\.py`", text(ADD))[1]
+
+
+@pytest.fixture
+def added(tmp_path, monkeypatch):
+    """Put the page's example among the recipes, and nothing else anywhere."""
+    folder = tmp_path / "recipes"
+    folder.mkdir()
+    (folder / f"{EXAMPLE}.py").write_text(CODE, encoding="utf-8")
+    monkeypatch.setattr(recipes, "__path__", [*recipes.__path__, str(folder)])
+    importlib.invalidate_caches()
+    yield EXAMPLE
+    sys.modules.pop(f"{recipes.__name__}.{EXAMPLE}", None)
+    vars(recipes).pop(EXAMPLE, None)
+
+
+def test_the_example_is_found_and_is_what_it_says(added):
+    assert added in recipes.names()
+    recipe = recipes.get(added)
+    assert recipe.name == added and recipe.table()["value"].map(bool).all()
+    parameters = int(re.search(r"([\d,]+) parameters", CODE)[1].replace(",", ""))
+    assert recipe.build(compiled=False).count_params() == parameters
+    assert recipe.at(width=0.5).build(compiled=False).count_params() < parameters
+
+
+def test_the_commands_know_the_example_and_its_cells(added, capsys):
+    names = [cell.name for cell in grid.cells() if cell.recipe == added]
+    assert names == [f"{added}-{protocol}-s{seed}" for protocol in grid.PROTOCOLS for seed in grid.SEEDS]
+    assert cli.main(["replicate", "--recipe", added, "--dry-run"]) == 0
+    listed = capsys.readouterr().out
+    assert all(name in listed for name in names)
+    assert cli.main(["recipes", added]) == 0
+    shown = capsys.readouterr().out
+    assert all(claim.text in shown for claim in recipes.get(added).claims)
+
+
+def test_the_example_is_trained_and_judged_and_its_claims_are_answered(added, tiny, tmp_path):
+    index, out = dataset.scan(tiny), tmp_path / "results"
+    pixels = images.cache(index, tiny, size=recipes.get(added).image_size)
+    before = claims.table(out)
+    before = before[before["recipe"] == added].set_index("metric")["verdict"]
+    assert before.to_dict() == {
+        "test_accuracy": claims.NOT_RUN,
+        "validation_accuracy": claims.NOT_RUN,
+        "images": "not a fact of the dataset",
+    }
+    for cell in grid.cells(recipe=[added], seeds=[0]):
+        split = cell.split(index)
+        run = training.fit(
+            cell.get_recipe(), pixels, split, run_dir=tmp_path / cell.name, seed=cell.seed, epochs=2,
+            protocol=cell.protocol, validate_on=cell.validate_on,
+        )  # fmt: skip
+        grid.evaluate(cell, run, pixels, split, out=out, source=grid.image_source("tiny", index))
+    results = grid.results(out)
+    assert list(results) == [f"{added}-honest-s0", f"{added}-published-s0"]
+    after = claims.table(out)
+    after = after[after["recipe"] == added].set_index("metric")
+    half = results[f"{added}-published-s0"]["metrics"]["test"]["at_half"]
+    assert after["ours"]["test_accuracy"] == pytest.approx(half["accuracy"]["value"], abs=1e-4)
+    assert after["seeds"]["test_accuracy"] == after["honest_seeds"]["test_accuracy"] == "1 of 3"
+    assert after["verdict"]["test_accuracy"] in ("reproduced", "above what we can reach", "below")
+    assert after["verdict"]["validation_accuracy"] == "underspecified"
+    grown = claims.summary(out).set_index(["recipe", "protocol"]).loc[added]
+    assert list(grown["seeds"]) == ["1 of 3", "1 of 3"]
