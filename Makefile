@@ -11,7 +11,7 @@ LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 -
 # $(call stage,NAME,COMMAND): run a stage of the tests, and say how many seconds it took.
 stage = @begun=$$(date +%s); echo "== $(1)"; $(2) || exit 1; echo "== $(1): $$(( $$(date +%s) - begun )) s"
 
-.PHONY: help course test test-long lint notebooks tables lock lock-check clean
+.PHONY: help course test test-long lint notebooks tables audit lock lock-check clean
 
 help:
 	@echo "make course      install into .venv, and execute all notebooks on the built-in sample"
@@ -20,6 +20,7 @@ help:
 	@echo "make lint        ruff alone"
 	@echo "make notebooks   build and execute the notebooks from notebooks/source/*.py"
 	@echo "make tables      write the tables of results/ and README from the runs in results/"
+	@echo "make audit       ask for known weaknesses of the pinned packages; needs the network"
 	@echo "make lock        renew requirements.txt and requirements-dev.txt"
 	@echo "make lock-check  see whether the lock installs on Linux, Windows and macOS"
 	@echo "make clean       remove what was built; data/ and .venv stay"
@@ -46,6 +47,10 @@ notebooks: $(DEV)
 
 tables: $(DEV)
 	@$(BIN)/python workflow/tables.py
+
+audit: $(DEV)
+	@for lock in requirements.txt requirements-dev.txt; do \
+		$(BIN)/uv tool run pip-audit@2.10.1 --strict --require-hashes --disable-pip --progress-spinner off -r $$lock || exit 1; done
 
 lock: $(DEV)
 	@mkdir -p build && echo "packaging<26" > build/bounds.txt  # Snakemake's, so that both locks hold the same version

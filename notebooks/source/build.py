@@ -1,10 +1,11 @@
 """Build the notebooks from the scripts beside this file.
 
 ``notebooks/NN_name.ipynb`` has the stubs of the exercises and is executed on the sample;
-``notebooks/solutions/NN_name.ipynb`` has the answers and no outputs.
+``notebooks/solutions/NN_name.ipynb`` has the answers and no outputs. ``workflow/cell.ipynb``, the cell of the grid,
+is made from ``workflow/cell.py`` and has no outputs.
 
     python notebooks/source/build.py                # build and execute all
-    python notebooks/source/build.py 04 05          # these two
+    python notebooks/source/build.py 04 05          # these two; "cell" is the grid's
     python notebooks/source/build.py --no-run       # build without outputs
     python notebooks/source/build.py --picture      # only README's picture, from the outputs there are
     python notebooks/source/build.py --check        # do the notebooks hold what the scripts say?
@@ -28,6 +29,7 @@ from cxr_utils.errors import BadInput, CxrError
 
 SOURCE = Path(__file__).resolve().parent
 README = SOURCE.parents[1] / "README.md"
+CELL = SOURCE.parents[1] / "workflow" / "cell.py"
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 
@@ -54,6 +56,8 @@ def build(script: Path, *, solved: bool) -> nbformat.NotebookNode:
 
 def target(script: Path, *, solved: bool) -> Path:
     """Return where the notebook of a script is written."""
+    if script == CELL:
+        return CELL.with_suffix(".ipynb")
     return SOURCE.parent / ("solutions" if solved else "") / f"{script.stem}.ipynb"
 
 
@@ -71,7 +75,7 @@ def executed(notebook: nbformat.NotebookNode, name: str, folder: Path) -> nbform
 def differences(script: Path) -> list[str]:
     """Say how the notebooks of a script differ from what it gives now."""
     found = []
-    for solved in (False, True):
+    for solved in (True,) if script == CELL else (False, True):
         path, wanted = target(script, solved=solved), build(script, solved=solved)
         if not path.is_file():
             found.append(f"{path}: missing")
@@ -159,7 +163,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.keep:
         keep(options.keep, options.images or parser.error("--keep needs --images"))
         return 0
-    chosen = scripts(options.names)
+    chosen = scripts(options.names) + [CELL] * (not options.names or "cell" in options.names)
     if not chosen:
         parser.error(f"no script is called {', '.join(options.names)}")
     if options.check:
@@ -171,6 +175,9 @@ def main(arguments: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as home:
         os.environ["CXR_HOME"] = home  # a bare project: each notebook makes what it needs
         for script in chosen:
+            if script == CELL:
+                nbformat.write(build(CELL, solved=True), target(CELL, solved=True))
+                continue
             notebook = build(script, solved=False)
             if not options.no_run:
                 try:

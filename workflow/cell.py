@@ -1,0 +1,113 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # A cell of the grid
+#
+# One recipe, one protocol, one seed: one training and one evaluation. `cxr replicate` executes this notebook once
+# a cell, with other parameters each time; it can be run by hand, too.
+
+# %% tags=["parameters"]
+recipe = "plain_64"
+protocol = "honest"  # or "published": as its authors did, mistakes included
+seed = 0
+source = "sample"  # "sample", "folder", "kaggle" or "medmnist"
+data_dir = "data"
+out = "runs/rehearsal"  # what is kept
+work = "runs/rehearsal/work"  # the run folder, which a later call resumes
+rehearsal = True  # smaller pictures, fewer filters and epochs: tries the way, says nothing about the recipe
+
+# %%
+import pandas as pd
+
+from cxr_utils import dataset, evaluation, files, grid, images, plots, replicate, sources, splits, training
+
+cell = replicate.cell(recipe, protocol, seed, rehearsal=rehearsal)
+plots.style(source)
+cell
+
+# %% [markdown]
+# ## What is trained
+#
+# The last column says why, where the authors published nothing and the choice is ours.
+
+# %%
+chosen = cell.get_recipe()
+chosen.table()
+
+# %% [markdown]
+# ## On which images
+#
+# The split is that of the protocol. Its digest and everything else that decides the result make the cell's identity.
+
+# %%
+folder = sources.fetch(source, data_dir=data_dir)
+index = dataset.scan(folder)
+split = cell.split(index)
+identity = cell.identity(split)
+print(grid.image_source(source, index))
+print(f"split {splits.digest(split)}, identity {identity}, looked at while training: {cell.validate_on}")
+splits.sizes(split)
+
+# %% [markdown]
+# ## Train
+#
+# After an interruption this goes on after the last whole epoch; a finished training is only opened.
+
+# %%
+pixels = images.cache(index, folder, size=chosen.image_size)
+run = training.fit(
+    chosen,
+    pixels,
+    split,
+    run_dir=files.resolve(work) / f"{cell.name}-{identity}",
+    seed=seed,
+    protocol=protocol,
+    validate_on=cell.validate_on,
+    image_source=grid.image_source(source, index),
+)
+facts = ("parameters", "epochs_run", "seconds", "precision", "backend")
+pd.Series({name: run.record[name] for name in facts}, name="training")
+
+# %%
+plots.show(
+    plots.learning_curves(run.history),
+    f"Accuracy and loss of {cell.name} over {len(run.history)} epochs, in training and on the {cell.validate_on} part.",
+)
+
+# %% [markdown]
+# ## Evaluate
+#
+# The reading of test goes to the ledger first. Then predictions and, last, the result are written: with that file the
+# cell is done.
+
+# %%
+path = grid.evaluate(cell, run, pixels, split, out=out, source=grid.image_source(source, index))
+record = files.read_json(path)
+print(path)
+print(f"kept epoch: {record['kept_epoch']}; threshold from validation: {record['metrics']['threshold']:.3f}")
+
+# %%
+# Where a system was validated on test, that mistake is repeated here: the first columns are test, too.
+columns = {
+    (part, how): {name: f"{m['value']:.3f} ({m['low']:.3f} to {m['high']:.3f})" for name, m in found[how].items()
+                  if m["value"] is not None}
+    for part, found in record["metrics"].items() if part != "threshold"
+    for how in ("at_half", "at_threshold")
+}  # fmt: skip
+pd.DataFrame(columns)
+
+# %%
+predictions = evaluation.read_predictions(path.with_name(f"{cell.name}.predictions.csv.gz"))
+parts = {part: predictions[predictions["split"] == part] for part in sorted(set(predictions["split"]))}
+auc = ", ".join(f"{record['metrics'][p]['at_half']['auc']['value']:.3f} on {p}" for p in sorted(parts, reverse=True))
+plots.show(plots.roc(parts), f"ROC curves of {cell.name}; area under the curve: {auc}.")
