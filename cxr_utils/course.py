@@ -127,6 +127,20 @@ def beside_real(notebook: str, facts: Mapping[str, Any], *, run_dir: str | Path,
     return Markdown(f"{table}\n\n{note}")
 
 
+def results() -> Path:
+    """Return the folder of what is kept of the runs on the real images.
+
+    Raises
+    ------
+    BadInput
+        The project has none, as where the package was installed without a checkout.
+    """
+    found = _project_file("results")
+    if found is None:
+        raise BadInput(f"{files.root() / 'results'}: no such folder; the results of the runs come with a checkout")
+    return found
+
+
 def _project_file(name: str) -> Path | None:
     """Find `name` under the root, or in the checkout that this package lies in."""
     for folder in (files.root(), Path(__file__).resolve().parents[1]):

@@ -310,3 +310,44 @@ def _06_3(share_ill: float, *, final: Any) -> str | None:
     if abs(share_ill - true_alarms / 1000) < 5e-3:
         return "divide by those called ill, not by all children"
     return "how many of the 50 are called ill, how many of the 950? Divide the first by the sum of both"
+
+
+# --- 07 replicate --------------------------------------------------------------------------------
+
+
+@exercise("07.1")
+def _07_1(enough: int) -> str | None:
+    lower = [0.025 ** (1 / n) for n in (enough - 1, enough)] if enough > 1 else [0, 0]
+    if enough == int(enough) and lower[0] < 0.98 <= lower[1]:
+        return None
+    if lower[1] < 0.98:
+        return f"with that many the lower end is {lower[1]:.3f}: more are needed"
+    return "that is enough, but is it the smallest whole number that is?"
+
+
+@exercise("07.2")
+def _07_2(fall: float, *, runs: Any) -> str | None:
+    honest = runs[runs["protocol"] == "honest"]
+    points = 100 * (honest["validation"] - honest["test"]).mean()
+    if abs(fall - points) < 5e-2:
+        return None
+    if abs(fall - points / 100) < 5e-4:
+        return "that is a share; a point is a hundredth, so multiply by 100"
+    if abs(fall + points) < 5e-2:
+        return "a fall is validation minus test, not the other way round"
+    if abs(fall - 100 * (runs["validation"] - runs["test"]).mean()) < 5e-2:
+        return "you took all runs; keep those whose protocol is 'honest'"
+    return "keep the honest runs, subtract test from validation row by row, and take the mean"
+
+
+@exercise("07.3")
+def _07_3(told: Any, *, worth: Any) -> str | None:
+    told = {told} if isinstance(told, str) else set(told)
+    if unknown := told - set(worth.index):
+        return f"{sorted(map(str, unknown))[0]} is not a name in worth"
+    right = set(worth.index[(worth["low"] > 0) | (worth["high"] < 0)])
+    if told == right:
+        return None
+    if told < right and right - told <= set(worth.index[worth["high"] < 0]):
+        return "an interval can also lie wholly below 0"
+    return "0 is outside if low is above it, or high below it"

@@ -66,6 +66,36 @@ SHORTCUTS = pd.DataFrame(
     {"accuracy_cv": [0.74, np.nan, 0.9], "accuracy_test": [0.625, np.nan, 0.8]},
     index=["always PNEUMONIA", "width, height, mode", "eight statistics"],
 )
+CLAIMED = pd.DataFrame(
+    {
+        "recipe": ["plain_64", "smote_224", "plain_300", "plain_64"],
+        "claim": ["accuracy 98%, set not stated", "87% in testing", "100% on 16 images", "4,538 images"],
+        "value": [0.98, 0.87, 1.0, None],
+        "low": [None, 0.84, 0.79, None],
+        "high": [None, 0.9, 1.0, None],
+        "ours": [0.88, None, None, None],
+        "ours_min": [0.86, None, None, None],
+        "ours_max": [0.9, None, None, None],
+        "seeds": ["3 of 3", "0 of 3", "0 of 3", ""],
+        "honest": [0.87, 0.77, None, None],
+        "honest_low": [0.84, 0.74, None, None],
+        "honest_high": [0.9, 0.8, None, None],
+        "honest_seeds": ["3 of 3", "1 of 3", "0 of 3", ""],
+    }
+).astype({name: "Float64" for name in ("value", "low", "high", "ours", "ours_min", "ours_max", "honest")})
+JUDGED = pd.DataFrame(
+    {
+        "recipe": ["plain_64", "plain_64", "smote_224"],
+        "protocol": ["published", "honest", "honest"],
+        "validation": [0.88, 0.95, 0.97],
+        "test": [0.88, 0.89, 0.7],
+    }
+)
+PAIRS = {
+    "one mistake": pd.DataFrame({"seed": [0, 1], "wrong": [0.9, 0.95], "right": [0.8, 0.9]}),
+    "without patients": pd.DataFrame({"seed": [0, 1], "wrong": [np.nan] * 2, "right": [np.nan] * 2}),
+}
+WORTH = pd.DataFrame({"points": [7.5, np.nan], "low": [-24, np.nan], "high": [39, np.nan]}, index=list(PAIRS))
 FLOATS = RNG.normal(size=(20, 20))
 
 AXES = {
@@ -98,6 +128,11 @@ AXES = {
     "intervals of two": lambda ax=None: plots.intervals(
         {"a": INTERVALS, "b": INTERVALS.assign(low=np.nan)}, metrics=["auc"], ax=ax
     ),
+    "claim_forest": lambda ax=None: plots.claim_forest(CLAIMED, ax=ax),
+    "claim_forest, nothing run": lambda ax=None: plots.claim_forest(CLAIMED[2:], ax=ax),
+    "validation_against_test": lambda ax=None: plots.validation_against_test(JUDGED, ax=ax),
+    "validation_against_test, nothing run": lambda ax=None: plots.validation_against_test(JUDGED[:0], ax=ax),
+    "mistakes_worth": lambda ax=None: plots.mistakes_worth(WORTH, PAIRS, ax=ax),
     "predictive_values": lambda ax=None: plots.predictive_values(
         evaluation.predictive_values(0.9, 0.8, np.linspace(0, 1, 11)), ax=ax
     ),
@@ -479,3 +514,29 @@ def test_predictive_values_marks_prevalences():
     table = evaluation.predictive_values(0.9, 0.8, np.linspace(0, 1, 11))
     assert "official test set\n62.5%" in texts(plots.predictive_values(table))
     assert "here\n10%" in texts(plots.predictive_values(table, marks={"here": 0.1}))
+
+
+def test_a_forest_names_what_was_not_run_and_draws_what_was():
+    ax = plots.claim_forest(CLAIMED)
+    said = texts(ax)
+    assert "not run yet" in said and "published: 0 of 3 seeds\nhonest: 1 of 3 seeds" in said
+    assert not any("4,538" in text for text in said), "no share, so no row"
+    points = {container.get_label(): container[0].get_xdata().tolist() for container in ax.containers}
+    assert [points[name] for name in points] == [[0.98, 0.87, 1.0], [0.88], [0.87, 0.77]]
+    hollow = [line.get_xdata().tolist() for line in ax.lines if line.get_markerfacecolor() == "white"]
+    assert hollow == [[0.98], [], []], "the set of this claim is not stated"
+
+
+def test_a_point_a_run_full_where_honest():
+    ax = plots.validation_against_test(JUDGED)
+    drawn = {(x, y): line.get_fillstyle() for line in ax.lines[1:] for x, y in zip(*line.get_data(), strict=True)}
+    assert drawn == {(0.88, 0.88): "none", (0.95, 0.89): "full", (0.97, 0.7): "full"}
+    assert legend(ax) == ["plain_64", "smote_224", "honest protocol", "published protocol"]
+
+
+def test_a_mistake_has_a_dot_a_seed_and_its_interval():
+    ax = plots.mistakes_worth(WORTH, PAIRS)
+    dots = next(line for line in ax.lines if line.get_label() == "one seed")
+    assert dots.get_xdata().tolist() == pytest.approx([10, 5])
+    assert ax.collections[0].get_segments()[0][:, 0].tolist() == [-24, 39]
+    assert " no patient is known" in texts(ax)

@@ -5,70 +5,22 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import shutil
 import stat
 import threading
 import time
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
-from kaggle_server import Server, running
+from kaggle_server import COUNTS, Server, here, images, make_folder, names, running
 from PIL import Image
 
 from cxr_utils import sources
 from cxr_utils.errors import BadInput, CxrError
-from cxr_utils.sources import kaggle, medmnist
+from cxr_utils.sources import download, medmnist
 
-COUNTS = {
-    "train": {"NORMAL": 2, "PNEUMONIA": 3},
-    "val": {"NORMAL": 1, "PNEUMONIA": 1},
-    "test": {"NORMAL": 1, "PNEUMONIA": 2},
-}
 few = pytest.mark.filterwarnings("ignore:.*the number of images is not the one of")
-
-
-def jpeg() -> bytes:
-    sink = io.BytesIO()
-    Image.new("L", (4, 3), 99).save(sink, "JPEG")
-    return sink.getvalue()
-
-
-def names() -> list[str]:
-    return [
-        f"chest_xray/{split}/{name}/"
-        + (f"IM-{n:04d}-0001.jpeg" if name == "NORMAL" else f"person{n}_virus_1.jpeg")
-        for split, classes in COUNTS.items()
-        for name, number in classes.items()
-        for n in range(number)
-    ]
-
-
-def make_folder(top: Path) -> Path:
-    for name in names():
-        (top / name).parent.mkdir(parents=True, exist_ok=True)
-        (top / name).write_bytes(jpeg())
-    return top / "chest_xray"
-
-
-def make_archive() -> bytes:
-    """An archive as Kaggle's: every image twice, and what macOS leaves behind."""
-    sink = io.BytesIO()
-    with zipfile.ZipFile(sink, "w") as archive:
-        for name in names():
-            archive.writestr(name, jpeg())
-            archive.writestr(f"chest_xray/{name}", jpeg())
-        archive.writestr("chest_xray/__MACOSX/chest_xray/train/NORMAL/._IM-0000-0001.jpeg", b"-")
-        archive.writestr("chest_xray/train/.DS_Store", b"-")
-    return sink.getvalue()
-
-
-def images(folder: Path) -> list[str]:
-    return sorted(path.relative_to(folder).as_posix() for path in (folder / "chest_xray").rglob("*.*"))
-
-
-def here(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir() if path.suffix != ".lock")
 
 
 @pytest.fixture
@@ -80,16 +32,6 @@ def data(tmp_path):
 def server():
     with running() as server:
         yield server
-
-
-@pytest.fixture
-def to_kaggle(server: Server, monkeypatch, home):
-    for name in ("KAGGLE_USERNAME", "KAGGLE_KEY", "KAGGLE_API_TOKEN", "KAGGLE_KERNEL_RUN_TYPE"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in server.environment(home).items():
-        monkeypatch.setenv(name, value)
-    server.content = make_archive()
-    return server
 
 
 # folder
@@ -296,78 +238,11 @@ def test_wrong_arguments(data):
         sources.fetch("samples", data_dir=data)
     with pytest.raises(BadInput, match="only the source folder takes a path"):
         sources.fetch("kaggle", path="x.zip", data_dir=data)
+    with pytest.raises(BadInput, match="folder is not downloaded"):
+        sources.fetch("folder", path="x.zip", data_dir=data, keep_archive=True)
     data.write_text("")
     with pytest.raises(CxrError, match="choose another --data-dir"):
         sources.fetch("sample", data_dir=data)
-
-
-# kaggle: the unmodified command against a server on this machine
-
-
-@few
-def test_kaggle(data, to_kaggle, capfd):
-    folder = sources.fetch("kaggle", data_dir=data)
-    assert images(folder) == sorted(names())
-    record = sources.describe(folder)
-    assert record["counts"] == COUNTS
-    assert record["left_out"] == [
-        "chest_xray/__MACOSX/ (1 file)",
-        "chest_xray/chest_xray/ (10 files)",
-        "chest_xray/train/.DS_Store",
-    ]
-    assert record["origin"].endswith("paultimothymooney/chest-xray-pneumonia/versions/2")
-    assert here(folder) == ["chest_xray", "source.json"]
-    assert any('"datasetVersionNumber": 2' in request for request in to_kaggle.requests)
-    asked = len(to_kaggle.requests)
-    assert sources.fetch("kaggle", data_dir=data) == folder
-    assert len(to_kaggle.requests) == asked
-    assert capfd.readouterr() == ("", "")
-
-
-@pytest.mark.parametrize(
-    ("error", "says"),
-    [
-        ((404, "Dataset not found"), "failed: Dataset not found"),
-        ((401, "Unauthenticated"), "valid credentials"),
-    ],
-)
-def test_kaggle_failure_shows_the_way_out(data, to_kaggle, error, says):
-    to_kaggle.error = error
-    with pytest.raises(CxrError, match=says) as caught:
-        sources.fetch("kaggle", data_dir=data)
-    assert "cxr fetch --source sample" in str(caught.value)
-    assert "cxr fetch --source medmnist" in str(caught.value)
-    assert "\n" not in str(caught.value)
-    assert here(data) == []
-
-
-def test_kaggle_web_page_in_place_of_the_archive(data, to_kaggle):
-    to_kaggle.content = b"<html>Sign in</html>"
-    with pytest.raises(
-        CxrError, match=r"chest-xray-pneumonia\.zip: is a web page.*cxr fetch --source sample"
-    ) as caught:
-        sources.fetch("kaggle", data_dir=data)
-    assert caught.value.exit_status == 1
-    assert here(data) == []
-
-
-def test_kaggle_command_is_missing(data, monkeypatch):
-    monkeypatch.setattr(kaggle.shutil, "which", lambda *_, **__: None)
-    with pytest.raises(CxrError, match="pip install kaggle"):
-        sources.fetch("kaggle", data_dir=data)
-
-
-def test_kaggle_messages_hold_no_secrets(monkeypatch):
-    monkeypatch.setenv("KAGGLE_KEY", "hunter2hunter2")
-    said = kaggle.clean(
-        "Dataset URL: https://www.kaggle.com/datasets/x\n"
-        "\x1b[31mError\x1b[0m for user: hunter2hunter2\r 10%|#| 1/9 [00:01<00:02, 3B/s]\n"
-        "Authorization: Bearer abc.def KGAT_0123abc 0123456789abcdef0123456789abcdef\n"
-        "403 for https://storage.example/archive.zip?X-Signature=abc&X-Credential=def\n\n"
-    )
-    assert said == (
-        "Error for user: ... / Authorization: ... ... ... / 403 for https://storage.example/archive.zip?..."
-    )
 
 
 # medmnist
@@ -381,6 +256,8 @@ def to_zenodo(server: Server, monkeypatch):
         arrays[f"{split}_images"] = rng.integers(0, 256, (len(labels), 224, 224), np.uint8)
         arrays[f"{split}_labels"] = np.array(labels, np.uint8)[:, None]
     serve(server, arrays, monkeypatch)
+    monkeypatch.setattr(medmnist, "NEEDED_BYTES", 10**6)
+    monkeypatch.setattr(download, "WAITS", (0,))
     monkeypatch.setenv("CXR_MEDMNIST_URL", server.url)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
@@ -424,22 +301,71 @@ def test_medmnist_names_are_understood(tmp_path, to_zenodo):
     assert dataset.parse_name("medmnist-train-00002-pneumonia.png") == ("unknown", None)
 
 
-@pytest.mark.parametrize(
-    ("fault", "says"),
-    [("wrong hash", "hash"), ("not found", "404"), ("nobody there", "no connection to 127.0.0.1")],
-)
-def test_medmnist_failure_shows_the_way_out(data, to_zenodo, monkeypatch, fault, says):
+FAULTS = {  # words, and how many downloads were begun
+    "wrong hash": ("what came, twice, has another checksum: ", 2),
+    "not found": (r"Zenodo does not have it \(404", 0),
+    "busy": (r"Zenodo answers too many requests \(429\); try again in an hour \(tried 2 times\)", 0),
+    "out of order": (r"Zenodo is out of order \(503 .*\(tried 2 times\)", 0),
+    "nobody there": ("no connection to 127.0.0.1", 0),
+    "always breaks": (r"the connection broke .*\(tried 2 times\)", 2),
+    "no room": ("GB are needed", 0),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_medmnist_failure_shows_the_way_out(data, to_zenodo, monkeypatch, fault):
     server, _ = to_zenodo
+    good = server.content
     if fault == "wrong hash":
         server.content = b"something else"
-    elif fault == "not found":
-        server.error = (404, "")
-    else:
+    elif fault == "nobody there":
         monkeypatch.setenv("CXR_MEDMNIST_URL", "http://127.0.0.1:9")
-    with pytest.raises(CxrError, match=f"the download failed: .*{says}.*cxr fetch --source sample") as caught:
+    elif fault == "always breaks":
+        server.breaks_always = 1000
+    elif fault == "no room":
+        monkeypatch.setattr(medmnist, "NEEDED_BYTES", 10**18)
+    else:
+        server.error = ({"not found": 404, "busy": 429, "out of order": 503}[fault], "")
+    says, downloads = FAULTS[fault]
+    with pytest.raises(CxrError, match=f"source medmnist: .*{says}.*cxr fetch --source sample") as caught:
         sources.fetch("medmnist", data_dir=data)
-    assert "\n" not in str(caught.value)
-    assert here(data) == []
+    assert "\n" not in str(caught.value) and caught.value.exit_status == 1
+    assert here(data) == [] and server.downloads == downloads
+    # The same command finishes the work when the fault is gone.
+    server.content, server.error, server.breaks_always = good, None, None
+    monkeypatch.setattr(medmnist, "NEEDED_BYTES", 0)
+    monkeypatch.setenv("CXR_MEDMNIST_URL", server.url)
+    with pytest.warns(UserWarning, match="the number of images"):
+        sources.fetch("medmnist", data_dir=data)
+    assert here(data) == ["medmnist"]
+
+
+@few
+@pytest.mark.parametrize("fault", ["breaks", "another content", "busy"])
+def test_medmnist_starts_over(data, to_zenodo, fault):
+    server, _ = to_zenodo
+    if fault == "breaks":
+        server.breaks = [len(server.content) // 2]
+    elif fault == "another content":
+        server.contents = [b"<html>"]
+    else:
+        server.error, server.errors = (503, ""), 1
+    sources.fetch("medmnist", data_dir=data)
+    assert len(images(data / "medmnist")) == 6 and here(data) == ["medmnist"]
+
+
+@few
+def test_medmnist_keeps_its_archive_when_asked_to(data, to_zenodo):
+    server, _ = to_zenodo
+    (data / ".medmnist-download").mkdir(parents=True)
+    (data / ".medmnist-download" / "tmp0123").write_bytes(b"of a killed process")
+    sources.fetch("medmnist", data_dir=data, keep_archive=True)
+    assert here(data) == ["medmnist", "medmnist-archive"] and here(data / "medmnist-archive") == [
+        "pneumoniamnist_224.npz"
+    ]
+    shutil.rmtree(data / "medmnist")
+    sources.fetch("medmnist", data_dir=data)
+    assert server.downloads == 1
 
 
 @pytest.mark.parametrize("fault", ["shape", "dtype", "label", "missing", "no archive"])

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from cxr_utils.errors import BadInput, CxrError
+from cxr_utils.sources import download
 from cxr_utils.sources import unzip as module
 from cxr_utils.sources.unzip import choose, unzip
 
@@ -97,6 +98,9 @@ HOSTILE = {
     "link to a folder": lambda p: pack(p, (link("chest_xray/train"), b"/tmp"), (GOOD, b"x")),
     "encrypted": encrypted,
     "bomb": lambda p: pack(p, (GOOD, bytes(8 * 2**20)), how=zipfile.ZIP_DEFLATED),
+    "device": lambda p: pack(p, (GOOD.replace("IM-0115-0001", "nul"), b"x")),
+    "long name": lambda p: pack(p, (GOOD.replace("0115", "0" * 250), b"x")),
+    "same letters": lambda p: pack(p, (GOOD.replace("IM", "\u00e9"), b"x"), (GOOD.replace("IM", "e\u0301"), b"y")),
     "letter case": lambda p: pack(p, (GOOD, b"x"), (GOOD.replace("IM-", "im-"), b"y")),
     "two copies": lambda p: pack(p, (f"a/{GOOD}", b"x"), (f"b/{GOOD}", b"y")),
     "no layout": lambda p: pack(p, ("images/a.jpeg", b"x")),
@@ -115,6 +119,9 @@ SAYS = {
     "link to a folder": "is a link",
     "encrypted": "encrypted",
     "bomb": "would grow",
+    "device": "no file name",
+    "long name": "no file name",
+    "same letters": "two files for one place",
     "letter case": "two files for one place",
     "two copies": "2 copies",
     "no layout": "holds no images",
@@ -176,9 +183,30 @@ def test_limits(tmp_path, monkeypatch):
         with monkeypatch.context() as patch, pytest.raises(BadInput, match="refused"):
             patch.setattr(module, name, value)
             unzip(archive, tmp_path / "out")
-    monkeypatch.setattr(module.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 5}))
+    with monkeypatch.context() as patch, pytest.raises(BadInput, match="far more files than"):
+        patch.setattr(module, "MOST_BYTES_OF_NAMES", 100)
+        unzip(archive, tmp_path / "out")
+    monkeypatch.setattr(download.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 5}))
     with pytest.raises(CxrError, match="are free; make room"):
         unzip(archive, tmp_path / "out")
+
+
+def test_the_whole_archive_is_checked_when_asked_to(tmp_path):
+    """A changed byte in what is left out matters only where the archive must be as it was published."""
+    content = bytearray(pack(tmp_path / "a.zip", (GOOD, b"x"), ("notes.txt", b"honest words")).read_bytes())
+    content[content.index(b"honest")] ^= 1
+    (tmp_path / "a.zip").write_bytes(content)
+    assert unzip(tmp_path / "a.zip", tmp_path / "out") == ["notes.txt"]
+    with pytest.raises(module.Damaged, match="Bad CRC-32"):
+        unzip(tmp_path / "a.zip", tmp_path / "again", whole=True)
+
+
+def test_takes_files_beside_the_layout_when_asked_to(tmp_path):
+    others = (("in/source.json", b"{}"), ("source.json", b"[]"), ("in/b/c.txt", b"-"))
+    archive = pack(tmp_path / "a.zip", (f"in/{GOOD}", b"x"), *others)
+    assert unzip(archive, tmp_path / "out", beside=("source.json", "c.txt")) == ["in/b/c.txt", "source.json"]
+    assert written(tmp_path / "out") == [GOOD, "source.json"]
+    assert (tmp_path / "out" / "source.json").read_text() == "{}"
 
 
 def test_never_writes_through_a_link_that_is_there(tmp_path):

@@ -26,6 +26,7 @@ from cxr_utils.plots.pictures import (
     resize_comparison,
     smote_triplet,
 )
+from cxr_utils.plots.replication import claim_forest, mistakes_worth, validation_against_test
 from cxr_utils.plots.results import (
     calibration,
     confusion,
@@ -38,10 +39,10 @@ from cxr_utils.plots.results import (
 )
 
 __all__ = [
-    "CLASS_COLOURS", "KIND_COLOURS", "LINES", "MARK", "calibration",
-    "class_counts", "class_shares", "comparison", "confusion", "descent", "feature_maps", "filters",
-    "image_grid", "image_sizes", "images_per_patient", "intensity_histograms", "intervals",
-    "kernel_steps", "leak_bars", "learning_curves", "mean_images", "precision_recall",
+    "CLASS_COLOURS", "KIND_COLOURS", "LINES", "MARK", "calibration", "claim_forest", "class_counts",
+    "class_shares", "comparison", "confusion", "descent", "feature_maps", "filters", "image_grid",
+    "image_sizes", "images_per_patient", "intensity_histograms", "intervals", "kernel_steps",
+    "leak_bars", "learning_curves", "mean_images", "mistakes_worth", "precision_recall",
     "predictive_values", "render", "resize_comparison", "roc", "score_histogram", "shortcut_bars",
-    "show", "smote_triplet", "split_sizes", "style", "threshold_sweep",
+    "show", "smote_triplet", "split_sizes", "style", "threshold_sweep", "validation_against_test",
 ]  # fmt: skip

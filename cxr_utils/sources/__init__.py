@@ -6,6 +6,7 @@ Each source fills ``data/<source>/chest_xray/{train,val,test}/{NORMAL,PNEUMONIA}
 
 from __future__ import annotations
 
+import os
 import shutil
 import warnings
 from pathlib import Path
@@ -17,6 +18,9 @@ from cxr_utils.errors import BadInput, CxrError
 SOURCES = ("sample", "folder", "kaggle", "medmnist")
 """The names that `fetch` takes."""
 
+ARCHIVES = {"kaggle": "chest-xray-pneumonia.zip", "medmnist": "pneumoniamnist_224.npz"}
+"""The sources that are downloaded, and the name of what is downloaded."""
+
 
 def fetch(
     source: str,
@@ -24,9 +28,13 @@ def fetch(
     data_dir: str | Path = "data",
     path: str | Path | None = None,
     seed: int | None = None,
+    keep_archive: bool = False,
     progress: bool = False,
 ) -> Path:
     """Make the images of a source, or find them made.
+
+    What a download that failed has brought stays in ``data_dir/.<source>-download``, and the next call goes on
+    with it.
 
     Parameters
     ----------
@@ -40,6 +48,9 @@ def fetch(
     seed : int, optional
         For "sample": what the phantoms are drawn from, 0 by default. Left out, it takes any sample that is
         there.
+    keep_archive : bool
+        For "kaggle" and "medmnist": keep what was downloaded, in ``data_dir/<source>-archive``. A later call
+        takes it instead of a download.
     progress : bool
         Show progress bars.
 
@@ -72,9 +83,15 @@ def fetch(
         if source != "folder":
             raise BadInput(f"path {path}: only the source folder takes a path; leave it out for {source}")
         path = files.resolve(path).resolve()
+    if keep_archive and source not in ARCHIVES:
+        raise BadInput(f"keep_archive: {source} is not downloaded; it is for {' and '.join(ARCHIVES)}")
     target = files.resolve(data_dir) / source
     try:
-        if not _is_there(target, path=path, seed=seed):
+        if _is_there(target, path=path, seed=seed):
+            if _download(target).exists():  # killed between its last two steps
+                with files.lock(target):
+                    _put_away(target, keep=keep_archive)
+        else:
             if source == "folder" and path is None:
                 raise BadInput(
                     f"source folder: no images are in {target} yet; run `cxr fetch --source folder "
@@ -82,11 +99,11 @@ def fetch(
                 )
             with files.lock(target):
                 if not _is_there(target, path=path, seed=seed):
-                    _make(source, target, path=path, seed=seed or 0, progress=progress)
+                    _make(source, target, path=path, seed=seed or 0, keep=keep_archive, progress=progress)
     except OSError as error:
         raise CxrError(
             f"{error.filename or target}: {error.strerror or error}; "
-            "make room or see to the permissions, or choose another --data-dir"
+            "make room or see to the permissions, or choose another --data-dir; then the same command goes on"
         ) from error
     return target
 
@@ -103,7 +120,8 @@ def describe(folder: str | Path) -> dict[str, Any]:
     -------
     dict
         source, title, licence, attribution, synthetic (bool), origin, counts (split to class to number),
-        left_out (list of str), and for a sample its seed.
+        left_out (list of str), for a sample its seed, and for copies that `pack.pack` made packed (source, size in
+        pixels, quality, images).
 
     Raises
     ------
@@ -132,18 +150,41 @@ def _is_there(target: Path, *, path: Path | None, seed: int | None) -> bool:
     return True
 
 
-def _make(source: str, target: Path, *, path: Path | None, seed: int, progress: bool) -> None:
+def _download(target: Path) -> Path:
+    """Name the folder that holds a download under way, beside the folder of its source."""
+    return target.with_name(f".{target.name}-download")
+
+
+def _kept(target: Path) -> Path:
+    """Name the folder that keeps what was downloaded."""
+    return target.with_name(f"{target.name}-archive")
+
+
+def _put_away(target: Path, *, keep: bool) -> None:
+    """Keep or remove what was downloaded, once it is unpacked. The lock is held."""
+    if keep and _download(target).exists() and not _kept(target).exists():
+        os.replace(_download(target), _kept(target))
+    shutil.rmtree(_download(target), ignore_errors=True)
+
+
+def _make(
+    source: str, target: Path, *, path: Path | None, seed: int, keep: bool, progress: bool
+) -> None:
     """Fill a temporary folder from the source, describe it, and rename it to `target`. The lock is held."""
+    kept = _kept(target)
+    archive = (kept if kept.is_dir() else _download(target)) / ARCHIVES.get(source, "none")
     for stale in target.parent.glob(f".{source}-*.tmp"):  # a killed process leaves one behind
         shutil.rmtree(stale, ignore_errors=True)
     if target.exists():
         target.rmdir()  # an empty one; Windows does not rename onto it
     with files.atomic(target) as temporary:
         temporary.mkdir()
-        record = {"source": source, **_fill(source, temporary, path=path, seed=seed, progress=progress)}
+        found = _fill(source, temporary, path=path, seed=seed, archive=archive, progress=progress)
+        record = {"source": source, **found}
         expected = record.pop("expected")
         record["counts"] = count(temporary)
         files.write_json(temporary / "source.json", record)
+    _put_away(target, keep=keep)
     if expected and (differences := _differences(record["counts"], expected)):
         warnings.warn(
             f"{target}: the number of images is not the one of {record['title']}: {'; '.join(differences)}",
@@ -151,7 +192,9 @@ def _make(source: str, target: Path, *, path: Path | None, seed: int, progress: 
         )
 
 
-def _fill(source: str, folder: Path, *, path: Path | None, seed: int, progress: bool) -> dict[str, Any]:
+def _fill(
+    source: str, folder: Path, *, path: Path | None, seed: int, archive: Path, progress: bool
+) -> dict[str, Any]:
     """Have one source fill `folder`; return its record, with the counts that are expected."""
     if source == "sample":
         from cxr_utils.sources import phantom
@@ -170,7 +213,7 @@ def _fill(source: str, folder: Path, *, path: Path | None, seed: int, progress: 
     if source == "medmnist":
         from cxr_utils.sources import medmnist
 
-        return {"synthetic": False, "left_out": [], **medmnist.fill(folder, progress=progress)}
+        return {"synthetic": False, "left_out": [], **medmnist.fill(folder, archive=archive, progress=progress)}
 
     from cxr_utils.dataset import RECORD
 
@@ -181,14 +224,14 @@ def _fill(source: str, folder: Path, *, path: Path | None, seed: int, progress: 
     else:
         from cxr_utils.sources import kaggle
 
-        found = kaggle.fill(folder, progress=progress)
+        found = kaggle.fill(folder, archive=archive, progress=progress)
     return {
         "title": RECORD.title,
         "licence": RECORD.licence,
         "attribution": RECORD.citation,
         "synthetic": False,
         **found,
-        "expected": None if found.get("synthetic") else RECORD.counts,
+        "expected": RECORD.counts if found.get("title", RECORD.title) == RECORD.title else None,
     }
 
 

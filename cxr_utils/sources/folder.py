@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from cxr_utils import files
 from cxr_utils.dataset import CLASSES, SPLITS
 from cxr_utils.errors import BadInput
+from cxr_utils.sources import pack
 from cxr_utils.sources.unzip import choose, is_junk, unzip
 
 # How far below the given folder chest_xray is looked for (/kaggle/input/datasets/<owner>/<name>/chest_xray).
@@ -38,15 +38,23 @@ def fill(folder: Path, *, path: Path, progress: bool = False) -> dict[str, Any]:
     Raises
     ------
     BadInput
-        There is no such path, it holds no such images, or it holds two copies side by side.
+        There is no such path, it holds no such images, it holds two copies side by side, or an archive of
+        `pack.pack` is not as it was packed.
     """
     if not path.exists():
         raise BadInput(f"path {path}: there is no such folder or file")
-    if not path.is_dir():
-        return {"origin": str(path), "left_out": unzip(path, folder, progress=progress)}
-    found = find(path)
-    left_out = _copy(found, folder, progress=progress)
-    return {**_record_of(found), "origin": str(path), "left_out": left_out}
+    if path.is_dir():
+        found = find(path)
+        left_out = _copy(found, folder, progress=progress)
+        return {**pack.marks(found.parent), "origin": str(path), "left_out": left_out}
+    left_out = unzip(path, folder, beside=pack.BESIDE, progress=progress)
+    pack.check(folder, where=path)
+    known = pack.marks(folder, where=path)
+    for name in pack.BESIDE:
+        (folder / name).unlink(missing_ok=True)
+    if "packed" in known:
+        left_out = [name for name in left_out if name != "README.txt"]  # it says what source.json says
+    return {**known, "origin": str(path), "left_out": left_out}
 
 
 def find(path: Path) -> Path:
@@ -103,12 +111,3 @@ def _copy(source: Path, folder: Path, *, progress: bool) -> list[str]:
         # The content only: a read-only source must not give files that nobody can delete.
         shutil.copyfile(source / name, folder / "chest_xray" / place)
     return left_out
-
-
-def _record_of(found: Path) -> dict[str, Any]:
-    """Return what is known of images that `cxr fetch` made, so that phantoms stay marked as such."""
-    record = found.parent / "source.json"
-    if not record.is_file():
-        return {}
-    known = files.read_json(record)
-    return {key: known[key] for key in ("title", "licence", "attribution", "synthetic") if key in known}

@@ -1,45 +1,64 @@
 """The dataset from Kaggle, by Kaggle's own command line.
 
 It runs as a subprocess: importing the package prints help, makes a folder in the home folder, and ends the
-process when there are no credentials.
+process when there are no credentials. It resumes a broken download, tries that five times itself, and checks the
+size of what it got but not the content; the rest is done here.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import sysconfig
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
 from cxr_utils.dataset import RECORD
 from cxr_utils.errors import BadInput, CxrError
-from cxr_utils.sources.unzip import unzip
+from cxr_utils.sources import download
+from cxr_utils.sources.download import Interrupted, clean
+from cxr_utils.sources.unzip import Damaged, unzip
+
+ARCHIVE_BYTES = 2_460_000_000  # every image twice
+IMAGES_BYTES = 1_250_000_000
+STALL = 180
+"""Seconds without a byte or a word, after which the command is ended and started again."""
 
 WAY_OUT = (
     "without Kaggle: `cxr fetch --source medmnist` takes the same images at 224 px from Zenodo, no account "
     "needed; `cxr fetch --source sample` draws phantoms, with no network"
 )
-
-# What must not be shown: tokens, keys, and the signatures in links to a download.
-_SECRETS = re.compile(
-    r"KGAT_\w+|(?<![0-9a-zA-Z])[0-9a-fA-F]{32,}(?![0-9a-zA-Z])|(?<=\?)\S+=\S+|(?i:bearer|basic) \S+"
+CREDENTIALS = (
+    "Kaggle wants valid credentials (401); run `kaggle auth login`, or make a token on "
+    "https://www.kaggle.com/settings/api and save it in ~/.kaggle/access_token, and try again"
 )
-_SECRET_VARIABLES = ("KAGGLE_KEY", "KAGGLE_API_TOKEN", "KAGGLE_USERNAME")
-_NO_CONNECTION = re.compile(r"HTTPS?ConnectionPool\(host='([^']+)'.*")
-_NOISE = re.compile(r"^(Dataset URL:|License\(s\):|Warning: Looks like|Downloading |\s*File \")|it/s\]|B/s\]")
+_WORDS = {  # the command prints Kaggle's message, which need not hold the status
+    401: r"\b401\b|unauthenticated|unauthorized|invalid credentials|export KAGGLE_API_TOKEN",
+    403: r"\b403\b|forbidden|permission|denied|accept|rules",
+    404: r"\b404\b|not found",
+    429: r"\b429\b|too many requests|rate limit|quota",
+    500: r"\b50\d\b|internal (server )?error|bad gateway|unavailable|gateway time|server error",
+}
 
 
-def fill(folder: Path, *, progress: bool = False) -> dict[str, Any]:
+def fill(folder: Path, *, archive: Path, progress: bool = False) -> dict[str, Any]:
     """Download the dataset and unpack it to ``folder/chest_xray``.
 
     Parameters
     ----------
     folder : Path
         An empty folder.
+    archive : Path
+        Where the archive is downloaded to, in a folder of its own. It stays there: a next call goes on with a
+        part of it, and needs no network for a whole one. Nothing of it stays if it can't be used.
     progress : bool
         Show progress bars.
 
@@ -51,25 +70,55 @@ def fill(folder: Path, *, progress: bool = False) -> dict[str, Any]:
     Raises
     ------
     CxrError
-        The command is missing or failed, or what came is no archive of these images.
+        The command is missing or failed, the disk is full, or what came twice is no archive of these images.
     """
-    download = folder / "download"
-    download.mkdir()
-    name = f"{RECORD.kaggle}/{RECORD.kaggle_version}"
-    _run([_command(), "datasets", "download", name, "-p", str(download)], download, progress=progress)
-    archives = list(download.glob("*.zip"))
-    if not archives:
-        raise CxrError(f"source kaggle: the kaggle command left no zip file; try again; {WAY_OUT}")
     try:
-        left_out = unzip(archives[0], folder, progress=progress)
-    except BadInput as error:
-        reason = str(error).replace(str(archives[0]), archives[0].name)
-        raise CxrError(f"source kaggle: what was downloaded cannot be used: {reason}; {WAY_OUT}") from error
-    shutil.rmtree(download)
+        left_out = _get(archive, folder, progress=progress)
+    except (CxrError, Interrupted) as error:
+        kept = f"{download.size(archive) / 1e6:,.1f} MB"
+        more = f"; {kept} are kept, the same command goes on with them" if download.size(archive) else ""
+        raise CxrError(f"source kaggle: {error}{more}; {WAY_OUT}") from error
+    finally:
+        download.tidy(archive.parent, keep=archive)
     return {
         "origin": f"https://www.kaggle.com/datasets/{RECORD.kaggle}/versions/{RECORD.kaggle_version}",
         "left_out": left_out,
     }
+
+
+def _get(archive: Path, folder: Path, *, progress: bool) -> list[str]:
+    """Make the archive whole, and unpack it; one that is damaged is downloaded anew, once."""
+    name = f"{RECORD.kaggle}/{RECORD.kaggle_version}"
+    command = [_command(), "datasets", "download", name, "-p", str(archive.parent)]
+    anew = False
+    while True:
+        if not archive.is_file() or _marker(archive).is_file():
+            archive.parent.mkdir(parents=True, exist_ok=True)
+            download.check_room(ARCHIVE_BYTES - download.size(archive) + IMAGES_BYTES, archive.parent)
+            download.insist(
+                lambda: _run(command, archive, progress=progress),
+                arrived=lambda: download.size(archive),
+                progress=progress,
+            )
+        if not archive.is_file():
+            raise CxrError("the kaggle command left no zip file; try again")
+        try:
+            return unzip(archive, folder, whole=True, progress=progress)
+        except BadInput as error:
+            reason = str(error).replace(str(archive), archive.name)
+            archive.unlink()  # in its place the command would not download another
+            shutil.rmtree(folder / "chest_xray", ignore_errors=True)
+            if anew or not isinstance(error, Damaged):
+                twice = ", and downloaded again," if anew else ""
+                raise CxrError(f"what was downloaded{twice} can't be used: {reason}") from error
+            if progress:
+                print(f"\ncxr: note: {reason}; downloading it once more", file=sys.stderr)
+            anew = True
+
+
+def _marker(archive: Path) -> Path:
+    """Return the note that the command keeps beside an archive as long as it isn't whole."""
+    return archive.with_name(f"{archive.name}.kaggle-partial")
 
 
 def _command() -> str:
@@ -77,65 +126,97 @@ def _command() -> str:
     beside = (os.path.dirname(sys.executable), sysconfig.get_path("scripts"))
     found = shutil.which("kaggle", path=os.pathsep.join(beside))
     if found is None:
-        raise CxrError(
-            f"source kaggle: there is no kaggle command in {beside[0]}; run `pip install kaggle`; {WAY_OUT}"
-        )
+        raise CxrError(f"there is no kaggle command in {beside[0]}; run `pip install kaggle`")
     return found
 
 
-def _run(command: list[str], download: Path, *, progress: bool) -> None:
-    """Run the command to its end, with a bar of what has arrived; its own output is kept for a failure."""
+def _run(command: list[str], archive: Path, *, progress: bool) -> None:
+    """Run the command to its end, with a bar of what has arrived; what it says is kept in memory only."""
     from tqdm import tqdm
 
-    log = download / "kaggle.log"
-    environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
-    bar = tqdm(desc="downloading", unit="B", unit_scale=True, disable=not progress)
-    with log.open("wb") as sink, bar:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT, env=environment
-        )
-        try:
-            while process.poll() is None:
-                try:
-                    process.wait(timeout=0.5)
-                except subprocess.TimeoutExpired:
-                    pass
-                bar.update(sum(file.stat().st_size for file in download.glob("*.zip")) - bar.n)
-        finally:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8", "PYTHONUNBUFFERED": "1"}
+    # Through a pipe: when this process is killed, the command ends as soon as it draws its next bar.
+    process = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment
+    )
+    output = bytearray()
+
+    def listen() -> None:
+        while piece := process.stdout.read1(2**16):
+            output.extend(piece)
+            del output[: -(2**18)]
+
+    listener = threading.Thread(target=listen, daemon=True)
+    listener.start()
+    said, stalled, heard = "", False, time.monotonic()
+    bar = tqdm(
+        desc="downloading", unit="B", unit_scale=True, initial=download.size(archive), disable=not progress
+    )
+    try:
+        while process.poll() is None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=0.25)
+            before = (bar.n, said)
+            said = output.decode("utf-8", errors="replace")
+            bar.total = bar.total or _total(archive)
+            _show(bar, download.size(archive))
+            if (bar.n, said) != before:
+                heard = time.monotonic()
+            stalled = time.monotonic() - heard > STALL
+            if stalled or _is_full(said):
+                break
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+        listener.join()
+        process.stdout.close()
+        bar.close()
+    said = output.decode("utf-8", errors="replace")
     if process.returncode:
-        output = log.read_text(encoding="utf-8", errors="replace")
-        said = clean(output) or f"exit status {process.returncode}"
-        if "export KAGGLE_API_TOKEN" in output:  # its page of help on credentials
-            said = (
-                "Kaggle wants valid credentials; make a token on https://www.kaggle.com/settings, "
-                "save it in ~/.kaggle/access_token and try again"
-            )
-        raise CxrError(f"source kaggle: the download failed: {said}; {WAY_OUT}")
+        if not _marker(archive).is_file():  # the command would not go on with it
+            archive.unlink(missing_ok=True)
+        raise _failure(said, archive, status=process.returncode, stalled=stalled)
 
 
-def clean(output: str, *, lines: int = 3) -> str:
-    r"""Return the last lines of the command's output as one line, without secrets, colours and progress bars.
+def _show(bar: Any, arrived: int) -> None:
+    """Move the bar, back too: a forced download starts anew."""
+    if not bar.disable:
+        bar.update(arrived - bar.n)
+    bar.n = arrived
 
-    Parameters
-    ----------
-    output : str
-        What the command printed.
-    lines : int
-        How many lines to keep.
 
-    Examples
-    --------
-    >>> clean("Dataset URL: https://www.kaggle.com/x\n403 Client Error: Forbidden for url: https://a/b?key=c")
-    '403 Client Error: Forbidden for url: https://a/b?...'
-    """
-    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", output)
-    said = [line.strip() for line in re.split(r"[\r\n]+", text) if line.strip() and not _NOISE.search(line)]
-    short = " / ".join(said[-lines:]).rstrip(" .;")
-    short = _NO_CONNECTION.sub(r"no connection to \1 (is this computer online, is its proxy right?)", short)
-    for name in _SECRET_VARIABLES:
-        if len(value := os.environ.get(name, "")) > 3:
-            short = short.replace(value, "...")
-    return _SECRETS.sub("...", short)[-500:]
+def _total(archive: Path) -> int | None:
+    """Return the size that the whole archive will have, where the command has noted it."""
+    try:
+        return json.loads(_marker(archive).read_text(encoding="utf-8"))["size"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _is_full(said: str) -> bool:
+    return any(f"[Errno {number}]" in said for number in download.FULL)
+
+
+def _failure(output: str, archive: Path, *, status: int, stalled: bool) -> CxrError | Interrupted:
+    """Say what a failure of the command means."""
+    said = clean(output) or f"exit status {status}"
+    if _is_full(output):
+        return CxrError(download.full(archive.parent))
+    if stalled:
+        return Interrupted(f"nothing has arrived for {STALL} s")
+    if "does not match expected size" in said:  # an error page in place of the rest
+        archive.unlink(missing_ok=True)
+        return Interrupted("the download ended too early")
+    if any(f"[Errno {number}]" in said for number in (errno.EPERM, errno.EACCES, errno.EROFS)):
+        return CxrError(f"the kaggle command may not write ({said}); see to the permissions, or set KAGGLE_CONFIG_DIR")
+    if "no connection to" in said:
+        return CxrError(said[said.index("no connection to") :])
+    if re.search(r"connection|broken|IncompleteRead|timed out|ended prematurely", said, re.IGNORECASE):
+        return Interrupted(f"the connection broke ({said[-120:]})", worn_out=True)
+    text = f"{said} export KAGGLE_API_TOKEN" if "export KAGGLE_API_TOKEN" in output else said
+    code = next((code for code, words in _WORDS.items() if re.search(words, text, re.IGNORECASE)), None)
+    if code == 401:
+        return CxrError(CREDENTIALS)
+    rules = f"log in, open {RECORD.url}, accept what it asks for, and try again"
+    return download.by_status(code, said, who="Kaggle", rules=rules)

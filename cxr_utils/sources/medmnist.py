@@ -8,7 +8,6 @@ the patients and the kinds of pneumonia.
 from __future__ import annotations
 
 import os
-import shutil
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,13 +18,17 @@ import numpy as np
 
 from cxr_utils.dataset import CLASSES, SPLITS
 from cxr_utils.errors import CxrError
-from cxr_utils.sources.kaggle import clean
+from cxr_utils.sources import download
+from cxr_utils.sources.download import Interrupted, clean
 
 FILE = "records/10519652/files/pneumoniamnist_224.npz"
 MD5 = "d6a3c71de1b945ea11211b03746c1fe1"
 COUNTS = {"train": 4708, "val": 524, "test": 624}
 SIZE = 224
 BLOCK = 256
+NEEDED_BYTES = 600_000_000  # the archive, and as much again for the images
+STALL = 60
+"""Seconds without a byte, after which a try is given up."""
 
 WAY_OUT = (
     "without Zenodo: `cxr fetch --source kaggle` takes the originals from Kaggle; "
@@ -33,7 +36,7 @@ WAY_OUT = (
 )
 
 
-def fill(folder: Path, *, progress: bool = False) -> dict[str, Any]:
+def fill(folder: Path, *, archive: Path, progress: bool = False) -> dict[str, Any]:
     """Download PneumoniaMNIST and write its images to ``folder/chest_xray`` as grayscale PNG files, lossless.
 
     The variable ``CXR_MEDMNIST_URL`` names a mirror in place of ``https://zenodo.org``; the checksum stays.
@@ -42,6 +45,9 @@ def fill(folder: Path, *, progress: bool = False) -> dict[str, Any]:
     ----------
     folder : Path
         An empty folder.
+    archive : Path
+        Where the archive is downloaded to, in a folder of its own. A whole one is kept, and a next call needs no
+        network for it; a part is not, since Zenodo's file is fetched in one piece.
     progress : bool
         Show progress bars.
 
@@ -53,32 +59,23 @@ def fill(folder: Path, *, progress: bool = False) -> dict[str, Any]:
     Raises
     ------
     CxrError
-        The download failed, or the file is another one than published.
+        The download failed, the disk is full, or the file is another one than published.
     """
-    import pooch
-
     origin = f"{os.environ.get('CXR_MEDMNIST_URL', 'https://zenodo.org').rstrip('/')}/{FILE}?download=1"
-    download = folder / "download"
-    pooch.get_logger().setLevel("WARNING")
     try:
-        archive = pooch.retrieve(
-            origin,
-            known_hash=f"md5:{MD5}",
-            fname=Path(FILE).name,
-            path=download,
-            # Its own pieces of 1 KB cost more than the network.
-            downloader=pooch.HTTPDownloader(progressbar=progress, chunk_size=2**18),
-        )
-    # A wrong checksum is a ValueError; requests' errors are OSErrors.
-    except (OSError, ValueError) as error:
-        raise CxrError(f"source medmnist: the download failed: {clean(str(error))}; {WAY_OUT}") from error
-    try:
-        write(archive, folder, progress=progress)
-    except (KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise CxrError(
-            f"source medmnist: {origin} is not what was published ({clean(str(error))}); {WAY_OUT}"
-        ) from error
-    shutil.rmtree(download)
+        download.tidy(archive.parent, keep=archive)  # what a killed process left
+        archive.parent.mkdir(parents=True, exist_ok=True)
+        download.check_room(NEEDED_BYTES - download.size(archive), archive.parent)
+        download.insist(lambda: _run(origin, archive, progress=progress), arrived=lambda: 0, progress=progress)
+        try:
+            write(archive, folder, progress=progress)
+        except (KeyError, ValueError, zipfile.BadZipFile) as error:
+            archive.unlink()
+            raise CxrError(f"{origin} is not what was published ({clean(str(error))})") from error
+    except (CxrError, Interrupted) as error:
+        raise CxrError(f"source medmnist: {error}; {WAY_OUT}") from error
+    finally:
+        download.tidy(archive.parent, keep=archive)
     return {
         "title": "PneumoniaMNIST (MedMNIST v2), 224 px",
         "licence": "CC BY 4.0",
@@ -91,6 +88,37 @@ def fill(folder: Path, *, progress: bool = False) -> dict[str, Any]:
         "origin": origin,
         "expected": COUNTS,
     }
+
+
+def _run(origin: str, archive: Path, *, progress: bool) -> None:
+    """Download the archive, or find it there; one that differs is downloaded once more."""
+    import pooch
+    import requests
+
+    pooch.get_logger().setLevel("WARNING")
+    # Its own pieces of 1 KB cost more than the network.
+    how = pooch.HTTPDownloader(progressbar=progress, chunk_size=2**18, timeout=STALL)
+    for last in (False, True):
+        try:
+            pooch.retrieve(
+                origin, known_hash=f"md5:{MD5}", fname=archive.name, path=archive.parent, downloader=how
+            )
+            return
+        except requests.HTTPError as error:
+            status = error.response.status_code
+            raise download.by_status(status, clean(str(error)), who="Zenodo") from None
+        except requests.RequestException as error:
+            said = clean(str(error))
+            if "no connection to" in said:
+                raise CxrError(said[said.index("no connection to") :]) from None
+            raise Interrupted(f"the connection broke ({said[-120:]})") from None
+        except OSError as error:
+            if error.errno in download.FULL:
+                raise CxrError(download.full(archive.parent)) from error
+            raise
+        except ValueError as error:  # pooch's word for another checksum
+            if last:
+                raise CxrError(f"what came, twice, has another checksum: {clean(str(error))}") from error
 
 
 def write(archive: str | Path, folder: Path, *, progress: bool = False) -> None:

@@ -8,25 +8,34 @@ from __future__ import annotations
 
 import contextlib
 import lzma
-import shutil
+import re
 import stat
 import struct
+import unicodedata
 import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 from cxr_utils.dataset import CLASSES, SPLITS, SUFFIXES
-from cxr_utils.errors import BadInput, CxrError
+from cxr_utils.errors import BadInput
+from cxr_utils.sources.download import check_room
 
-# The real archive: 1.2 GB, at most 2 MB an image, and JPEG hardly shrinks. Far above that, it is an attack.
+# The real archive: 2.5 GB, at most 2 MB an image, and JPEG hardly shrinks. Far above that, it is an attack.
 MOST_FILES = 200_000
 MOST_BYTES = 16 * 2**30
 MOST_BYTES_A_FILE = 64 * 2**20
 MOST_RATIO = 100
+MOST_BYTES_OF_NAMES = 32 * 2**20
 
-_BROKEN = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error)
+_BROKEN = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, MemoryError)
+_DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # on Windows, with any suffix
+
+
+class Damaged(BadInput):
+    """An archive that is cut off, changed on its way, or none at all: another copy may be good."""
 
 
 def is_junk(name: str) -> bool:
@@ -87,12 +96,14 @@ def choose(names: Iterable[str], *, where: str | Path) -> tuple[dict[str, str], 
             kept[name] = "/".join(parts[-3:])
         else:
             left_out[_junk_root(parts, nested)] += 1
-        # Windows takes NORMAL/a:b.jpeg for a part of the file a.
-        if name in kept and any(c in '<>:"|?*' or ord(c) < 32 for c in parts[-1]):
+        # Windows takes NORMAL/a:b.jpeg for a part of the file a; no system takes more than 255 bytes.
+        odd = any(c in '<>:"|?*' or ord(c) < 32 or "\ud800" <= c <= "\udfff" for c in "".join(parts[-1:]))
+        if name in kept and (odd or _DEVICE.fullmatch(parts[-1]) or len(parts[-1].encode()) > 255):
             raise BadInput(f"{where}: {parts[-1]!r} in it is no file name on every system; rename it")
     # Windows and macOS do not tell Image.jpeg from image.jpeg: one would silently replace the other.
-    places = Counter(place.casefold() for place in kept.values())
-    if twice := [name for name, place in kept.items() if places[place.casefold()] > 1]:
+    same = {name: unicodedata.normalize("NFC", place).casefold() for name, place in kept.items()}
+    places = Counter(same.values())
+    if twice := [name for name in kept if places[same[name]] > 1]:
         raise BadInput(f"{where}: holds two files for one place ({twice[0]}); rename or delete one of them")
     return kept, _shorten(left_out)
 
@@ -131,7 +142,14 @@ def _shorten(left_out: Counter[str], *, most: int = 50) -> list[str]:
     return lines if len(lines) <= most else [*lines[:most], f"and {len(lines) - most:,} more"]
 
 
-def unzip(archive: str | Path, into: str | Path, *, progress: bool = False) -> list[str]:
+def unzip(
+    archive: str | Path,
+    into: str | Path,
+    *,
+    whole: bool = False,
+    beside: Iterable[str] = (),
+    progress: bool = False,
+) -> list[str]:
     """Unpack the images of an archive to ``into/chest_xray/{train,val,test}/{NORMAL,PNEUMONIA}``.
 
     Nothing is written outside `into`. When it fails, what was unpacked so far stays in `into`.
@@ -142,6 +160,10 @@ def unzip(archive: str | Path, into: str | Path, *, progress: bool = False) -> l
         A zip file.
     into : str or Path
         A folder, made if missing.
+    whole : bool
+        Check the checksum of what is left out, too; that of each image is always checked.
+    beside : iterable of str
+        Names of files beside ``chest_xray`` that are taken as well, to ``into/<name>``, where they are there.
     progress : bool
         Show a progress bar.
 
@@ -152,9 +174,10 @@ def unzip(archive: str | Path, into: str | Path, *, progress: bool = False) -> l
 
     Raises
     ------
+    Damaged
+        Not a zip file, cut off, or changed.
     BadInput
-        Not a zip file, damaged, encrypted, out of bounds, with links, with paths that lead outside, or
-        without the layout.
+        Encrypted, out of bounds, with links, with paths that lead outside, or without the layout.
     CxrError
         The disk has too little room.
     """
@@ -163,7 +186,9 @@ def unzip(archive: str | Path, into: str | Path, *, progress: bool = False) -> l
     archive, into = Path(archive), Path(into)
     with contextlib.ExitStack() as stack:
         with _reading(archive):
-            opened = stack.enter_context(zipfile.ZipFile(archive))
+            stream = stack.enter_context(archive.open("rb"))
+            _check_directory(stream, archive)
+            opened = stack.enter_context(zipfile.ZipFile(stream))
         members = {}
         for info in opened.infolist():
             name = _checked_name(info, archive)
@@ -174,16 +199,23 @@ def unzip(archive: str | Path, into: str | Path, *, progress: bool = False) -> l
         if len(members) > MOST_FILES:
             raise BadInput(f"{archive}: refused, it holds {len(members):,} files, more than {MOST_FILES:,}")
         kept, left_out = choose(members, where=archive)
-        _check_sizes([members[name] for name in kept], archive)
+        name, place = next(iter(kept.items()))
+        top = name.removesuffix(place).removesuffix("chest_xray/")
+        extra = {top + name: name for name in beside if top + name in members}
+        left_out = [line for line in left_out if line not in extra]
+        targets = {name: f"chest_xray/{place}" for name, place in kept.items()} | extra
+        read = [*targets, *(name for name in members if whole and name not in targets)]
+        _check_sizes([members[name] for name in read], archive)
         into.mkdir(parents=True, exist_ok=True)
-        _check_room(sum(members[name].file_size for name in kept), into)
-        for place in {PurePosixPath(place).parent for place in kept.values()}:
-            (into / "chest_xray" / place).mkdir(parents=True, exist_ok=True)
-        for name, place in tqdm(kept.items(), desc="unpacking", unit="image", disable=not progress):
+        check_room(sum(members[name].file_size for name in targets), into)
+        for place in {PurePosixPath(target).parent for target in targets.values()}:
+            (into / place).mkdir(parents=True, exist_ok=True)
+        for name in tqdm(read, desc="unpacking", unit="file", disable=not progress):
             with _reading(archive):
-                content = opened.read(members[name])
-            with (into / "chest_xray" / place).open("xb") as sink:
-                sink.write(content)
+                content = opened.read(members[name])  # which checks its checksum
+            if name in targets:
+                with (into / targets[name]).open("xb") as sink:
+                    sink.write(content)
     return left_out
 
 
@@ -192,11 +224,21 @@ def _reading(archive: Path) -> Iterator[None]:
     """Turn whatever zipfile raises on an archive that is none, or a broken one, into one line."""
     try:
         yield
+    except BadInput:
+        raise
     except (FileNotFoundError, PermissionError) as error:
         raise BadInput(f"{archive}: {(error.strerror or 'cannot be read').lower()}") from None
     # Damaged offsets, sizes and streams also show as these errors.
     except (OSError, EOFError, ValueError, RuntimeError, *_BROKEN) as error:
-        raise BadInput(f"{archive}: {_what_is_wrong(archive, error)}") from None
+        raise Damaged(f"{archive}: {_what_is_wrong(archive, error)}") from None
+
+
+def _check_directory(stream: BinaryIO, archive: Path) -> None:
+    """Refuse a list of members that is so long that reading it would fill the memory."""
+    found = zipfile._EndRecData(stream)  # what ZipFile itself goes by; it has no public way to ask first
+    if found and found[zipfile._ECD_SIZE] > MOST_BYTES_OF_NAMES:
+        raise BadInput(f"{archive}: refused, it holds far more files than {MOST_FILES:,}")
+    stream.seek(0)
 
 
 def _checked_name(info: zipfile.ZipInfo, archive: Path) -> str:
@@ -226,15 +268,6 @@ def _check_sizes(members: list[zipfile.ZipInfo], archive: Path) -> None:
     if total > MOST_BYTES:
         raise BadInput(
             f"{archive}: refused, it would grow to {total / 2**30:,.1f} GiB, more than {MOST_BYTES >> 30} GiB"
-        )
-
-
-def _check_room(needed: int, into: Path) -> None:
-    free = shutil.disk_usage(into).free
-    if needed > free:
-        raise CxrError(
-            f"{into}: the images need {needed / 2**20:,.0f} MiB, {free / 2**20:,.0f} MiB are free; "
-            "make room or choose another --data-dir"
         )
 
 

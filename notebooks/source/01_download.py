@@ -46,11 +46,14 @@ plots.style(source)
 # | --- | --- | --- |
 # | `sample` | 720 [phantoms](glossary.md#phantom): drawings of chest radiographs, made on your computer | nothing |
 # | `folder` | the real images, from a folder or archive you have | the files |
-# | `kaggle` | the real images, 5,856 files, over 1 GB | the internet, perhaps a Kaggle account |
+# | `kaggle` | the real images, 5,856 files, a download of 2.3 GB | the internet, perhaps a Kaggle account |
 # | `medmnist` | the real images cropped and shrunk to 224 px, patients unknown [1] | the internet |
 #
 # Kaggle may ask for an account. Make an API token in your Kaggle settings and save it where that page says.
 # Keep it out of notebooks: who has the token can act as you.
+#
+# A download that breaks is gone on with when you run the cell again. If nothing can be reached, set `source`
+# to `"sample"` and go on.
 #
 # Every source fills the same folders, so the rest of the course never asks which one you chose.
 #

@@ -396,4 +396,4 @@ course.beside_real("06_evaluate", {
 #   ([Xin, Li, Yi, 2021](https://doi.org/10.1007/s10140-021-01954-x)).
 #
 # You have gone the whole way from a file to a figure that can be trusted. It is a lesson, not a medical
-# device. Back to the [start](01_download.ipynb), or to the [glossary](glossary.md).
+# device. Next: [07 Replicate](07_replicate.ipynb), where we ask the same of published figures.

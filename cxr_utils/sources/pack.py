@@ -1,0 +1,220 @@
+"""All images of a source in one small archive, for a room with slow Wi-Fi."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from cxr_utils import files
+from cxr_utils.errors import BadInput, CxrError
+
+SIZE = 224
+QUALITY = 80  # 40 MB for the 5,856 images
+BESIDE = ("source.json", "manifest.csv")
+"""What an archive holds beside ``chest_xray``, and `cxr fetch` reads; README.txt is for people."""
+
+MARKS = {"title": str, "licence": str, "attribution": str, "synthetic": bool, "packed": dict}
+ANY_SOURCE = ("kaggle", "folder", "medmnist", "sample")
+
+README = """\
+{title}
+
+{images:,} images of the source "{source}" of this course, each squashed to {size} x {size} pixels, in grayscale, and
+stored anew as JPEG (quality {quality}). They are copies: the originals' size, proportions and mode are lost.
+{notice}
+Licence: {licence}
+Attribution: {attribution}
+
+To use them: cxr fetch --source folder --path THIS_FILE.zip
+manifest.csv has the SHA-256 of each image; cxr fetch checks it.
+"""
+PHANTOMS = "\nSYNTHETIC: these are drawings, made by a program. They show no patient.\n"
+
+
+def pack(
+    out: str | Path, *, source: str | None = None, data_dir: str | Path = "data", progress: bool = False
+) -> dict[str, Any]:
+    """Write all images of a fetched source to a zip file, at 224 px.
+
+    The file holds ``chest_xray/{train,val,test}/{NORMAL,PNEUMONIA}/*.jpeg``, ``manifest.csv`` (path and SHA-256),
+    ``README.txt`` (licence, attribution, what was changed) and ``source.json``. The same images give the same bytes
+    with the same version of Pillow. Images that can't be read are left out, see `dataset.scan`.
+
+    Parameters
+    ----------
+    out : str or Path
+        The zip file to write, whole or not at all; it must not be there yet.
+    source : str, optional
+        Which source; by default the first that was fetched of kaggle, folder, medmnist and sample.
+    data_dir : str or Path
+        Where the folders of the sources lie.
+    progress : bool
+        Show a bar.
+
+    Returns
+    -------
+    dict
+        path (Path), source, title, licence, synthetic (bool), images (number), bytes.
+
+    Raises
+    ------
+    BadInput
+        The source is unknown or was not fetched, or `out` is there already or does not end in .zip.
+    CxrError
+        The disk is full, or the folder can't be written.
+
+    Examples
+    --------
+    >>> pack("chests.zip", source="sample")  # doctest: +SKIP
+    """
+    from tqdm import tqdm
+
+    from cxr_utils import dataset, sources
+
+    out = files.resolve(out)
+    if out.suffix.lower() != ".zip":
+        raise BadInput(f"{out}: give the name of a file that ends in .zip")
+    if out.exists():
+        raise BadInput(f"{out}: is there already; delete it or choose another name")
+    folder = _folder(source, data_dir)
+    about = sources.describe(folder)
+    index = dataset.scan(folder)
+    paths = [f"{path.rpartition('.')[0]}.jpeg" for path in index["path"]]
+    path, times = Counter(paths).most_common(1)[0]
+    if times > 1:
+        raise BadInput(f"{folder}: holds two files that would both be {path}; rename one of them")
+    record = {name: about[name] for name in ("title", "licence", "attribution", "synthetic")}
+    # No path, no date: they would tell where it was made, and change the bytes.
+    record["packed"] = {"source": about["source"], "size": SIZE, "quality": QUALITY, "images": len(index)}
+    if "seed" in about:
+        record["packed"]["seed"] = about["seed"]
+    text = README.format(
+        **{name: record[name] for name in ("title", "licence", "attribution")},
+        **record["packed"],
+        notice=PHANTOMS if about["synthetic"] else "",
+    )
+    manifest = ["path,sha256"]
+    try:
+        with files.atomic(out) as temporary, ThreadPoolExecutor() as pool:
+            with zipfile.ZipFile(temporary, "x") as archive:
+                _add(archive, "README.txt", text.encode())
+                _add(archive, "source.json", (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode())
+                work = pool.map(_small, [folder / path for path in index["path"]])
+                bar = tqdm(work, total=len(paths), desc="packing", unit="image", disable=not progress)
+                for path, content in zip(paths, bar, strict=True):
+                    _add(archive, path, content)
+                    manifest.append(f"{path},{hashlib.sha256(content).hexdigest()}")
+                _add(archive, "manifest.csv", ("\n".join(manifest) + "\n").encode())
+    except OSError as error:
+        raise CxrError(f"{out}: {error.strerror or error}; make room or write it elsewhere") from error
+    known = {name: record[name] for name in ("title", "licence", "synthetic")}
+    return {"path": out, "source": about["source"], "images": len(index), "bytes": out.stat().st_size, **known}
+
+
+def _folder(source: str | None, data_dir: str | Path) -> Path:
+    """Find the source's folder."""
+    where = files.resolve(data_dir)
+    if source is not None and source not in ANY_SOURCE:
+        raise BadInput(f"source {source!r}: choose one of {', '.join(ANY_SOURCE)}")
+    for name in (source,) if source else ANY_SOURCE:
+        if (where / name / "source.json").is_file():
+            return where / name
+    place = where / source if source else where
+    raise BadInput(f"{place}: nothing was fetched there; first run `cxr fetch --source {source or 'kaggle'}`")
+
+
+def _small(path: Path) -> bytes:
+    """Read an image as the course reads it, and store it small."""
+    from PIL import Image
+
+    from cxr_utils import images
+
+    sink = io.BytesIO()
+    pixels = images.resize(images.read(path, at_least=2 * SIZE), SIZE)
+    Image.fromarray(pixels).save(sink, "JPEG", quality=QUALITY, optimize=True)
+    return sink.getvalue()
+
+
+def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
+    """Store a member whose bytes depend on nothing but name and content."""
+    info = zipfile.ZipInfo(name)  # of 1 January 1980
+    info.create_system = 3
+    info.external_attr = 0o644 << 16
+    archive.writestr(info, content)
+
+
+def marks(folder: str | Path, *, where: str | Path | None = None) -> dict[str, Any]:
+    """Return what ``folder/source.json`` says of the images beside it, so that phantoms stay marked as such.
+
+    Parameters
+    ----------
+    folder : str or Path
+        What `cxr fetch` filled, or an unpacked archive of `pack`.
+    where : str or Path, optional
+        The archive, for messages.
+
+    Returns
+    -------
+    dict
+        title, licence, attribution (str), synthetic (bool) and packed (dict), as far as they are there.
+
+    Raises
+    ------
+    BadInput
+        The file is no JSON, or a value is of another type.
+    """
+    path = Path(folder) / "source.json"
+    if not path.is_file():
+        return {}
+    try:
+        known = files.read_json(path)
+    except BadInput as error:
+        raise BadInput(str(error).replace(str(path), f"{where or folder}: source.json", 1)) from None
+    found = {name: known[name] for name in MARKS if name in known} if isinstance(known, dict) else {}
+    for name, value in found.items():
+        odd = isinstance(value, str) and not (value.isprintable() and len(value) < 2000)
+        if odd or not isinstance(value, MARKS[name]):
+            raise BadInput(
+                f"{where or folder}: {name} in its source.json is not what `cxr` writes; get another copy"
+            )
+    return found
+
+
+def check(folder: str | Path, *, where: str | Path) -> None:
+    """Compare the images of an unpacked archive with its manifest, if `pack` made it.
+
+    Parameters
+    ----------
+    folder : str or Path
+        What was unpacked.
+    where : str or Path
+        The archive, for messages.
+
+    Raises
+    ------
+    BadInput
+        An image is missing, was changed or was added, or the manifest is missing; one is named.
+    """
+    folder = Path(folder)
+    if "packed" not in marks(folder, where=where):
+        return
+    try:
+        table = files.read_csv(folder / "manifest.csv")
+        expected = dict(zip(table["path"], table["sha256"], strict=True))
+    except (BadInput, KeyError):
+        raise BadInput(f"{where}: has no manifest of its images; get the archive again") from None
+    found = {
+        file.relative_to(folder).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in sorted((folder / "chest_xray").rglob("*"))
+        if file.is_file()
+    }
+    for path in sorted(expected.keys() | found.keys()):
+        if expected.get(path) != found.get(path):
+            how = "is missing" if path not in found else "was added" if path not in expected else "was changed"
+            raise BadInput(f"{where}: {path} in it {how} since it was packed; get the archive again")

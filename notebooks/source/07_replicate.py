@@ -1,0 +1,300 @@
+# ---
+# jupyter:
+#   jupytext:
+#     cell_metadata_filter: tags,-all
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown] tags=["core"]
+# # 7. Replicate: what a published figure is worth
+#
+# **Minutes**: 10 core + 25 further
+#
+# After this notebook you can
+#
+# - read a claim, and say what the number of images does to it;
+# - compare published figures with repeated runs;
+# - make five well-known mistakes on purpose, and measure what each is worth.
+#
+# **Before you start**: [06 Evaluate](06_evaluate.ipynb), that is threshold, interval, validation against test.
+
+# %% tags=["parameters", "core"]
+source = "sample"
+data_dir = "data"
+run_dir = "runs/sample"
+profile = "sample"
+seed = 0
+repetitions = 4
+
+# %% tags=["core"]
+import pandas as pd
+
+from cxr_utils import claims, course, dataset, exercises, grid, images, mistakes, plots, recipes, sources
+
+settings = course.profile(profile)
+kept = course.results()
+plots.style("folder")
+pd.set_option("display.max_colwidth", None)
+
+# %% [markdown] tags=["core"]
+# The first half reads `results/`, what our runs on the *real* images left behind. Its figures are real ones, also
+# if you follow on the sample.
+#
+# ## How to read a claim
+#
+# A [claim](glossary.md#claim) is a published figure. Ask it four questions:
+#
+# 1. **What** was measured?
+# 2. **On which images?** Training, validation or test?
+# 3. **On how many?**
+# 4. **How was it chosen?** The last epoch, the best one, one run of many?
+#
+# **Predict, then run**: here are the claims of five published systems and a tutorial. Which question do most of
+# them leave open?
+
+# %% tags=["core"]
+table = claims.table(kept)
+table[["recipe", "claim", "source", "n"]].astype("string").fillna("")
+
+# %% [markdown] tags=["core"]
+# How a figure was chosen, hardly any says. Where `n` is given, we mostly got it from the code beside the text.
+# Statements about the dataset have none.
+#
+# ## What the number does
+#
+# **Predict, then run**: a network gets 94% right. From where to where does its 95% interval go on 16 images (15
+# right)? And on 624?
+
+# %% tags=["core"]
+# NBVAL_CHECK_OUTPUT
+rows = {f"{n:,} images": (0.94, *claims.interval(0.94, n)) for n in (16, 100, 624, 5216)}
+by_size = pd.DataFrame(rows, index=["value", "low", "high"]).T
+by_size.round(3)
+
+# %% tags=["core"]
+plots.show(plots.intervals(by_size),
+           alt="A share of 94% with its 95% interval on 16, 100, 624 and 5,216 images: ever shorter bars")
+
+# %% [markdown] tags=["core"]
+# The interval is Clopper and Pearson's, for shares of independent images. Four times the images about halve it.
+# Sixteen, the size of the dataset's own `val` folder, say next to nothing.
+#
+# ### Exercise 7.1
+#
+# All answers are right, on *n* images. The interval then goes from .025 ** (1 / *n*) to 1. What is the smallest
+# *n* for which its lower end is .98 or more?
+
+# %% tags=["exercise", "core"]
+enough = ...  # replace the dots; try values, or take logarithms
+
+# %% tags=["solution", "core"]
+enough = next(n for n in range(1, 10_000) if 0.025 ** (1 / n) >= 0.98)
+
+# %% tags=["check", "core"]
+exercises.check("07.1", enough)
+
+# %% [markdown] tags=["core"]
+# ## Claims beside our runs
+#
+# Each system became a [recipe](04_train.ipynb), trained with several seeds under two
+# [protocols](glossary.md#protocol). *Published*: as its authors did, mistakes included. *Honest*: all choices on
+# validation patients, test read once.
+
+# %% tags=["core"]
+runs = pd.DataFrame([
+    {"recipe": name.rsplit("-", 2)[0], "protocol": run["protocol"],
+     **{part: run["metrics"][part]["at_half"]["accuracy"]["value"] for part in ("validation", "test")}}
+    for name, run in grid.results(kept).items()])
+print(f"{len(runs)} of {len(grid.cells())} runs are finished")
+
+# %% [markdown] tags=["core"]
+# **Predict, then run**: which claims will lie right of all that we reached?
+
+# %% tags=["core"]
+plots.show(plots.claim_forest(table),
+           alt="Each published share with its interval, beside ours under the published and the honest protocol")
+
+# %% [markdown] tags=["core"]
+# This is a [forest plot](glossary.md#forest-plot). Read it row by row.
+#
+# - Diamond and circle agree: the figure can be *reproduced*. That does not make it true of new patients.
+# - The square is the honest figure on test. How far is it from the diamond?
+# - A long orange bar is a claim about few images. A hollow diamond did not say on how many.
+#
+# Each claim gets one verdict, by stated rules:
+
+# %% tags=["core"]
+table["verdict"].value_counts().to_frame("claims")
+
+# %% [markdown] tags=["core"]
+# ## Validation promises, test keeps
+#
+# **Predict, then run**: one point a run. On the diagonal, test keeps what validation promised. Who will lie
+# exactly on it?
+
+# %% tags=["core"]
+plots.show(plots.validation_against_test(runs),
+           alt="Accuracy on test over accuracy in validation, one point a run, and the diagonal")
+
+# %% [markdown] tags=["core"]
+# Hollow points on the diagonal are no miracle: those authors validated *on test*, so both figures are one. Full
+# points validated on patients of the training block; below the diagonal they fell when the block changed.
+#
+# ### Exercise 7.2
+#
+# From `runs`: by how many points of accuracy do the runs under the honest protocol fall from validation to
+# test, on average?
+
+# %% tags=["exercise", "core"]
+fall = ...  # replace the dots
+
+# %% tags=["solution", "core"]
+honest = runs[runs["protocol"] == "honest"]
+fall = 100 * (honest["validation"] - honest["test"]).mean()
+
+# %% tags=["check", "core"]
+exercises.check("07.2", fall, runs=runs)
+
+# %% [markdown] tags=["further"]
+# ## What went wrong in published work, re-enacted
+#
+# Now we make the mistakes ourselves, with a small quick network. Each seed draws a new split, first weights and
+# order, and gives a *pair*: the same quantity done wrong and right. It is balanced accuracy, so that another mix of
+# classes makes no difference. (On the sample these are drawn phantoms, and marked synthetic.)
+
+# %% tags=["further"]
+plots.style(source)
+folder = sources.fetch(source, data_dir=data_dir)
+index = dataset.scan(folder)
+few = settings.comparison_images and 2 * settings.comparison_images
+rows = mistakes.pool(index, images=few, seed=seed)
+quick = recipes.get("plain_64").but(augmentation=None, channels=1, batch_size=16).at(image_size=48, width=0.5)
+bench = mistakes.Bench(
+    index=index.iloc[rows].reset_index(drop=True), pixels=images.cache(index, folder, size=48)[rows],
+    recipe=quick, run_dir=f"{run_dir}/mistakes", epochs=6, seeds=range(seed, seed + repetitions),
+    image_source=source)
+
+# %% [markdown] tags=["further"]
+# ### Shuffled answers
+#
+# **Predict, then run**: answers in a shuffled order, labels in theirs. What is left?
+
+# %% tags=["further"]
+shuffled = mistakes.shuffled_answers(bench)
+shuffled.round(3)
+
+# %% [markdown] tags=["further"]
+# **Mechanism**: a generator that shuffles serves the images in its own order. What is left is how often two
+# unrelated lists agree: one half, balanced. In plain accuracy it looks like a weak network, such as system 001's .59.
+#
+# ### Validation of 16 images
+#
+# **Predict, then run**: eight images of each class validate, and the best epoch on them is reported. What do all
+# other validation images say of that network?
+
+# %% tags=["further"]
+sixteen = mistakes.sixteen_images(bench)
+sixteen.round(3)
+
+# %% [markdown] tags=["further"]
+# **Mechanism**: one image is worth 6 points, so luck moves the figure, and the best of several epochs is a lucky
+# one. Compare the rows: not every seed is lucky.
+#
+# ### Test as validation
+#
+# **Predict, then run**: the training is the same; epoch and threshold are chosen on test, or on validation. Both
+# are judged on test.
+
+# %% tags=["further"]
+peeked = mistakes.test_as_validation(bench)
+peeked.round(3)
+
+# %% [markdown] tags=["further"]
+# **Mechanism**: the best of many looks holds the luck of that look, and here the threshold that suits test's
+# block. New patients give no such look.
+#
+# ### Split by image
+#
+# **Predict, then run**: the same validation images twice. Once, other images of the same patients are in
+# training; once, as many of other patients.
+
+# %% tags=["further"]
+by_image = mistakes.split_by_image(bench)
+by_image.round(3)
+
+# %% [markdown] tags=["further"]
+# **Mechanism**: the network may know the child already; validation then asks for memory, not judgement. How much
+# that helps depends on network and images. Of NORMAL images we don't know whether equal numbers mean one child.
+#
+# ### SMOTE before the split
+#
+# **Predict, then run**: balance first, split then. Validation now holds synthetic images. Will they be hard?
+
+# %% tags=["further"]
+smote_first = mistakes.smote_before_split(bench)
+smote_first.round(3)
+
+# %% [markdown] tags=["further"]
+# **Mechanism**: parents of a synthetic image can be on the other side of the split. And only NORMAL has double
+# exposures: they give their class away.
+#
+# ## What each is worth
+#
+# Wrong minus right, in points. What the two figures of a seed share cancels in their difference, so we take the
+# interval of the differences: a [paired interval](glossary.md#paired-interval), by Student's t. Few seeds make it
+# wide.
+#
+# **Predict, then run**: which mistake flatters most? For which can these seeds not tell?
+
+# %% tags=["further"]
+tables = {"shuffled answers": shuffled, "validation of 16 images": sixteen, "test as validation": peeked,
+          "split by image": by_image, "SMOTE before the split": smote_first}
+worth = mistakes.worth(tables)
+worth.round(3)
+
+# %% tags=["further"]
+plots.show(plots.mistakes_worth(worth, tables),
+           alt="Points that each mistake adds to the figure or takes from it, by seed, with a 95% interval")
+
+# %% [markdown] tags=["further"]
+# Right of the dotted line a mistake flatters. An interval across the line does not mean harmless: these few seeds
+# can't tell.
+#
+# ### Exercise 7.3
+#
+# Make a list of the mistakes in `worth` whose interval does not hold 0.
+
+# %% tags=["exercise", "further"]
+told = ...  # replace the dots
+
+# %% tags=["solution", "further"]
+told = list(worth.index[(worth["low"] > 0) | (worth["high"] < 0)])
+
+# %% tags=["check", "further"]
+exercises.check("07.3", told, worth=worth)
+
+# %% [markdown] tags=["further"]
+# ## Here and on the real images
+
+# %% tags=["further"]
+course.beside_real("07_replicate", {
+    f"{row.Index}: points [95%]": f"{row.points:+.1f} [{row.low:+.1f} to {row.high:+.1f}], {row.seeds} seeds"
+    for row in worth.itertuples()
+}, run_dir=run_dir, source=source)
+
+# %% [markdown] tags=["core"]
+# ## What to remember
+#
+# - A figure without its set, its number and how it was chosen is not yet a claim.
+# - Sixteen images prove nothing. Test that validates is no test.
+# - Reproduced is not true elsewhere: look at the honest figure.
+# - Repeat with several seeds, compare in pairs, give the interval, and say what you can't tell.
+#
+# The rules of the verdicts and all figures are in the [README](../README.md). To train the grid yourself:
+# `cxr replicate --dry-run`. Back to the [start](01_download.ipynb), or to the [glossary](glossary.md).
