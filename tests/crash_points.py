@@ -45,6 +45,8 @@ def written(event, arguments, home):
     path = os.path.abspath(os.fsdecode(path)) if not isinstance(path, int) else ""
     if not path.startswith(f"{home}{os.sep}"):
         return None
+    if (event == "os.mkdir" and os.path.isdir(path)) or (event == "os.remove" and not os.path.lexists(path)):
+        return None  # changes nothing
     return event, os.path.relpath(path, home), event in ("open", "os.mkdir")
 
 
@@ -424,7 +426,8 @@ def fill_disk(stage, base, *, shares=(0, 0.1, 0.3, 0.5, 0.7, 0.9, 0.98)):
             shutil.copytree(kept, home, dirs_exist_ok=True)
             before, start = snapshot(home), used()
             if share is not None:
-                mount(f"remount,size={start + int(share * needed) + 4095 & ~4095}")
+                pages = max(1, -(-(start + int(share * needed)) // 4096))  # a size of 0 would be no limit
+                mount(f"remount,size={pages * 4096}")
             status, words, _ = apart(stage, home)
             now = snapshot(home)
             if share is None:

@@ -18,8 +18,8 @@ if os.name != "nt":
 LIGHT = ("scan", "cache", "report", "zip", "folder", "sample")
 HEAVY = ("training", "evaluation", "course")
 #: How many points a stage has at least: fewer, and the hook would see too little.
-FEWEST = {"scan": 12, "cache": 10, "report": 3, "zip": 80, "folder": 80, "sample": 80}
-FEWEST |= {"training": 30, "evaluation": 25, "course": 8}
+FEWEST = {"scan": 12, "cache": 11, "report": 2, "zip": 90, "folder": 90, "sample": 80}
+FEWEST |= {"training": 20, "evaluation": 15, "course": 15}
 
 
 def sweep(stage, base, mode, how, *, before=()):
