@@ -1,6 +1,7 @@
 """What all tests share: a home of their own, a tiny dataset, and the real images where they are at hand."""
 
 import os
+import signal
 import zipfile
 from pathlib import Path
 
@@ -12,6 +13,10 @@ import pytest
 from PIL import Image
 
 SHARED = Path(__file__).parents[1].parent / "shared" / "data"
+
+
+# Tests that a shell started in the background ignore Ctrl-C, and would hand that on to what they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
