@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from cxr_utils import files
-from cxr_utils.errors import BadInput
+from cxr_utils.errors import BadInput, printable
 
 CLASSES = ("NORMAL", "PNEUMONIA")
 SPLITS = ("train", "val", "test")
@@ -25,10 +25,10 @@ SUFFIXES = (".jpeg", ".jpg", ".png", ".tif", ".tiff", ".bmp", ".webp")
 COLUMNS = ("path", "split", "label", "kind", "patient", "width", "height", "mode", "sha256")
 
 _VERSION = 1  # of index.csv; a new one makes old tables to be made again
-_KAGGLE_PNEUMONIA = re.compile(r"person(\d+)_(bacteria|virus)_\d+(?:_\d+)?")
-_KAGGLE_NORMAL = re.compile(r"((?:NORMAL2-)?IM-\d+)-\d+(?:-\d+)?")
-_MENDELEY = re.compile(r"(NORMAL|BACTERIA|VIRUS)-(\d+)-\d+")
-_MEDMNIST = re.compile(r"medmnist-(?:train|val|test)-\d+-(normal|pneumonia)")
+_KAGGLE_PNEUMONIA = re.compile(r"person([0-9]+)_(bacteria|virus)_[0-9]+(?:_[0-9]+)?")
+_KAGGLE_NORMAL = re.compile(r"((?:NORMAL2-)?IM-[0-9]+)-[0-9]+(?:-[0-9]+)?")
+_MENDELEY = re.compile(r"(NORMAL|BACTERIA|VIRUS)-([0-9]+)-[0-9]+")
+_MEDMNIST = re.compile(r"medmnist-(?:train|val|test)-[0-9]+-(normal|pneumonia)")
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,8 @@ def parse_name(name: str | Path) -> ImageName:
     if found := _MEDMNIST.fullmatch(stem):
         return ImageName("normal" if found[1] == "normal" else UNKNOWN, None)
     raise BadInput(
-        f"{name}: not a file name of this dataset; expected e.g. person1_bacteria_2.jpeg or IM-0115-0001.jpeg"
+        f"{printable(name)}: not a file name of this dataset; expected e.g. person1_bacteria_2.jpeg "
+        "or IM-0115-0001.jpeg"
     )
 
 
@@ -135,8 +136,8 @@ def scan(folder: str | Path, *, refresh: bool = False, allow: float = 0.01) -> p
     The index is kept as ``index.csv`` (and ``index.json``) in `folder` and read from there as long as
     the images' names and sizes stay the same. Images that can't be read, and images whose name is not
     of this dataset or contradicts their folder, are left out with a warning and listed in
-    ``quarantine.csv`` with the reason. Other files (``.DS_Store``, ``__MACOSX``, a nested second copy
-    ``chest_xray/chest_xray``) are passed over.
+    ``quarantine.csv`` with the reason (what can't be printed of a name as escapes). Other files
+    (``.DS_Store``, ``__MACOSX``, a nested second copy ``chest_xray/chest_xray``) are passed over.
 
     Parameters
     ----------
@@ -160,6 +161,11 @@ def scan(folder: str | Path, *, refresh: bool = False, allow: float = 0.01) -> p
     BadInput
         No such folder, no image in it, or more than `allow` of them can't be used.
 
+    Warns
+    -----
+    UserWarning
+        Images were left out; or a kept table is not as it was written, and is made again from the images.
+
     Examples
     --------
     >>> index = scan("data/sample")  # doctest: +SKIP
@@ -170,10 +176,13 @@ def scan(folder: str | Path, *, refresh: bool = False, allow: float = 0.01) -> p
     key = files.digest("\n".join(f"{path} {size}" for path, size in listing))
     index = None if refresh else _load(folder, key)
     if index is None:
-        index, left_out = _look_at_all(folder, [path for path, _ in listing])
-        files.write_csv(folder / "quarantine.csv", left_out)
-        files.write_csv(folder / "index.csv", index)
-        files.write_json(folder / "index.json", {"version": _VERSION, "listing": key, "images": len(index)})
+        with files.lock(folder / "index.csv"):
+            index, left_out = _look_at_all(folder, [path for path, _ in listing])
+            (folder / "index.json").unlink(missing_ok=True)  # while the tables change it vouches for nothing
+            files.write_csv(folder / "quarantine.csv", left_out)
+            files.write_csv(folder / "index.csv", index)
+            note = {"version": _VERSION, "listing": key, "images": len(index), "tables": _tables(folder)}
+            files.write_json(folder / "index.json", note)
     if without := len(listing) - len(index):
         first = quarantine(folder).iloc[0]
         message = (
@@ -191,12 +200,12 @@ def quarantine(folder: str | Path) -> pd.DataFrame:
     Raises
     ------
     BadInput
-        The folder was not scanned yet.
+        The folder was not scanned yet, or the table is not as `scan` writes it.
     """
     table = files.resolve(folder) / "quarantine.csv"
     if not table.is_file():
         raise BadInput(f"{table}: there is no such file; call dataset.scan first")
-    return pd.read_csv(table, dtype=str)
+    return files.read_csv(table, columns=("path", "reason"), dtype=str)
 
 
 def counts(index: pd.DataFrame) -> pd.DataFrame:
@@ -236,17 +245,19 @@ def count_differences(index: pd.DataFrame) -> list[str]:
 
 
 def _list(folder: Path) -> list[tuple[str, int]]:
-    """List the layout's image files and their sizes in bytes, sorted by path."""
+    """List the layout's image files and their sizes in bytes (-1 if there is none), sorted by path."""
     found = []
     for split in SPLITS:
         for name in CLASSES:
             place = f"chest_xray/{split}/{name}"
             if (folder / place).is_dir():
-                with os.scandir(folder / place) as entries:
-                    for entry in entries:
-                        hidden = entry.name.startswith(".")
-                        if not hidden and entry.name.lower().endswith(SUFFIXES) and entry.is_file():
-                            found.append((f"{place}/{entry.name}", entry.stat().st_size))
+                try:
+                    with os.scandir(folder / place) as entries:
+                        for entry in entries:
+                            if not entry.name.startswith(".") and entry.name.lower().endswith(SUFFIXES):
+                                found.append((f"{place}/{entry.name}", _size(entry)))
+                except OSError as error:
+                    raise BadInput(f"{folder / place}: can't be listed ({error.strerror})") from None
     if not found:
         raise BadInput(
             f"{folder}: no image in chest_xray/{{train,val,test}}/{{NORMAL,PNEUMONIA}}; run `cxr fetch` first"
@@ -254,17 +265,37 @@ def _list(folder: Path) -> list[tuple[str, int]]:
     return sorted(found)
 
 
+def _size(entry: os.DirEntry) -> int:
+    try:
+        return entry.stat().st_size if entry.is_file() else -1
+    except OSError:  # a link to nothing, or one that may not be followed
+        return -1
+
+
+def _tables(folder: Path) -> str:
+    """Return a hash of both kept tables, by which a later change is noticed."""
+    content = [(folder / name).read_bytes() for name in ("index.csv", "quarantine.csv")]
+    return hashlib.sha256(b"\0".join(content)).hexdigest()[:16]
+
+
 def _load(folder: Path, key: str) -> pd.DataFrame | None:
     """Read a kept index if it is of these files; None if it has to be made."""
     try:
-        kept = files.read_json(folder / "index.json")
+        kept = files.read_record(folder / "index.json", "version", "listing", "images", "tables")
         if (kept["version"], kept["listing"]) != (_VERSION, key):
             return None
-        index = _typed(pd.read_csv(folder / "index.csv", dtype={"patient": "string"}))
-        whole = len(index) == kept["images"] and (folder / "quarantine.csv").is_file()
-    except (BadInput, OSError, KeyError, TypeError, ValueError):
+        if kept["tables"] == _tables(folder):
+            index = _typed(files.read_csv(folder / "index.csv", dtype={"patient": "string"}))
+            if len(index) == kept["images"]:
+                return index
+    except (BadInput, FileNotFoundError):
         return None  # broken or missing: making it again is the cure
-    return index if whole else None
+    except (OSError, KeyError, TypeError, ValueError):
+        pass
+    warnings.warn(
+        f"{folder}: index.csv or quarantine.csv is not as it was written; they are made again", stacklevel=3
+    )
+    return None
 
 
 def _look_at_all(folder: Path, paths: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -283,14 +314,16 @@ def _look(folder: Path, path: str) -> dict[str, Any]:
     from cxr_utils import images
 
     _, split, name = PurePosixPath(path).parent.parts
+    shown = printable(path)
     try:
         kind, patient = parse_name(path)
         if (kind == "normal") != (name == "NORMAL"):
-            return {"path": path, "reason": f"its name says {kind}, its folder {name}"}
-        content = (folder / path).read_bytes()
+            return {"path": shown, "reason": f"its name says {kind}, its folder {name}"}
+        content = images.read_bytes(folder / path)
         width, height, mode = images.check(content, path)
-    except (BadInput, OSError) as error:
-        return {"path": path, "reason": str(error).removeprefix(f"{path}: ").splitlines()[0]}
+    except BadInput as error:
+        reason = str(error).removeprefix(f"{printable(folder)}/").removeprefix(f"{shown}: ")
+        return {"path": shown, "reason": reason}
     values = (path, split, CLASSES.index(name), kind, patient, width, height, mode)
     return dict(zip(COLUMNS, (*values, hashlib.sha256(content).hexdigest()), strict=True))
 

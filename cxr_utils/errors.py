@@ -1,10 +1,29 @@
 """The errors that a user meets: one line that names the input, its value and the way out."""
 
 
+def printable(text: object) -> str:
+    r"""Return `text` on one line, with what can't be printed as escapes.
+
+    Names come from archives and folders that others made: a line break in one must not forge a second line of
+    a log or table, an escape sequence must not reach a terminal, and a name that is no Unicode must not stop
+    the message.
+
+    Examples
+    --------
+    >>> printable("a\nb.jpeg")
+    'a\\nb.jpeg'
+    """
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
+
+
 class CxrError(Exception):
     """Something outside failed (a download, a disk, a run); the command ends with status 1."""
 
     exit_status = 1
+
+    def __str__(self) -> str:
+        """Return the message, always fit to be printed."""
+        return "\n".join(map(printable, super().__str__().split("\n")))
 
 
 class BadInput(CxrError, ValueError):

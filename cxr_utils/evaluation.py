@@ -113,7 +113,8 @@ def read_predictions(path: str | Path, *, columns=COLUMNS) -> pd.DataFrame:
         if not good.all():
             line = int(np.flatnonzero(~good)[0])
             wanted = "0 or 1" if column == "label" else "a number in [0, 1]"
-            raise BadInput(f"{path}, line {line + 2}: {column} is {table[column].tolist()[line]!r}, it must be {wanted}")
+            value = table[column].tolist()[line]
+            raise BadInput(f"{path}, line {line + 2}: {column} is {value!r}, it must be {wanted}")
     return table
 
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import gzip
 import hashlib
 import json
+import logging
 import os
+import platform
+import re
 import shutil
 import uuid
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +22,12 @@ from cxr_utils.errors import BadInput
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+#: Seconds that a process waits for another's lock before it says so.
+PATIENCE = 2.0
+_HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:6]
+_log = logging.getLogger("cxr_utils")
 
 
 def root() -> Path:
@@ -77,7 +88,8 @@ def atomic(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}-{uuid.uuid4().hex[:8]}.tmp{path.suffix}")
+    _tidy(path)
+    temporary = path.with_name(f".{path.stem}-{_HOST}-{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp{path.suffix}")
     try:
         yield temporary
         os.replace(temporary, path)
@@ -86,6 +98,49 @@ def atomic(path: str | Path) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
         else:
             temporary.unlink(missing_ok=True)
+
+
+def _tidy(path: Path) -> None:
+    """Remove what writers of `path` left beside it when they were killed; those of other machines may live."""
+    name = re.compile(rf"\.{re.escape(path.stem)}-{_HOST}-(\d+)-[0-9a-f]{{8}}\.tmp{re.escape(path.suffix)}")
+    with os.scandir(path.parent) as entries:
+        found = [(entry.path, int(match[1])) for entry in entries if (match := name.fullmatch(entry.name))]
+    for left, process in found:
+        if process != os.getpid() and not _alive(process):
+            if os.path.isdir(left):
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                with contextlib.suppress(OSError):  # another process tidies up, too
+                    os.unlink(left)
+
+
+def reserve(path: str | Path) -> None:
+    """Take the room on the disk that a new memory-mapped file needs by its length.
+
+    Without that a disk that gets full while the map is written to ends the process (SIGBUS), without a word.
+
+    Raises
+    ------
+    OSError
+        There is too little room; the file's name is in it.
+    """
+    length = os.stat(path).st_size
+    if not hasattr(os, "posix_fallocate"):
+        if length > shutil.disk_usage(Path(path).parent).free:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        return
+    with open(path, "r+b") as opened:
+        try:
+            os.posix_fallocate(opened.fileno(), 0, length)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # a file system that can't reserve
+                raise OSError(error.errno, error.strerror, str(path)) from None
+
+
+def _alive(process: int) -> bool:
+    import psutil
+
+    return psutil.pid_exists(process)
 
 
 def write_json(path: str | Path, content: Any) -> None:
@@ -101,14 +156,41 @@ def read_json(path: str | Path) -> Any:
     Raises
     ------
     BadInput
-        The file is missing or is not JSON.
+        The file is missing or is not JSON; NaN and infinities are not.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=_no_number)
     except FileNotFoundError:
         raise BadInput(f"{path}: there is no such file") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BadInput(f"{path}: not a readable JSON file ({error}); delete it to have it made again") from None
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} in it is no number")
+
+
+def read_record(path: str | Path, *keys: str) -> dict[str, Any]:
+    """Read a JSON file that holds one object.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    *keys : str
+        What the object must have.
+
+    Raises
+    ------
+    BadInput
+        As `read_json`; or it holds something else than an object, or one without these keys.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise BadInput(f"{path}: holds a {type(content).__name__}, not an object; delete it to have it made again")
+    if missing := [key for key in keys if key not in content]:
+        raise BadInput(f"{path}: {missing[0]!r} is missing in it; delete it to have it made again")
+    return content
 
 
 def write_csv(path: str | Path, table: Any) -> None:
@@ -118,22 +200,36 @@ def write_csv(path: str | Path, table: Any) -> None:
         temporary.write_bytes(gzip.compress(content, mtime=0) if Path(path).suffix == ".gz" else content)
 
 
-def read_csv(path: str | Path) -> pd.DataFrame:
+def read_csv(path: str | Path, *, columns: Iterable[str] = (), **options: Any) -> pd.DataFrame:
     """Read a CSV table, packed or not.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file; one with a name in ``.gz`` is unpacked.
+    columns : iterable of str
+        What the table must have, beside others.
+    **options
+        Of `pandas.read_csv`.
 
     Raises
     ------
     BadInput
-        The file is missing or is not such a table.
+        The file is missing, is not such a table, or lacks a column.
     """
     import pandas as pd
 
     try:
-        return pd.read_csv(path)
+        # Opened here: pandas would take a name like http://... for an address and fetch it.
+        with gzip.open(path) if Path(path).suffix == ".gz" else open(path, "rb") as opened:
+            table = pd.read_csv(opened, **options)
     except FileNotFoundError:
         raise BadInput(f"{path}: there is no such file") from None
-    except (OSError, ValueError, EOFError) as error:
-        raise BadInput(f"{path}: not a readable CSV table ({error})") from None
+    except (OSError, ValueError, TypeError, EOFError, OverflowError, zlib.error) as error:
+        raise BadInput(f"{path}: not a readable CSV table ({' '.join(str(error).split())})") from None
+    if missing := [column for column in columns if column not in table.columns]:
+        raise BadInput(f"{path}: column {missing[0]!r} is missing; expected {', '.join(columns)}")
+    return table
 
 
 def digest(text: str, *, length: int = 16) -> str:
@@ -144,7 +240,8 @@ def digest(text: str, *, length: int = 16) -> str:
     >>> digest("a")
     'ca978112ca1bbdca'
     """
-    return hashlib.sha256(text.encode()).hexdigest()[:length]
+    # A file's name need not be Unicode.
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:length]
 
 
 @contextlib.contextmanager
@@ -154,21 +251,47 @@ def lock(folder: str | Path, *, wait: float = -1) -> Iterator[None]:
     Parameters
     ----------
     folder : str or Path
-        What is to be changed; ``<folder>.lock`` is made beside it.
+        What is to be changed; ``<folder>.lock`` is made beside it, and while it is held
+        ``<folder>.lock.holder``, which says by whom.
     wait : float
         Seconds to wait for another holder; below zero without limit.
 
     Raises
     ------
     BadInput
-        Another process held it for longer than `wait`.
+        Another process held it for longer than `wait`; the message says which, on which machine.
     """
     from filelock import FileLock, Timeout
 
     path = Path(folder).with_name(Path(folder).name + ".lock")
     path.parent.mkdir(parents=True, exist_ok=True)
+    held, holder = FileLock(path), path.with_name(path.name + ".holder")
+    patience = PATIENCE if wait < 0 else min(wait, PATIENCE)
     try:
-        with FileLock(path, timeout=wait):
-            yield
+        try:
+            held.acquire(timeout=patience)
+        except Timeout:
+            if patience == wait:
+                raise
+            _log.warning("%s: waiting for %s, which works in this folder", folder, _holder(holder))
+            held.acquire(timeout=-1 if wait < 0 else wait - patience)
     except Timeout:
-        raise BadInput(f"{folder}: another process works in this folder; wait for it to end") from None
+        raise BadInput(f"{folder}: {_holder(holder)} works in this folder; wait for it to end") from None
+    try:
+        # What a killed holder left is overwritten here; the lock itself went with its process.
+        with contextlib.suppress(OSError):  # on a full disk one can still read
+            write_json(holder, {"process": os.getpid(), "machine": platform.node()})
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            holder.unlink(missing_ok=True)
+        held.release()
+
+
+def _holder(path: Path) -> str:
+    """Say who holds a lock, from the file beside it."""
+    try:
+        known = read_json(path)
+        return f"another process ({known['process']} on {known['machine']})"
+    except (BadInput, KeyError, TypeError):  # it just came or went
+        return "another process"

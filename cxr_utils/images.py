@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import stat
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-import pandas as pd
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from cxr_utils import files
-from cxr_utils.errors import BadInput
+from cxr_utils import dicom, files
+from cxr_utils.errors import BadInput, printable
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MAX_PIXELS = 50_000_000
+MAX_BYTES = 256 * 2**20
+FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")
+"""What Pillow may open; some of its other readers start programs or are hardly looked after."""
 RESIZING = ("squash", "pad")
 
 _VERSION = 1  # of the pixels in a cache; a new one makes old caches to be made again
@@ -25,15 +34,15 @@ _EXIF_ORIENTATION = 0x0112
 
 
 def read(path: str | Path, *, at_least: int | None = None) -> np.ndarray:
-    """Read an image file as grayscale.
+    """Read an image file as grayscale; what the file holds counts, not how its name ends.
 
     Colour is turned to luma (ITU-R 601: .299 R + .587 G + .114 B), transparency is laid over black,
-    16 bits are scaled to 8, and the EXIF orientation is applied.
+    16 bits are scaled to 8, and the EXIF orientation is applied. Of DICOM see `cxr_utils.dicom.read`.
 
     Parameters
     ----------
     path : str or Path
-        A JPEG, PNG, TIFF, BMP or WebP file.
+        A JPEG, PNG, TIFF, BMP, WebP or DICOM file.
     at_least : int, optional
         Pixels that each side must have. A larger JPEG is then decoded at 1/2, 1/4 or 1/8 of its size,
         as far as both sides keep `at_least`: several times as fast, and free of aliasing.
@@ -48,57 +57,130 @@ def read(path: str | Path, *, at_least: int | None = None) -> np.ndarray:
     BadInput
         The file is missing or not a readable image, or has more than `MAX_PIXELS` pixels.
 
+    Warns
+    -----
+    UserWarning
+        A DICOM file shows what no model here has seen: another age, view or body part.
+
     Examples
     --------
     >>> read("chest.jpeg", at_least=224).shape  # doctest: +SKIP
     (324, 405)
     """
-    with _opened(path, path) as image:
+    pixels, remarks = look(path, at_least=at_least)
+    for remark in remarks:
+        warnings.warn(f"{printable(path)}: {remark}", stacklevel=2)
+    return pixels
+
+
+def look(path: str | Path, *, at_least: int | None = None) -> tuple[np.ndarray, list[str]]:
+    """Read an image file as `read` does, and return the remarks on a DICOM file instead of warning.
+
+    Returns
+    -------
+    pixels : ndarray
+        uint8 in [0, 255], shape (h, w).
+    remarks : list of str
+        As `cxr_utils.dicom.read`; empty for other files.
+
+    Raises
+    ------
+    BadInput
+        As `read`.
+    """
+    content = read_bytes(path)
+    if dicom.is_dicom(content):
+        return _dicom(content, path)
+    with _opened(content, path) as image:
         if image.format == "JPEG" and image.mode in ("L", "RGB"):
             image.draft("L", (at_least, at_least) if at_least else image.size)
-        return _gray(ImageOps.exif_transpose(image))
+        return _gray(ImageOps.exif_transpose(image)), []
 
 
 def check(content: bytes, name: str | Path) -> tuple[int, int, str]:
-    """Check that a file's content is an image that can be read, without decoding a whole JPEG.
+    """Check that a file's content is an image that can be read, by reading it.
 
     Returns
     -------
     tuple
-        Width and height in pixels, as shown, and Pillow's mode, such as "L" or "RGB".
+        Width and height in pixels, as shown, and Pillow's mode, such as "L" or "RGB" ("L" for DICOM).
 
     Raises
     ------
     BadInput
         It is not; the message starts with `name`.
     """
-    with _opened(io.BytesIO(content), name) as image:
+    if dicom.is_dicom(content):
+        height, width = _dicom(content, name)[0].shape
+        return width, height, "L"
+    with _opened(content, name) as image:
         width, height = image.size
         if image.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8):  # lies on its side
             width, height = height, width
         mode = image.mode
-        # A JPEG that ends with its end marker was not cut off; anything else is decoded to see.
-        if image.format != "JPEG" or b"\xff\xd9" not in content[-1024:]:
+        if image.format == "JPEG" and mode in ("L", "RGB"):
+            image.draft("L", (width // 8, height // 8))
+            image.load()
+        else:
             _gray(image)
     return width, height, mode
 
 
-@contextmanager
-def _opened(source: str | Path | io.BytesIO, name: str | Path) -> Iterator[Image.Image]:
-    """Open an image; whatever goes wrong with it, also in the block, is a BadInput that names it."""
+def read_bytes(path: str | Path) -> bytes:
+    """Read a file that should be an image, if it is a file and no larger than `MAX_BYTES`.
+
+    Raises
+    ------
+    BadInput
+        It is missing, may not be read, is too large, or is no file (a folder, a pipe, a device).
+    """
+    path = Path(path)
     try:
-        with Image.open(source) as image:
-            size = f"{image.width} x {image.height}"
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            kind = "a folder" if stat.S_ISDIR(found.st_mode) else "a pipe or device"
+            raise BadInput(f"{printable(path)}: is {kind}, not a file")
+        if found.st_size > MAX_BYTES:
+            raise BadInput(f"{printable(path)}: {found.st_size:,} bytes; at most {MAX_BYTES:,} are read")
+        return path.read_bytes()
+    except FileNotFoundError:
+        reason = "is a link to nothing" if path.is_symlink() else "there is no such file"
+        raise BadInput(f"{printable(path)}: {reason}") from None
+    except (OSError, ValueError) as error:  # a name with a zero byte is a ValueError
+        if isinstance(error, BadInput):
+            raise
+        reason = getattr(error, "strerror", None) or str(error)
+        raise BadInput(f"{printable(path)}: can't be read ({reason.lower()})") from None
+
+
+def _dicom(content: bytes, name: str | Path) -> tuple[np.ndarray, list[str]]:
+    try:
+        return dicom.read(content, most_pixels=MAX_PIXELS)
+    except ValueError as error:
+        raise BadInput(f"{printable(name)}: can't be read as an image ({error})") from None
+
+
+@contextmanager
+def _opened(content: bytes, name: str | Path) -> Iterator[Image.Image]:
+    """Open an image; whatever goes wrong with it, also in the block, is a BadInput that names it."""
+    name = printable(name)
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
+                size = f"{image.width} x {image.height}"
                 raise BadInput(f"{name}: {size} pixels; at most {MAX_PIXELS:,} in all are read")
             yield image
     except BadInput:
         raise
-    except FileNotFoundError:
-        raise BadInput(f"{name}: there is no such file") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise BadInput(f"{name}: far too many pixels; at most {MAX_PIXELS:,} in all are read") from None
     except Exception as error:  # Pillow's decoders raise nearly anything on broken files
-        unknown = isinstance(error, UnidentifiedImageError)
-        reason = "of no known format" if unknown else " ".join(str(error).split()) or type(error).__name__
+        if not content:
+            reason = "empty"
+        elif isinstance(error, UnidentifiedImageError):
+            reason = "of no known format"
+        else:
+            reason = " ".join(printable(error).split()) or type(error).__name__
         raise BadInput(f"{name}: can't be read as an image ({reason})") from error
 
 
@@ -197,7 +279,12 @@ def cache(
     Raises
     ------
     BadInput
-        A setting is wrong, or an image can't be read; the message names it.
+        A setting is wrong, or an image can't be read any more; the message names it.
+
+    Warns
+    -----
+    UserWarning
+        The kept array or its note is not as it was written; it is made again.
 
     Examples
     --------
@@ -214,22 +301,37 @@ def cache(
         return kept
     with files.lock(array):
         if (kept := _kept(array, note, settings, shape)) is None:  # another process may have made it
+            if array.exists() and note.exists():  # a note is written last: both were whole
+                warnings.warn(f"{array}: not as it was written (cut off or changed); it is made again", stacklevel=2)
             note.unlink(missing_ok=True)
             with files.atomic(array) as temporary:
                 _fill(temporary, [folder / path for path in index["path"]], shape, how, progress)
-            files.write_json(note, settings)
+            files.write_json(note, settings | {"signature": _signature(array)})
     return np.load(array, mmap_mode="r")
 
 
 def _kept(array: Path, note: Path, settings: dict, shape: tuple) -> np.memmap | None:
     """Open a kept cache if it is whole and was made with these settings."""
     try:
-        if files.read_json(note) == settings:
+        if files.read_json(note) == settings | {"signature": _signature(array)}:
             pixels = np.load(array, mmap_mode="r")
             return pixels if pixels.shape == shape and pixels.dtype == np.uint8 else None
-    except (BadInput, OSError, ValueError, EOFError):
+    except (BadInput, OSError, ValueError):
         pass  # missing or broken: making it again is the cure
     return None
+
+
+def _signature(path: Path, *, blocks: int = 256, size: int = 4096) -> str:
+    """Return a hash of a file's length and of blocks spread over it: in no time, however long it is."""
+    length = path.stat().st_size
+    seen = hashlib.sha256(str(length).encode())
+    with path.open("rb") as opened:
+        for start in range(0, length, max(size, -(-length // blocks))):
+            opened.seek(start)
+            seen.update(opened.read(size))
+        opened.seek(max(0, length - size))
+        seen.update(opened.read(size))
+    return seen.hexdigest()[:16]
 
 
 def _fill(target: Path, paths: list[Path], shape: tuple, how: str, progress: bool) -> None:
@@ -240,9 +342,16 @@ def _fill(target: Path, paths: list[Path], shape: tuple, how: str, progress: boo
         raise BadInput("index: no row in it; a cache needs at least one image")
     size = shape[1]
     pixels = np.lib.format.open_memmap(target, mode="w+", dtype=np.uint8, shape=shape)
+    files.reserve(target)
 
     def one(row: int) -> None:
-        pixels[row, :, :, 0] = resize(read(paths[row], at_least=2 * size), size, how=how)
+        try:
+            pixels[row, :, :, 0] = resize(read(paths[row], at_least=2 * size), size, how=how)
+        except BadInput as error:
+            raise BadInput(
+                f"{error}; it has changed since it was looked at: make the index again with "
+                "dataset.scan(folder, refresh=True), which leaves it out"
+            ) from None
 
     pool = ThreadPoolExecutor()
     try:

@@ -9,6 +9,7 @@ import json
 import os
 import platform
 import time
+import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cxr_utils import files, imbalance, splits
+from cxr_utils import files, imbalance, models, splits
 from cxr_utils.errors import BadInput
 from cxr_utils.recipes import Recipe
 
@@ -222,18 +223,16 @@ class Run:
     @property
     def record(self) -> dict[str, Any]:
         """What was trained, how and where: the content of ``run.json``."""
-        return files.read_json(self.folder / "run.json")
+        return files.read_record(self.folder / "run.json", "version", "recipe", "protocol", "seed", "split", "seconds")
 
     @property
     def history(self) -> pd.DataFrame:
         """One row an epoch: epoch (from 1), loss, accuracy, val_loss, val_accuracy, learning_rate, seconds."""
-        return pd.read_csv(self.folder / "history.csv")
+        return files.read_csv(self.folder / "history.csv", columns=("epoch", "loss", "val_loss", "seconds"))
 
     def load_model(self):
         """Return the trained `keras.Model`, in float32."""
-        from cxr_utils.backend import keras
-
-        return keras.models.load_model(self.folder / "model.keras", compile=False)
+        return models.load_keras(self.folder / "model.keras")
 
 
 def load(run_dir: str | Path) -> Run:
@@ -242,16 +241,22 @@ def load(run_dir: str | Path) -> Run:
     Raises
     ------
     BadInput
-        There is no finished run in this folder.
+        There is no finished run in this folder, or its ``run.json`` is not as `fit` writes it.
     """
     folder = files.resolve(run_dir)
     if not (folder / "run.json").is_file():
         raise BadInput(f"{folder}: no finished run here (no run.json); train it with cxr_utils.training.fit")
-    return Run(folder)
+    run = Run(folder)
+    run.record  # noqa: B018 (read once, to refuse a broken one here)
+    return run
+
+
+def signature(pixels) -> str:
+    """Return the shape and a checksum of an image cache, by which a run knows its images again."""
+    return f"{list(pixels.shape)} crc32 {zlib.crc32(np.ascontiguousarray(pixels)):08x}"
 
 
 def _identity(recipe: Recipe, pixels, split, *, seed, epochs, protocol, validate_on) -> dict[str, Any]:
-    crc = zlib.crc32(np.ascontiguousarray(pixels))
     return {
         "version": VERSION,
         "recipe": recipe.settings(),
@@ -260,7 +265,7 @@ def _identity(recipe: Recipe, pixels, split, *, seed, epochs, protocol, validate
         "epochs": epochs or recipe.epochs,
         "split": splits.digest(split),
         "validate_on": validate_on,
-        "pixels": f"{list(pixels.shape)} crc32 {crc:08x}",
+        "pixels": signature(pixels),
     }
 
 
@@ -347,6 +352,7 @@ def fit(
     with files.lock(folder):
         if (folder / "run.json").is_file():
             _same_run(folder, identity)
+            _drop_state(folder)  # killed just before it did
             return Run(folder)
         folder.mkdir(parents=True, exist_ok=True)
         used = globals()["precision"](precision)
@@ -365,13 +371,17 @@ def fit(
             "hardware": {"processor": cpu()["name"], "cores": os.cpu_count(), "system": platform.system()},
         }
         files.write_json(folder / "run.json", record)
-        (folder / "state.npz").unlink(missing_ok=True)
-        (folder / "state.json").unlink(missing_ok=True)
+        _drop_state(folder)
     return Run(folder)
 
 
+def _drop_state(folder: Path) -> None:
+    for name in ("state.npz", "state.json"):
+        (folder / name).unlink(missing_ok=True)
+
+
 def _same_run(folder: Path, identity: dict, name: str = "run.json") -> None:
-    there = files.read_json(folder / name)
+    there = files.read_record(folder / name)
     for key, value in identity.items():
         if there.get(key) != value:
             raise BadInput(
@@ -386,8 +396,11 @@ def _train(recipe, pixels, split, folder, identity, used, *, progress):
     state, rows, stopped = folder / "state.npz", [], False
     if state.exists():
         _same_run(folder, identity | {"precision": used}, "state.json")
-        with np.load(state) as kept:
-            rows, stopped = json.loads(str(kept["rows"])), bool(kept["stopped"])
+        try:
+            with np.load(state) as kept:
+                rows, stopped = json.loads(str(kept["rows"])), bool(kept["stopped"])
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise BadInput(f"{state}: can't be read ({error}); delete {folder} to train anew") from None
     else:
         files.write_json(folder / "state.json", identity | {"precision": used})
     before = sum(row["seconds"] for row in rows)

@@ -1,0 +1,295 @@
+"""Opening a saved model without running what somebody put into it, and only if it fits the images here.
+
+A model is a program. The checks here keep honest mistakes and known tricks out (code in a Lambda layer, custom
+operators, data in other files); they don't make a stranger's model safe to open.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cxr_utils import files
+from cxr_utils.errors import BadInput
+
+SUFFIXES = (".keras", ".h5", ".onnx")
+LAYERS = frozenset(
+    "Activation ActivityRegularization Add AlphaDropout Average AveragePooling2D BatchNormalization CenterCrop "
+    "Concatenate Conv2D Conv2DTranspose Cropping2D Dense DepthwiseConv2D Dot Dropout ELU Flatten GaussianDropout "
+    "GaussianNoise GlobalAveragePooling2D GlobalMaxPooling2D GroupNormalization Identity InputLayer "
+    "LayerNormalization LeakyReLU MaxPooling2D Maximum Minimum Multiply Normalization PReLU Permute RandomBrightness "
+    "RandomContrast RandomFlip RandomRotation RandomTranslation RandomZoom ReLU Rescaling Reshape Resizing "
+    "SeparableConv2D Softmax SpatialDropout2D Subtract UnitNormalization UpSampling2D ZeroPadding2D".split()
+)
+"""The Keras layers that a model may have: what networks for images are made of, none that runs code or reads files."""
+
+_MODELS = ("Functional", "Sequential")
+_DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
+_MOST_CONFIG = 64 * 2**20
+_MOST_ONNX = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that is ready to answer.
+
+    Attributes
+    ----------
+    path : Path
+        The file it came from.
+    image_size : int
+        Pixels a side of the images that it takes.
+    channels : int
+        1 or 3; grayscale is repeated.
+    raw : callable
+        float32 in [0, 1], shape (n, s, s, channels), to the model's outputs, shape (n, 1 or 2).
+    """
+
+    path: Path
+    image_size: int
+    channels: int
+    raw: Callable[[np.ndarray], np.ndarray]
+
+    def answer(self, images: np.ndarray) -> np.ndarray:
+        """Return the probability of PNEUMONIA of each image.
+
+        Parameters
+        ----------
+        images : ndarray
+            float32 in [0, 1], shape (n, s, s, 1) with s the model's image size.
+
+        Returns
+        -------
+        ndarray
+            float64 in [0, 1], shape (n,).
+
+        Raises
+        ------
+        BadInput
+            The images have another size, or the model's answers are no probabilities.
+        """
+        if images.shape[1:] != (self.image_size, self.image_size, 1):
+            raise BadInput(f"images: shape {images.shape}; {self.path.name} takes (n, {self.image_size}, "
+                           f"{self.image_size}, 1)")  # fmt: skip
+        answer = np.asarray(self.raw(np.repeat(images, self.channels, axis=-1)), dtype="float64")[:, -1]
+        if not ((answer >= 0) & (answer <= 1)).all():
+            raise BadInput(f"{self.path}: its answers are no probabilities in [0, 1]; end it with sigmoid or softmax")
+        return answer
+
+
+def load(path: str | Path) -> Model:
+    """Open a saved model.
+
+    Parameters
+    ----------
+    path : str or Path
+        A run folder, or a ``.keras``, ``.h5`` or ``.onnx`` file; a relative one is taken from the project's root.
+
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    BadInput
+        There is no such file, it is damaged, it holds what is not opened here (code, layers or operators of its
+        own, data in other files), or takes or gives other shapes than images and a probability.
+
+    Examples
+    --------
+    >>> load("runs/mine").answer(pictures)  # doctest: +SKIP
+    """
+    path = files.resolve(path)
+    if path.is_dir():
+        if not (path / "model.keras").is_file():
+            raise BadInput(f"{path}: no model in this folder (no model.keras); give a finished run or a model's file")
+        path = path / "model.keras"
+    if path.suffix.lower() == ".onnx":
+        return _load_onnx(path)
+    model = load_keras(path)
+    size, channels = _fitting(getattr(model, "input_shape", None), getattr(model, "output_shape", None), path)
+
+    def raw(images: np.ndarray) -> np.ndarray:
+        from cxr_utils.backend import keras
+
+        return keras.ops.convert_to_numpy(model(images, training=False))
+
+    return Model(path, size, channels, raw)
+
+
+def load_keras(path: str | Path):
+    """Open a ``.keras`` or ``.h5`` file in Keras' safe mode, if all its layers are among `LAYERS`.
+
+    Returns
+    -------
+    keras.Model
+        Not compiled.
+
+    Raises
+    ------
+    BadInput
+        As `load`.
+    """
+    path = files.resolve(path)
+    if path.suffix.lower() not in SUFFIXES[:2]:
+        raise BadInput(f"{path}: expected a run folder or a file that ends in {', '.join(SUFFIXES)}")
+    if not path.is_file():
+        raise BadInput(f"{path}: there is no such file")
+    try:
+        config = json.loads(_config(path))
+        _check_layers(config)
+        from cxr_utils.backend import keras
+
+        return keras.models.load_model(path, compile=False, safe_mode=True)
+    except _Refused as error:
+        raise BadInput(f"{path}: refused, {error}") from None
+    except Exception as error:  # h5py, zipfile and Keras raise nearly anything on a damaged file
+        raise BadInput(f"{path}: can't be read as a Keras model ({_first_line(error)})") from error
+
+
+class _Refused(Exception):
+    """Why a model is not opened."""
+
+
+def _config(path: Path) -> str | bytes:
+    """Return the JSON text that describes a model's layers."""
+    if path.suffix.lower() == ".h5":
+        import h5py
+
+        with h5py.File(path, "r") as opened:
+            if "model_config" not in opened.attrs:
+                raise _Refused("it holds weights without their network; save the whole model")
+            return opened.attrs["model_config"]
+    with zipfile.ZipFile(path) as opened:
+        if opened.getinfo("config.json").file_size > _MOST_CONFIG:
+            raise _Refused("the description of its layers is far too long")
+        return opened.read("config.json")
+
+
+def _check_layers(config: Any) -> None:
+    """Refuse a description of a model that names anything but known layers and their known parts."""
+    from cxr_utils.backend import keras
+
+    parts = set()
+    for module in (keras.initializers, keras.regularizers, keras.constraints, keras.dtype_policies):
+        parts |= {name for name in dir(module) if name[0].isupper()}
+    known = LAYERS | parts | set(_MODELS) | {"__keras_tensor__", "__tuple__"}
+    todo = [config]
+    while todo:
+        item = todo.pop()
+        if isinstance(item, dict):
+            if "class_name" in item and "config" in item:
+                name, module = item["class_name"], item.get("module")
+                if name == "Lambda":
+                    raise _Refused("it has a Lambda layer, which holds code of whoever saved it; rebuild it without")
+                home = str(module or "keras").split(".")[0]
+                if name not in known or home not in ("keras", "builtins", "tensorflow"):
+                    raise _Refused(f"{name!r} in it is none of the layers that are opened here (models.LAYERS)")
+            todo.extend(item.values())
+        elif isinstance(item, list):
+            todo.extend(item)
+
+
+def _fitting(takes: Any, gives: Any, path: Path) -> tuple[int, int]:
+    """Return image size and channels, if a model takes images and gives a probability."""
+    if not isinstance(takes, tuple) or len(takes) != 4 or takes[1] != takes[2] or not isinstance(takes[1], int):
+        raise BadInput(f"{path}: refused, it takes {takes}; expected square grayscale images, as (None, 224, 224, 1)")
+    if takes[0] is not None or takes[3] not in (1, 3):
+        raise BadInput(f"{path}: refused, it takes {takes}; expected any number of images with 1 or 3 channels last")
+    if not isinstance(gives, tuple) or len(gives) != 2 or gives[1] not in (1, 2):
+        raise BadInput(f"{path}: refused, it gives {gives}; expected one probability an image, or one of each class")
+    return takes[1], takes[3]
+
+
+def _load_onnx(path: Path) -> Model:
+    import onnx
+    import onnxruntime
+
+    if not path.is_file():
+        raise BadInput(f"{path}: there is no such file")
+    try:
+        if path.stat().st_size > _MOST_ONNX:
+            raise _Refused("it has more than 2 GiB")
+        content = path.read_bytes()
+        model = onnx.load(io.BytesIO(content), load_external_data=False)
+        _check_onnx(model)
+        inner = {tensor.name for tensor in model.graph.initializer}
+        takes = [_shape(value) for value in model.graph.input if value.name not in inner]
+        gives = [_shape(value) for value in model.graph.output]
+        size, channels = _fitting(*(one[0] if len(one) == 1 else one for one in (takes, gives)), path)
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4
+        # From memory: there is no folder in which it could look for more.
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except BadInput:
+        raise
+    except _Refused as error:
+        raise BadInput(f"{path}: refused, {error}") from None
+    except Exception as error:
+        raise BadInput(f"{path}: can't be read as an ONNX model ({_first_line(error)})") from error
+    name = session.get_inputs()[0].name
+
+    def raw(images: np.ndarray) -> np.ndarray:
+        return session.run(None, {name: images})[0]
+
+    return Model(path, size, channels, raw)
+
+
+def _check_onnx(model: Any) -> None:
+    """Refuse operators of others, functions of its own, and data that lie in other files."""
+    import onnx
+
+    for domain in {entry.domain for entry in model.opset_import} | {node.domain for node in _nodes(model.graph)}:
+        if domain not in _DOMAINS:
+            raise _Refused(f"it uses operators of {domain!r}; only those of ONNX itself are run")
+    if model.functions:
+        raise _Refused("it brings functions of its own; export it with them inlined")
+    for tensor in _tensors(model.graph):
+        if tensor.external_data or tensor.data_location == onnx.TensorProto.EXTERNAL:
+            raise _Refused("its weights lie in another file; save them inside")
+    onnx.checker.check_model(model)
+
+
+def _graphs(graph: Any) -> Iterator[Any]:
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            for inner in ([attribute.g] if attribute.HasField("g") else [], attribute.graphs):
+                for one in inner:
+                    yield from _graphs(one)
+
+
+def _nodes(graph: Any) -> Iterator[Any]:
+    return (node for each in _graphs(graph) for node in each.node)
+
+
+def _tensors(graph: Any) -> Iterator[Any]:
+    for each in _graphs(graph):
+        yield from each.initializer
+        sparse = list(each.sparse_initializer)
+        for node in each.node:
+            for attribute in node.attribute:
+                yield from (attribute.t, *attribute.tensors)
+                sparse += [attribute.sparse_tensor, *attribute.sparse_tensors]
+        for one in sparse:
+            yield from (one.values, one.indices)
+
+
+def _shape(value: Any) -> tuple[int | None, ...]:
+    """Return the shape of an ONNX input or output of floats; None where any length will do."""
+    kind = value.type.tensor_type
+    if kind.elem_type != 1:
+        raise _Refused(f"{value.name!r} of it is no array of 32-bit floats")
+    return tuple(one.dim_value if one.HasField("dim_value") else None for one in kind.shape.dim)
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__
