@@ -63,10 +63,14 @@ def write(folder: str | Path, *, synthetic: bool, glossary: str | Path | None = 
     from nbconvert import HTMLExporter
 
     folder = Path(folder)
-    parts = [
-        (path.stem, nbformat.read(path, as_version=4))
-        for path in sorted((folder / "notebooks").glob("*.ipynb"))
-    ]
+    parts = []
+    for path in sorted((folder / "notebooks").glob("*.ipynb")):
+        try:
+            parts.append((path.stem, nbformat.read(path, as_version=4)))
+        except (ValueError, KeyError, AttributeError, nbformat.ValidationError):
+            remark = f"# {path.stem}\n\nCut off while it was written; `cxr run {path.stem}` executes it anew."
+            cell = nbformat.v4.new_markdown_cell(remark)
+            parts.append((path.stem, nbformat.v4.new_notebook(cells=[cell])))
     words = Path(glossary) if glossary else None
     merged = nbformat.v4.new_notebook(metadata={"title": "Pneumonia on chest X-rays: the course as run"})
     merged.cells.append(nbformat.v4.new_markdown_cell(_front(folder, parts, synthetic=synthetic)))

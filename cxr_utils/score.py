@@ -33,8 +33,8 @@ def read_split(which: str | Path = "honest") -> pd.DataFrame:
     Raises
     ------
     BadInput
-        There is no such file, a column is missing, a name stands there twice, or a file that is named by its
-        digest was changed.
+        There is no such file, a column is missing, a name stands there twice, a label or part is none or not that
+        of the image's folder, or a file that is named by its digest was changed.
 
     Examples
     --------
@@ -51,6 +51,12 @@ def read_split(which: str | Path = "honest") -> pd.DataFrame:
     names = table["path"].map(dataset.stem_of)
     if names.duplicated().any():
         raise BadInput(f"{path}: {names[names.duplicated()].iloc[0]} stands there twice; an image has one part")
+    folder = table["path"].str.extract(r"/(NORMAL|PNEUMONIA)/", expand=False).map({"NORMAL": 0, "PNEUMONIA": 1})
+    wrong = ~table["label"].isin([0, 1]) | (folder.notna() & (folder != table["label"]))
+    wrong |= ~table["part"].isin([*splits.PARTS, "unused"])
+    if wrong.any():
+        row = table[wrong].iloc[0]
+        raise BadInput(f"{path}: label {row['label']} and part {row['part']} can't be those of {row['path']}")
     if named and splits.digest(table) != digest:
         raise BadInput(f"{path}: was changed, its content is {splits.digest(table)}; take the committed file")
     return table

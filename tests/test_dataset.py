@@ -1,13 +1,16 @@
 """Names, the index, the quarantine, and what is known of the real dataset."""
 
+import os
 import subprocess
 import sys
+import tempfile
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import tiny_names
+from conftest import draw_tiny, tiny_names
 
 from cxr_utils import dataset
 from cxr_utils.errors import BadInput
@@ -81,15 +84,101 @@ def test_a_changed_folder_is_scanned_again(tiny, tiny_index):
     assert dataset.scan(tiny)["path"].tolist() == tiny_index["path"].tolist()[1:]
 
 
-@pytest.mark.parametrize("name", ["index.csv", "index.json", "quarantine.csv"])
-@pytest.mark.parametrize("content", [None, "", "{", "path\nx"])
-def test_a_broken_index_is_made_again(tiny, tiny_index, name, content):
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("index.csv", None), ("index.json", None), ("quarantine.csv", None), ("index.json", ""), ("index.json", "{"),
+     ("index.json", "[]"), ("index.json", "{}"), ("index.json", "[" * 100_000)],
+)  # fmt: skip
+def test_an_index_without_a_part_is_made_again(tiny, tiny_index, name, content):
     if content is None:
         (tiny / name).unlink()
-    elif name != "quarantine.csv":
+    else:
         (tiny / name).write_text(content)
     pd.testing.assert_frame_equal(dataset.scan(tiny), tiny_index)
     assert len(dataset.quarantine(tiny)) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("index.csv", None, ""),
+        ("index.csv", None, "path\nx"),
+        ("index.csv", None, "\0" * 99),
+        ("index.csv", "NORMAL,0", "NORMAL,2"),  # no such text: a header alone is left
+        ("index.csv", ",train,0,", ",train,1,"),
+        ("index.csv", ",IM-0115,", ",IM-0116,"),
+        ("index.csv", "label", "class"),
+        ("index.csv", "\n", "\r\n"),
+        ("quarantine.csv", None, ""),
+        ("quarantine.csv", None, "name\nx"),
+        ("quarantine.csv", "path,reason\n", "path,reason\nx,y\n"),
+    ],
+)
+def test_a_table_edited_by_hand_is_made_again_and_says_so(tiny, tiny_index, name, old, new):
+    text = (tiny / name).read_text()
+    (tiny / name).write_text(new if old is None or old not in text else text.replace(old, new), newline="")
+    with pytest.warns(UserWarning, match="index.csv or quarantine.csv is not as it was written; they are made again"):
+        index = dataset.scan(tiny)
+    pd.testing.assert_frame_equal(index, tiny_index)
+    assert len(dataset.quarantine(tiny)) == 0
+
+
+def test_a_quarantine_table_that_is_none_is_refused(tiny, tiny_index):
+    (tiny / "quarantine.csv").write_text("name\nx")
+    with pytest.raises(BadInput, match="quarantine.csv: column 'path' is missing"):
+        dataset.quarantine(tiny)
+
+
+def test_odd_names_and_things_that_are_no_files_are_listed(tiny):
+    train = tiny / "chest_xray/train/NORMAL"
+    whole = (train / "IM-0115-0001.jpeg").read_bytes()
+    names = ["IM-0900-0001\n.jpeg", "IM 0900.jpeg", "it's \"quoted\", yes.jpeg", "IM-0900-0001,.jpeg",
+             "Röntgen 胸.jpeg", "IM-٠٩٠٠-0001.jpeg", "\x1b[31mred.jpeg", "=1+1.jpeg"]  # fmt: skip
+    for name in names:
+        (train / name).write_bytes(whole)
+    with open(bytes(train) + b"/IM-09\xff-0001.jpeg", "wb") as opened:
+        opened.write(whole)
+    (train / "IM-0901-0001.jpeg").mkdir()
+    (train / "IM-0902-0001.jpeg").symlink_to(train / "nowhere.jpeg")
+    (train / "IM-0903-0001.jpeg").symlink_to(train / "IM-0903-0001.jpeg")
+    os.mkfifo(train / "IM-0904-0001.jpeg")
+    with pytest.warns(UserWarning, match="13 of 78 images can't be used"):
+        index = dataset.scan(tiny, allow=0.5)
+    assert index["path"].tolist() == sorted(tiny_names())
+    with pytest.warns(UserWarning, match="13 of 78"):  # and once more from the kept tables
+        pd.testing.assert_frame_equal(dataset.scan(tiny, allow=0.5), index)
+    table = dataset.quarantine(tiny)
+    reasons = {path.rpartition("/")[2]: reason for path, reason in zip(table["path"], table["reason"], strict=True)}
+    assert len(reasons) == 13
+    assert "\\x1b[31mred.jpeg" in reasons and "IM-0900-0001\\n.jpeg" in reasons and "IM-09\\udcff-0001.jpeg" in reasons
+    assert reasons["IM-0901-0001.jpeg"] == "is a folder, not a file"
+    assert reasons["IM-0902-0001.jpeg"] == "is a link to nothing"
+    assert reasons["IM-0903-0001.jpeg"].startswith("can't be read (")
+    assert reasons["IM-0904-0001.jpeg"] == "is a pipe or device, not a file"
+    assert reasons["IM-٠٩٠٠-0001.jpeg"].startswith("not a file name of this dataset")
+    lines = (tiny / "quarantine.csv").read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 14 and all(line.isprintable() for line in lines)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="permissions of this kind are not Windows'")
+def test_a_file_that_may_not_be_read_is_listed():
+    from cxr_utils import images  # noqa: F401 (loaded while it may be)
+
+    with tempfile.TemporaryDirectory() as name:  # where anybody may look
+        folder = draw_tiny(Path(name) / "tiny")
+        folder.parent.chmod(0o755)
+        locked, open_ = (f"chest_xray/train/NORMAL/IM-{number}-0001.jpeg" for number in ("0115", "0116"))
+        (folder / locked).chmod(0)
+        as_root = not os.geteuid()
+        try:
+            if as_root:
+                os.seteuid(65534)
+            found = [dataset._look(folder, path) for path in (locked, open_)]
+        finally:
+            if as_root:
+                os.seteuid(0)
+    assert found[0] == {"path": locked, "reason": "can't be read (permission denied)"}
+    assert found[1]["patient"] == "IM-0116"
 
 
 def test_unusable_images_are_left_out_with_a_reason(tiny):

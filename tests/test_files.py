@@ -75,3 +75,17 @@ def test_nothing_heavy_is_loaded_at_import(module):
     heavy = "{'tensorflow', 'keras', 'sklearn', 'imblearn', 'matplotlib', 'papermill', 'kaggle', 'scipy'}"
     code = f"import sys, cxr_utils{module}; print(sorted({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
+
+
+def test_a_table_is_never_fetched_from_an_address(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("urllib.request.urlopen", None)  # pandas would call it
+    for name in ("http://127.0.0.1:9/a.csv", "s3://bucket/a.csv", "file:///etc/passwd"):
+        with pytest.raises(BadInput, match="there is no such file"):
+            files.read_csv(name)
+
+
+def test_messages_are_fit_to_be_printed():
+    error = BadInput("one\x1b[31m\udcff\ntwo\r\u202e")
+    assert str(error) == "one\\x1b[31m\\udcff\ntwo\\r\\u202e" and str(error).encode()
+    assert str(BadInput("ä 胸 '\\'")) == "ä 胸 '\\'"

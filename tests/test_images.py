@@ -3,6 +3,7 @@
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
 
 import cv2
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from cxr_utils import dataset, images
+from cxr_utils import dataset, images, recipes
 from cxr_utils.errors import BadInput
 from cxr_utils.images import Augmentation
 
@@ -176,6 +177,7 @@ def test_cache_is_reused_and_made_again(tiny, tiny_index, monkeypatch):
         "size": 16,
         "how": "squash",
         "version": 1,
+        "signature": note["signature"],
     }
     with monkeypatch.context() as patch:
         patch.setattr(images, "_fill", None)  # making it again would fail
@@ -199,25 +201,55 @@ def test_several_makers_of_one_cache(tiny, tiny_index):
     assert len(list((tiny / "cache").glob("*.npy"))) == 1
 
 
-@pytest.mark.parametrize("broken", ["cut", "gone", "note cut", "other shape"])
-def test_a_broken_cache_is_made_again(tiny, tiny_index, broken):
+@pytest.mark.parametrize("gone", [".npy", ".json"])
+def test_a_cache_without_its_half_is_made_again(tiny, tiny_index, gone):
     good = np.array(images.cache(tiny_index, tiny, size=16))
     (array,) = (tiny / "cache").glob("*.npy")
-    if broken == "cut":
-        array.write_bytes(array.read_bytes()[:2000])
-    elif broken == "gone":
-        array.unlink()
-    elif broken == "note cut":
-        array.with_suffix(".json").write_text('{"size"')
-    else:
-        np.save(array, good[:3])
+    array.with_suffix(gone).unlink()
     assert np.array_equal(images.cache(tiny_index, tiny, size=16), good)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    ["cut", "other shape", "other index", "one row", "objects", "note", "note cut", "note of a list"],
+)
+def test_a_changed_cache_is_made_again_and_says_so(tiny, tiny_index, changed):
+    good = np.array(images.cache(tiny_index, tiny, size=16))
+    (array,) = (tiny / "cache").glob("*.npy")
+    if changed == "cut":
+        array.write_bytes(array.read_bytes()[:2000])
+    elif changed == "other shape":
+        np.save(array, good[:3])
+    elif changed == "other index":  # the same images in another order: all that is known of it fits
+        np.save(array, good[::-1])
+    elif changed == "one row":
+        np.save(array, np.concatenate([good[:30], good[:1], good[31:]]))
+    elif changed == "objects":
+        np.save(array, np.array([print], dtype=object), allow_pickle=True)
+    else:
+        note = json.loads(array.with_suffix(".json").read_text())
+        note = {"note": json.dumps(note | {"signature": "0" * 16}), "note cut": '{"size"', "note of a list": "[1]"}
+        array.with_suffix(".json").write_text(note[changed])
+    with pytest.warns(UserWarning, match=f"{array.name}: not as it was written.*made again"):
+        assert np.array_equal(images.cache(tiny_index, tiny, size=16), good)
+
+
+def test_the_signature_of_a_long_cache_sees_another_one(tmp_path):
+    path = tmp_path / "long.npy"
+    rows = np.random.default_rng(0).integers(0, 256, (400, 112, 112, 1), dtype=np.uint8)  # 5 MB, of which 1 is read
+    np.save(path, rows)
+    seen = {images._signature(path)}
+    for other in (rows[::-1], rows[:-1], np.roll(rows, 1, axis=0), np.where(np.arange(400)[:, None, None, None] < 200,
+                                                                         rows, 255 - rows)):  # fmt: skip
+        np.save(path, other)
+        seen.add(images._signature(path))
+    assert len(seen) == 5
 
 
 def test_a_cache_names_the_image_that_fails(tiny, tiny_index):
     path = tiny_index["path"][7]
     (tiny / path).write_bytes(b"gone bad")
-    with pytest.raises(BadInput, match=path.rpartition("/")[2]):
+    with pytest.raises(BadInput, match=rf"{path.rpartition('/')[2]}.*changed since.*refresh=True"):
         images.cache(tiny_index, tiny, size=16)
     assert not [path for path in (tiny / "cache").iterdir() if path.suffix in (".npy", ".json")]
     with pytest.raises(BadInput, match="at least one"):
@@ -285,6 +317,44 @@ def test_augment_is_the_affine_map_of_its_draws(pictures):
         matrix = swap @ matrix @ swap
         there = affine_transform(picture[:, :, 0], matrix[:2, :2], matrix[:2, 2], order=1, mode="nearest")
         assert np.abs(there - our[:, :, 0]).mean() < 2e-3
+
+
+@pytest.mark.filterwarnings("ignore:Please import:DeprecationWarning")  # Keras' own
+@pytest.mark.parametrize("name", [n for n in recipes.names() if recipes.get(n).augmentation])
+def test_augment_is_what_the_published_generator_did(pictures, name):
+    """The draws of `augment`, handed as they are to the ImageDataGenerator with the authors' arguments."""
+    from keras.src.legacy.preprocessing.image import ImageDataGenerator
+
+    how = recipes.get(name).augmentation
+    generator = ImageDataGenerator(
+        rotation_range=how.rotation, width_shift_range=how.width_shift, height_shift_range=how.height_shift,
+        shear_range=how.shear, zoom_range=how.zoom, horizontal_flip=how.horizontal_flip,
+    )  # fmt: skip
+    many = np.concatenate([pictures] * 3)
+    ours = images.augment(many, how, rng=np.random.default_rng(7))
+    draws = np.random.default_rng(7).uniform(-1, 1, (10, len(many)))
+    for number, picture in enumerate(many):
+        at = dict(zip([*(field.name for field in fields(Augmentation)), "zoom_y"], draws[:, number], strict=True))
+        move = {
+            "theta": how.rotation * at["rotation"], "shear": how.shear * at["shear"],
+            "tx": how.width_shift * 64 * at["width_shift"], "ty": how.height_shift * 64 * at["height_shift"],
+            "zx": 1 + how.zoom * at["zoom"], "zy": 1 + how.zoom * at["zoom_y"],
+            "flip_horizontal": how.horizontal_flip and at["horizontal_flip"] < 0,
+        }  # fmt: skip
+        theirs = generator.apply_transform(picture, move)
+        assert np.abs(ours[number] - theirs).mean() < 2e-3 and np.abs(ours[number] - theirs).max() < 0.05
+    # The generator's own draws have the ranges that are handed over above: degrees, pixels, one factor an axis.
+    np.random.seed(0)
+    found = [generator.get_random_transform((64, 64, 1)) for _ in range(1500)]
+    for key, centre, reach in (
+        ("theta", 0, how.rotation), ("shear", 0, how.shear), ("tx", 0, 64 * how.height_shift),
+        ("ty", 0, 64 * how.width_shift), ("zx", 1, how.zoom), ("zy", 1, how.zoom),
+    ):  # fmt: skip
+        values = np.array([one[key] for one in found])
+        assert [values.min(), values.max()] == pytest.approx([centre - reach, centre + reach], abs=0.01 * reach + 1e-9)
+    if how.zoom:
+        assert abs(np.corrcoef([[one["zx"], one["zy"]] for one in found], rowvar=False)[0, 1]) < 0.1
+    assert np.mean([one["flip_horizontal"] for one in found]) == pytest.approx(0.5 * how.horizontal_flip, abs=0.05)
 
 
 def test_augment_moves_along_the_named_axis():

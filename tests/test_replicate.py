@@ -290,6 +290,7 @@ OTHERS = {
 }
 
 
+@pytest.mark.long
 def test_on_slurm_each_cell_is_a_job_and_a_failing_one_stops_only_itself(phantoms, home, tmp_path, monkeypatch):
     (tmp_path / "bin").mkdir()
     for name, text in ({"sbatch": SBATCH.format(python=sys.executable)} | OTHERS).items():

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from cxr_utils import evaluation, files, grid, splits
+from cxr_utils import evaluation, files, grid, score, splits
 
 RESULTS = Path(__file__).parents[1] / "results"
 KEPT = {f"{folder.name}/{name}": (folder, record) for folder in (RESULTS, RESULTS / "jax")
@@ -74,3 +74,10 @@ def test_jax_gives_what_tensorflow_gives_within_the_spread_of_seeds(part):
     assert {r["backend"] for r in grid.results(RESULTS / "jax").values()} == {"jax"}
     spread = max(*ours, *theirs) - min(*ours, *theirs)
     assert abs(sum(ours) - sum(theirs)) / 3 < spread / 2
+
+
+@pytest.mark.parametrize("path", sorted((RESULTS / "splits").glob("*.csv.gz")), ids=lambda path: path.name[:16])
+def test_a_kept_split_is_the_one_that_its_name_says(path, monkeypatch):
+    monkeypatch.setenv("CXR_HOME", str(RESULTS.parent))
+    table = score.read_split(path.name.removesuffix(".csv.gz"))
+    assert (table["label"] == (table["kind"] != "normal")).all()

@@ -78,6 +78,9 @@ def test_honest_is_the_split_of_the_honest_runs(home):
     table = score.read_split()
     assert splits.digest(table) == score.HONEST and len(table) == 5856
     pd.testing.assert_frame_equal(score.read_split(score.HONEST), table)
+    files.write_csv(there / HONEST.name, table.assign(label=(table["label"] + (table.index == 7)) % 2))
+    with pytest.raises(BadInput, match="label 1 and part test can't be those of chest_xray/test/NORMAL"):
+        score.read_split()
     table.loc[table["part"] == "train", "part"] = "validation"
     files.write_csv(there / HONEST.name, table)
     with pytest.raises(BadInput, match="was changed"):

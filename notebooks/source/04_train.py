@@ -320,7 +320,7 @@ plots.show(plots.feature_maps(after), alt="Feature maps of the first layer after
 # **Predict, then run**: what will the accuracy be on the first 40, and on the others?
 
 # %% tags=["core"]
-drawn = [split[split["part"] == part].sample(40, random_state=seed) for part in ("train", "validation")]
+drawn = [split[split["part"] == part].sample(frac=1, random_state=seed).head(40) for part in ("train", "validation")]
 few = pd.concat(drawn).sort_index()
 few_pixels = pixels[few.index]
 keen = plain.at(width=1).but(batch_size=8, learning_rate=0.002, epochs=40)

@@ -141,6 +141,8 @@ def keep(run_dir: str, images: str) -> None:
         if content["source"] == "sample":
             raise BadInput(f"{path}: made from phantoms; results/ holds figures of real images only")
         command = f"cxr run {path.stem} --profile {given['profile']} --source {given['source']} --seed {given['seed']}"
+        usual = ("profile", "source", "seed", "data_dir", "run_dir")
+        command += "".join(f" -p {name}={value}" for name, value in given.items() if name not in usual)
         kept = {"images": images, "command": command, "facts": content["facts"]}
         files.write_json(SOURCE.parents[1] / "results" / "course" / path.name, kept)
 
