@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from cxr_utils import __version__
-from cxr_utils.errors import BadInput, CxrError
+from cxr_utils.errors import BadInput, CxrError, printable
 
 app = typer.Typer(
     name="cxr",
@@ -403,6 +403,77 @@ def score(
         typer.echo("\nnothing was kept; with --out it is, and the reading of test enters the ledger")
     else:
         typer.echo(f"\nkept in {out}")
+
+
+@app.command(no_args_is_help=True)
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a finished run.", show_default=False)],
+    to: Annotated[str, typer.Option(metavar="FORMAT", help="keras, h5 or onnx (starts fastest).")] = "keras",
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="What to write.", show_default="exported/model.FORMAT in RUN"),
+    ] = None,
+    data_dir: DataDir = "data",
+) -> None:
+    """Save the model of a run, so that others can open it; with its model card.
+
+    Beside it lies a JSON with its threshold and the check for strange images: keep both together.
+
+    Example: cxr export runs/sample/plain_224-s0 --to onnx
+    """
+    from cxr_utils import export as saving
+
+    made = saving.export(
+        _from_here(run), to=to, out=out.expanduser().absolute() if out else None, data_dir=data_dir
+    )
+    typer.echo(f"model  {made}\nwith   {made.with_suffix('.json')}\ncard   {made.parent / 'model-card.md'}")
+
+
+def _from_here(path: Path) -> Path:
+    """Take a path from where the user stands if it is there, else leave it to the project's root."""
+    here = path.expanduser().absolute()
+    return here if here.exists() else path
+
+
+@app.command(no_args_is_help=True)
+def predict(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="[MODEL] IMAGE...",
+            help="A run folder or a model's file (.keras, .h5, .onnx); left out, the one that is shipped. Then image "
+            "files (JPEG, PNG, DICOM), folders, or patterns in quotes.",
+            show_default=False,
+        ),
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print a CSV table.")] = False,
+    data_dir: DataDir = "data",
+) -> None:
+    """Let a model answer for images: a probability, never a diagnosis.
+
+    Ends with status 1 if an image can't be read; the others are answered.
+
+    Example: cxr predict runs/sample/plain_224-s0/exported/model.onnx chest.jpeg
+    """
+    from cxr_utils import predict as answering
+
+    if as_json and as_csv:
+        raise BadInput("--json, --csv: choose one of them")
+    model = _from_here(paths[0]) if answering.is_model(_from_here(paths[0])) else None
+    wanted = answering.find(paths[1:] if model else paths)
+    if not wanted:
+        raise BadInput(f"IMAGE: none is named; after the model {paths[0]} name image files or folders")
+    predictor = answering.load(model, data_dir=data_dir)
+    bar = len(wanted) > 16 and sys.stderr.isatty()
+    answers = list(answering.predict(predictor, wanted, progress=bar))
+    write = answering.as_json if as_json else answering.as_csv if as_csv else answering.as_text
+    if text := write(predictor, answers):
+        typer.echo(text)
+    for answer in answers:
+        if answer.error:
+            print(f"cxr: {printable(answer.path)}: {answer.error}", file=sys.stderr)
+    raise typer.Exit(int(any(answer.error for answer in answers)))
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -26,6 +26,10 @@ ELEMENTS = (
 )  # fmt: skip
 """The elements that are read: what the pixels need, and what the remarks are made from."""
 
+OTHER_AGE = "the age is outside of 1 to 5 years, the only ages that the models here know"
+OTHER_VIEW = "the view is not anterior-posterior (AP), the only one that the models here know"
+OTHER_PART = "the body part is not the chest"
+
 # A few hundred bytes may unpack to gigabytes before anything can be looked at; radiographs aren't sent so.
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 _AGE = re.compile(r"(\d{3})([DWMY])")
@@ -136,16 +140,16 @@ def _remarks(dataset) -> list[str]:
     if age is None:
         found.append("no age is given; the models here know children of 1 to 5 years")
     elif not 365 <= int(age[1]) * _DAYS[age[2]] < 6 * 365.25:
-        found.append("the age is outside of 1 to 5 years, the only ages that the models here know")
+        found.append(OTHER_AGE)
     view, part = (str(dataset.get(name) or "").upper() for name in ("ViewPosition", "BodyPartExamined"))
     if not view:
         found.append("no view is given; the models here know anterior-posterior (AP)")
     elif view != "AP":
-        found.append("the view is not anterior-posterior (AP), the only one that the models here know")
+        found.append(OTHER_VIEW)
     if not part:
         found.append("no body part is given; the models here know chests")
     elif part not in ("CHEST", "THORAX"):
-        found.append("the body part is not the chest")
+        found.append(OTHER_PART)
     if str(dataset.get("BurnedInAnnotation") or "").upper() == "YES":
         found.append("text is written into the picture, perhaps a name")
     return found

@@ -351,3 +351,40 @@ def _07_3(told: Any, *, worth: Any) -> str | None:
     if told < right and right - told <= set(worth.index[worth["high"] < 0]):
         return "an interval can also lie wholly below 0"
     return "0 is outside if low is above it, or high below it"
+
+
+# --- 08 explain and predict ----------------------------------------------------------------------
+
+
+@exercise("08.1")
+def _08_1(below: float, *, validation: Any, probability: float) -> str | None:
+    lower = validation["probability"] < probability
+    normal = validation["label"] == 0
+    if abs(below - lower[normal].mean()) < 5e-3:
+        return None
+    if below > 1:
+        return "a share runs from 0 to 1: divide by the number of those labelled NORMAL"
+    if abs(below - (1 - lower[normal].mean())) < 5e-3:
+        return "that is the share with a higher probability"
+    return "keep the rows whose label is 0; of how many of them is the probability below the new one?"
+
+
+@exercise("08.2")
+def _08_2(inside: float, *, heat: Any, lesion: Any) -> str | None:
+    if abs(inside - heat[lesion].sum() / heat.sum()) < 5e-4:
+        return None
+    if abs(inside - lesion.mean()) < 5e-4:
+        return "that is the lesion's share of the picture; weigh each pixel by its heat"
+    if abs(inside - heat[lesion].mean()) < 5e-4:
+        return "that is the mean heat inside; take the sum inside, and divide it by the sum of all heat"
+    return "heat[lesion] is the heat inside: divide its sum by the sum of all heat"
+
+
+@exercise("08.3")
+def _08_3(still: Any, *, tests: Any, suspects: Any) -> str | None:
+    still = {still} if isinstance(still, str) else set(still)
+    if unknown := still - set(suspects):
+        return f"{sorted(map(str, unknown))[0]} is not among the suspects"
+    if still == {name for name in suspects if tests.loc[name, "low"] > 0.5}:
+        return None
+    return "chance is an AUC of .5: look at the lower end, tests.loc[name, 'low']"

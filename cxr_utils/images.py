@@ -11,14 +11,17 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-import pandas as pd
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from cxr_utils import dicom, files
 from cxr_utils.errors import BadInput, printable
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MAX_PIXELS = 50_000_000
 MAX_BYTES = 256 * 2**20
@@ -64,16 +67,34 @@ def read(path: str | Path, *, at_least: int | None = None) -> np.ndarray:
     >>> read("chest.jpeg", at_least=224).shape  # doctest: +SKIP
     (324, 405)
     """
+    pixels, remarks = look(path, at_least=at_least)
+    for remark in remarks:
+        warnings.warn(f"{printable(path)}: {remark}", stacklevel=2)
+    return pixels
+
+
+def look(path: str | Path, *, at_least: int | None = None) -> tuple[np.ndarray, list[str]]:
+    """Read an image file as `read` does, and return the remarks on a DICOM file instead of warning.
+
+    Returns
+    -------
+    pixels : ndarray
+        uint8 in [0, 255], shape (h, w).
+    remarks : list of str
+        As `cxr_utils.dicom.read`; empty for other files.
+
+    Raises
+    ------
+    BadInput
+        As `read`.
+    """
     content = read_bytes(path)
     if dicom.is_dicom(content):
-        pixels, remarks = _dicom(content, path)
-        for remark in remarks:
-            warnings.warn(f"{printable(path)}: {remark}", stacklevel=2)
-        return pixels
+        return _dicom(content, path)
     with _opened(content, path) as image:
         if image.format == "JPEG" and image.mode in ("L", "RGB"):
             image.draft("L", (at_least, at_least) if at_least else image.size)
-        return _gray(ImageOps.exif_transpose(image))
+        return _gray(ImageOps.exif_transpose(image)), []
 
 
 def check(content: bytes, name: str | Path) -> tuple[int, int, str]:

@@ -251,8 +251,12 @@ def load(run_dir: str | Path) -> Run:
     return run
 
 
+def signature(pixels) -> str:
+    """Return the shape and a checksum of an image cache, by which a run knows its images again."""
+    return f"{list(pixels.shape)} crc32 {zlib.crc32(np.ascontiguousarray(pixels)):08x}"
+
+
 def _identity(recipe: Recipe, pixels, split, *, seed, epochs, protocol, validate_on) -> dict[str, Any]:
-    crc = zlib.crc32(np.ascontiguousarray(pixels))
     return {
         "version": VERSION,
         "recipe": recipe.settings(),
@@ -261,7 +265,7 @@ def _identity(recipe: Recipe, pixels, split, *, seed, epochs, protocol, validate
         "epochs": epochs or recipe.epochs,
         "split": splits.digest(split),
         "validate_on": validate_on,
-        "pixels": f"{list(pixels.shape)} crc32 {crc:08x}",
+        "pixels": signature(pixels),
     }
 
 

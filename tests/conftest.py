@@ -133,3 +133,21 @@ def tiny_pixels(tiny_index, tiny):
     from cxr_utils import images
 
     return images.cache(tiny_index, tiny, size=32)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """Return a home with a sample and two evaluated runs, gray with sigmoid and colour with softmax, exported."""
+    from cxr_utils import dataset, evaluation, export, images, recipes, sources, splits, training
+
+    home = tmp_path_factory.mktemp("trained")
+    folder = sources.fetch("sample", data_dir=home / "data")
+    index = dataset.scan(folder)
+    pixels, split = images.cache(index, folder, size=32), splits.grouped(index, seed=0)
+    for name, recipe in (("gray", "plain_224"), ("colour", "softmax_64")):
+        recipe = recipes.get(recipe).at(image_size=32, width=0.25)
+        run = training.fit(recipe, pixels, split, run_dir=home / name, epochs=2, precision="float32")
+        evaluation.predict(run, pixels, split)
+        for to in ("keras", "h5", "onnx"):
+            export.export(run.folder, to=to, out=home / f"out-{name}" / f"m.{to}", data_dir=home / "data")
+    return home

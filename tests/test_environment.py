@@ -47,15 +47,15 @@ def test_the_development_lock_holds_the_course_lock():
     ("name", "wanted"),
     [
         ("requirements.txt", PROJECT["dependencies"]),
-        ("requirements-dev.txt", PROJECT["dependencies"] + EXTRAS["grid"] + EXTRAS["dev"]),
+        ("requirements-dev.txt", PROJECT["dependencies"] + EXTRAS["export"] + EXTRAS["grid"] + EXTRAS["dev"]),
     ],
 )
 def test_the_lock_keeps_the_bounds(name, wanted):
     locked = [requirement for requirement, _ in blocks(name)]
     for text in wanted:
         bound = Requirement(text)
-        if bound.name == PROJECT["name"]:  # "dev" holds "grid" by this project's own name
-            assert bound.extras == {"grid"}
+        if bound.name == PROJECT["name"]:  # "dev" holds these by this project's own name
+            assert bound.extras == {"export", "grid"}
             continue
         versions = [next(iter(pin.specifier)).version for pin in locked if pin.name == bound.name]
         assert versions and all(version in bound.specifier for version in versions), text

@@ -147,6 +147,7 @@ FIGURES = {
     "kernel_steps": lambda: plots.kernel_steps(PIXELS[0, :6, :6, 0], FLOATS[:3, :3], FLOATS[:4, :4]),
     "kernel_steps of zeros": lambda: plots.kernel_steps(FLOATS, np.zeros((3, 3)), FLOATS * 0),
     "feature_maps": lambda: plots.feature_maps(RNG.normal(size=(8, 8, 3)) * np.arange(3)),
+    "heat_maps": lambda: plots.heat_maps(PIXELS[:3], np.abs(FLOATS[:3, :4, None]) / np.abs(FLOATS).max()),
     "filters": lambda: plots.filters(RNG.normal(size=(3, 3, 2, 3))),
     "learning_curves": lambda: plots.learning_curves(HISTORY),
     "learning_curves of one epoch": lambda: plots.learning_curves(HISTORY[:1]),

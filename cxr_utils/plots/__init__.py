@@ -16,6 +16,7 @@ from cxr_utils.plots.data import (
     shortcut_bars,
     split_sizes,
 )
+from cxr_utils.plots.explanation import heat_maps
 from cxr_utils.plots.models import comparison, descent, learning_curves
 from cxr_utils.plots.pictures import (
     feature_maps,
@@ -40,7 +41,7 @@ from cxr_utils.plots.results import (
 
 __all__ = [
     "CLASS_COLOURS", "KIND_COLOURS", "LINES", "MARK", "calibration", "claim_forest", "class_counts",
-    "class_shares", "comparison", "confusion", "descent", "feature_maps", "filters", "image_grid",
+    "class_shares", "comparison", "confusion", "descent", "feature_maps", "filters", "heat_maps", "image_grid",
     "image_sizes", "images_per_patient", "intensity_histograms", "intervals", "kernel_steps",
     "leak_bars", "learning_curves", "mean_images", "mistakes_worth", "precision_recall",
     "predictive_values", "render", "resize_comparison", "roc", "score_histogram", "shortcut_bars",

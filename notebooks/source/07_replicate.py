@@ -297,4 +297,5 @@ course.beside_real("07_replicate", {
 # - Repeat with several seeds, compare in pairs, give the interval, and say what you can't tell.
 #
 # The rules of the verdicts and all figures are in the [README](../README.md). To train the grid yourself:
-# `cxr replicate --dry-run`. Back to the [start](01_download.ipynb), or to the [glossary](glossary.md).
+# `cxr replicate --dry-run`. Next: [08 Explain and predict](08_explain_and_predict.ipynb), where we ask a network about
+# one image, and what it looks at.

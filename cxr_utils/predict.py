@@ -1,0 +1,369 @@
+"""A saved model and image files → probabilities, and whether an image is one that the model can know.
+
+With a model in the form of ONNX neither Keras nor TensorFlow is started.
+"""
+
+from __future__ import annotations
+
+import csv
+import glob
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, astuple, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cxr_utils import dicom, files, images, models, outside
+from cxr_utils.errors import BadInput, printable
+
+NOTICE = "For teaching and research. This is no diagnosis, and does not replace medical judgement."
+LIKE_PNEUMONIA = "similar to images labelled PNEUMONIA"
+LIKE_NORMAL = "similar to images labelled NORMAL"
+OUTSIDE = "outside of what the model knows"
+FORMAT = 1
+"""Of the JSON beside a model; raised when its content means something else."""
+QUANTILES = 101
+SUFFIXES = (".jpeg", ".jpg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".dcm", ".dicom")
+REFERENCE = "results/models/reference"
+_BATCH = 64
+_KEYS = ("run", "source", "synthetic", "image_size", "resize", "threshold", "validation", "outside", "false_alarm")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model says of an image.
+
+    Attributes
+    ----------
+    path : str
+        The image.
+    probability : float or None
+        Of PNEUMONIA, in [0, 1]; None if the image can't be read.
+    above : bool or None
+        Whether it is at or above the model's own threshold.
+    verdict : str
+        `LIKE_PNEUMONIA`, `LIKE_NORMAL` or `OUTSIDE`; never a diagnosis. Empty if the image can't be read.
+    normal_below, pneumonia_below : float or None
+        The share of validation images labelled NORMAL, and PNEUMONIA, with a lower probability, in [0, 1].
+    outside : str
+        Why it is outside of what the model knows: its probability means nothing then. Empty if it is not.
+    remarks : str
+        What a DICOM file says, or leaves open, that matters here.
+    error : str
+        Why the image can't be read.
+    """
+
+    path: str
+    probability: float | None = None
+    above: bool | None = None
+    verdict: str = ""
+    normal_below: float | None = None
+    pneumonia_below: float | None = None
+    outside: str = ""
+    remarks: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A model with what it needs to answer, from `load`.
+
+    Attributes
+    ----------
+    model : cxr_utils.models.Model
+        The network.
+    note : dict
+        The content of the JSON beside it.
+    check : cxr_utils.outside.Check
+        Of its training images.
+    """
+
+    model: models.Model
+    note: dict[str, Any]
+    check: outside.Check
+
+    @property
+    def threshold(self) -> float:
+        """From this probability on an image is called similar to those labelled PNEUMONIA."""
+        return self.note["threshold"]
+
+    def prepare(self, picture: np.ndarray) -> np.ndarray:
+        """Make a picture what the model takes: uint8, shape (h, w), to uint8, shape (s, s, 1)."""
+        return images.resize(picture, self.model.image_size, how=self.note["resize"])[:, :, None]
+
+    def answers(
+        self, pixels: np.ndarray, *, names: Sequence[str], remarks: Sequence[Sequence[str]] = ()
+    ) -> list[Answer]:
+        """Answer for pictures that are read already.
+
+        Parameters
+        ----------
+        pixels : ndarray
+            uint8 in [0, 255], shape (n, s, s, 1), each from `prepare`.
+        names : sequence of str
+            What the answers are called.
+        remarks : sequence of sequences of str, optional
+            Of each picture, from `images.look`.
+
+        Returns
+        -------
+        list of Answer
+        """
+        found = []
+        probabilities = self.model.answer(pixels.astype("float32") / 255)
+        reasons = self.check.reasons(pixels)
+        for name, p, reason, said in zip(names, probabilities, reasons, remarks or [()] * len(names), strict=True):
+            other = [one for one in said if one in (dicom.OTHER_AGE, dicom.OTHER_VIEW, dicom.OTHER_PART)]
+            reason, above = "; ".join([*filter(None, [reason]), *other]), bool(p >= self.threshold)
+            verdict = OUTSIDE if reason else LIKE_PNEUMONIA if above else LIKE_NORMAL
+            below = (self._below(p, label) for label in ("NORMAL", "PNEUMONIA"))
+            found.append(Answer(name, float(p), above, verdict, *below, reason, "; ".join(said)))
+        return found
+
+    def _below(self, probability: float, label: str) -> float:
+        quantiles = self.note["validation"][label]
+        return round(float(np.searchsorted(quantiles, probability, side="left")) / len(quantiles), 2)
+
+
+def predict(predictor: Predictor, paths: Sequence[str | Path], *, progress: bool = False) -> Iterator[Answer]:
+    """Let a model answer for image files.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        From `load`.
+    paths : sequence of str or Path
+        JPEG, PNG, TIFF, BMP, WebP or DICOM files; see `find` for folders.
+    progress : bool
+        Show a bar.
+
+    Yields
+    ------
+    Answer
+        For each file, in their order; one that can't be read has its `Answer.error`.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> pd.DataFrame(predict(load("runs/mine"), ["chest.jpeg"]))  # doctest: +SKIP
+    """
+    paths = [Path(path) for path in paths]
+    bar = None
+    if progress:
+        from tqdm import tqdm
+
+        bar = tqdm(total=len(paths), unit="image", leave=False)
+
+    def read(path: Path) -> tuple[np.ndarray | None, list[str]]:
+        try:
+            picture, remarks = images.look(path, at_least=2 * predictor.model.image_size)
+        except BadInput as error:
+            return None, [str(error).removeprefix(f"{printable(path)}: ")]
+        return predictor.prepare(picture), remarks
+
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        for start in range(0, len(paths), _BATCH):  # whole folders must not lie in memory at once
+            some = paths[start : start + _BATCH]
+            seen = list(pool.map(read, some))
+            good = [number for number, (pixels, _) in enumerate(seen) if pixels is not None]
+            answers = {number: Answer(str(path), error="; ".join(seen[number][1])) for number, path in enumerate(some)}
+            if good:
+                pixels, said = zip(*(seen[number] for number in good), strict=True)
+                made = predictor.answers(np.stack(pixels), names=[str(some[n]) for n in good], remarks=said)
+                answers |= dict(zip(good, made, strict=True))
+            yield from answers.values()
+            if bar:
+                bar.update(len(some))
+    if bar:
+        bar.close()
+
+
+def find(named: Sequence[str | Path]) -> list[Path]:
+    """Return the files that are meant by files, folders and patterns such as ``scans/*.png``.
+
+    A folder gives its images, also those in folders below: by their suffix, or as DICOM without a suffix. What
+    there is nothing of is returned as it is, so that it gets an error of its own.
+
+    Examples
+    --------
+    >>> find(["gone.png"])
+    [PosixPath('gone.png')]
+    """
+    found: list[Path] = []
+    for name in map(os.fspath, named):
+        path = Path(name).expanduser()
+        if path.is_dir():
+            inside = sorted(one for one in path.rglob("*") if one.is_file() and _is_image(one))
+            found += inside or [path]
+        elif not os.path.lexists(path) and glob.has_magic(name):
+            found += sorted(map(Path, glob.glob(str(path), recursive=True))) or [path]
+        else:
+            found.append(path)
+    return list(dict.fromkeys(found))
+
+
+def _is_image(path: Path) -> bool:
+    if path.suffix:
+        return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    try:
+        with path.open("rb") as opened:
+            return dicom.is_dicom(opened.read(132))
+    except OSError:
+        return False
+
+
+def is_model(path: str | Path) -> bool:
+    """Tell whether a path is meant as a model: a model's file, or a folder that holds one.
+
+    Examples
+    --------
+    >>> is_model("pneumonia.onnx"), is_model("chest.jpeg")
+    (True, False)
+    """
+    path = files.resolve(path)
+    return path.suffix.lower() in models.SUFFIXES or any(
+        (path / f"model{suffix}").is_file() for suffix in models.SUFFIXES
+    )
+
+
+def load(path: str | Path | None = None, *, data_dir: str | Path = "data") -> Predictor:
+    """Open a model and what lies beside it.
+
+    Parameters
+    ----------
+    path : str or Path, optional
+        A run folder; a folder that ``cxr export`` filled; or a ``.keras``, ``.h5`` or ``.onnx`` file with its JSON
+        beside it. A relative one is taken from the project's root. By default `REFERENCE`.
+    data_dir : str or Path
+        For a run folder, the first time: where the images are that it was trained on.
+
+    Returns
+    -------
+    Predictor
+
+    Raises
+    ------
+    BadInput
+        There is no such model, its JSON is missing, broken or of another model, or it is refused as by
+        `models.load`.
+
+    Examples
+    --------
+    >>> load("runs/mine").threshold  # doctest: +SKIP
+    """
+    path = _reference() if path is None else files.resolve(path)
+    if path.is_dir():
+        there = [path / f"model{suffix}" for suffix in (".onnx", ".keras", ".h5")]
+        path = next((one for one in there if one.is_file()), there[1])
+    note = path.with_suffix(".json")
+    if path.is_file() and not note.is_file() and (path.parent / "run.json").is_file() and path.name == "model.keras":
+        from cxr_utils import export
+
+        export.complete(path.parent, data_dir=data_dir)
+    model = models.load(path)
+    content = read_note(note)
+    if content["image_size"] != model.image_size or content["files"].get(path.suffix) != digest(path):
+        raise BadInput(f"{note}: was not made for this {path.name}; make both again with cxr export")
+    return Predictor(model, content, outside.Check.from_json(content["outside"]))
+
+
+def _reference() -> Path:
+    for folder in (files.root(), Path(__file__).resolve().parents[1]):
+        if (folder / REFERENCE).is_dir():
+            return folder / REFERENCE
+    raise BadInput(
+        f"no model: none was named, and {REFERENCE}, the one that is shipped, is not there yet; name a run folder or a "
+        "model's file (.keras, .h5, .onnx) before the images"
+    )
+
+
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a file, 64 hexadecimal digits."""
+    with path.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def read_note(path: Path) -> dict[str, Any]:
+    """Read the JSON beside a model.
+
+    Raises
+    ------
+    BadInput
+        It is missing, or not as ``cxr export`` writes it.
+    """
+    if not path.is_file():
+        raise BadInput(f"{path}: there is no such file; it belongs to the model, and both come from cxr export")
+    note = files.read_record(path, "format", "files", *_KEYS)
+    quantiles = note["validation"]
+    good = {
+        "format": note["format"] == FORMAT,
+        "files": isinstance(note["files"], dict),
+        "image_size": isinstance(note["image_size"], int),
+        "resize": note["resize"] in images.RESIZING,
+        "threshold": isinstance(note["threshold"], float) and 0 < note["threshold"] < 1,
+        "validation": isinstance(quantiles, dict) and all(_rising(quantiles.get(k)) for k in ("NORMAL", "PNEUMONIA")),
+        "outside": isinstance(note["outside"], dict),
+    }
+    if wrong := [key for key, right in good.items() if not right]:
+        raise BadInput(f"{path}: {wrong[0]!r} in it is not as cxr export writes it; export the model again")
+    return note
+
+
+def _rising(values: Any) -> bool:
+    numbers = isinstance(values, list) and len(values) == QUANTILES and all(isinstance(v, (int, float)) for v in values)
+    return numbers and values == sorted(values) and 0 <= values[0] and values[-1] <= 1
+
+
+def as_json(predictor: Predictor, answers: Sequence[Answer]) -> str:
+    """Write answers as JSON: model, threshold, synthetic, notice, and the answers with all their fields."""
+    content = {
+        "model": str(predictor.model.path),
+        "threshold": predictor.threshold,
+        "synthetic": predictor.note["synthetic"],
+        "notice": NOTICE,
+        "answers": [asdict(answer) for answer in answers],
+    }
+    return json.dumps(content, indent=2)  # ASCII: a file's name need not be Unicode
+
+
+def as_csv(predictor: Predictor, answers: Sequence[Answer]) -> str:
+    """Write answers as CSV, one row an image and one column a field of `Answer`, and one with the threshold."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow([*(field.name for field in fields(Answer)), "threshold"])
+    for answer in answers:
+        row = [printable(value) if isinstance(value, str) else value for value in astuple(answer)]
+        table.writerow([*row, predictor.threshold])
+    return text.getvalue().rstrip("\n")
+
+
+def as_text(predictor: Predictor, answers: Sequence[Answer]) -> str:
+    """Write answers as a table for a terminal, with what the columns mean; files that can't be read are left out."""
+    read = [answer for answer in answers if not answer.error]
+    if not read:
+        return ""
+    rows = [("image", "probability", "NORMAL", "PNEUMONIA", "verdict")]
+    for one in read:
+        below = (f"{share:.0%}" for share in (one.normal_below, one.pneumonia_below))
+        rows.append((printable(one.path), f"{one.probability:.3f}", *below, one.verdict))
+    wide = [max(len(row[column]) for row in rows) for column in range(4)]
+    lines = [f"{r[0]:{wide[0]}}  {r[1]:>{wide[1]}}  {r[2]:>{wide[2]}}  {r[3]:>{wide[3]}}  {r[4]}" for r in rows]
+    for answer, number in zip(reversed(read), range(len(read), 0, -1), strict=True):
+        more = [answer.outside, *(r for r in answer.remarks.split("; ") if r and r not in answer.outside)]
+        lines[number + 1 : number + 1] = [f"    {line}" for line in more if line]
+    known = "phantoms, not on radiographs: it knows nothing of children" if predictor.note["synthetic"] else ""
+    return "\n".join(
+        [
+            *lines,
+            f"\nprobability of PNEUMONIA; this model's threshold is {predictor.threshold:.3f}",
+            "NORMAL, PNEUMONIA: the share of validation images with this label that got a lower probability",
+            *([f"the model was trained on {known}"] if known else []),
+            NOTICE,
+        ]
+    )

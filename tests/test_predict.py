@@ -1,0 +1,174 @@
+"""Image files get answers, in the words they should have; broken ones get an error of their own."""
+
+import csv
+import io
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cxr_utils import cli, dicom, evaluation, files, images, predict
+from cxr_utils.errors import BadInput
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+@pytest.fixture
+def model(trained):
+    return trained / "out-gray/m.onnx"
+
+
+@pytest.fixture
+def films(trained):
+    return sorted((trained / "data/sample/chest_xray/test/NORMAL").iterdir())[:3]
+
+
+def dicom_file(path, picture, **elements):
+    import pydicom
+    from pydicom.dataset import FileDataset, FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian
+
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.MediaStorageSOPClassUID = meta.MediaStorageSOPInstanceUID = "1.2"
+    made = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+    made.SOPClassUID = made.SOPInstanceUID = "1.2"
+    made.Modality, made.PhotometricInterpretation, made.SamplesPerPixel = "DX", "MONOCHROME2", 1
+    made.Rows, made.Columns = picture.shape
+    made.BitsAllocated = made.BitsStored = 8
+    made.HighBit, made.PixelRepresentation, made.PixelData = 7, 0, picture.tobytes()
+    made.WindowCenter, made.WindowWidth = 128, 256
+    for name, value in elements.items():
+        setattr(made, name, value)
+    pydicom.dcmwrite(path, made, enforce_file_format=True)
+    return path
+
+
+def test_an_answer_says_where_it_lies(model, films, trained):
+    predictor = predict.load(model)
+    saved = evaluation.read_predictions(trained / "gray/predictions.csv")
+    for one in predict.predict(predictor, films):
+        assert one.above == (one.probability >= predictor.threshold) and not one.error and not one.outside
+        assert one.verdict == (predict.LIKE_PNEUMONIA if one.above else predict.LIKE_NORMAL)
+        for label, below in ((0, one.normal_below), (1, one.pneumonia_below)):
+            chosen = saved[(saved["split"] == "validation") & (saved["label"] == label)]["probability"]
+            assert below == pytest.approx((chosen < one.probability).mean(), abs=0.06)
+
+
+def test_jpeg_png_and_dicom_of_one_picture_agree(model, tmp_path, films):
+    picture = images.read(films[0])
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    dicom_file(tmp_path / "b.dcm", picture, PatientAge="003Y", ViewPosition="AP", BodyPartExamined="CHEST")
+    dicom_file(tmp_path / "c", picture, PatientAge="040Y", ViewPosition="LATERAL")
+    named = predict.find([films[0], tmp_path])
+    assert [path.name for path in named[1:]] == ["a.png", "b.dcm", "c"]
+    jpeg, png, child, adult = predict.predict(predict.load(model), named)
+    assert abs(jpeg.probability - png.probability) < 0.05 and abs(png.probability - child.probability) < 0.02
+    assert child.remarks == "" and child.verdict != predict.OUTSIDE
+    assert adult.verdict == predict.OUTSIDE
+    assert dicom.OTHER_AGE in adult.outside and dicom.OTHER_VIEW in adult.outside and "no body part" in adult.remarks
+
+
+def test_what_does_not_look_like_a_film_is_outside(model, tmp_path, films):
+    picture = images.read(films[0])
+    for name, other in {"inverted": 255 - picture, "turned": picture[::-1, ::-1], "blank": picture * 0}.items():
+        Image.fromarray(np.ascontiguousarray(other)).save(tmp_path / f"{name}.png")
+    blank, inverted, turned = predict.predict(predict.load(model), predict.find([tmp_path]))
+    assert {one.verdict for one in (blank, inverted, turned)} == {predict.OUTSIDE}
+    assert "inverted" in inverted.outside and "upside down" in turned.outside
+
+
+def test_a_broken_file_does_not_stop_the_others(model, films, tmp_path, capsys):
+    (tmp_path / "broken.png").write_bytes(films[0].read_bytes()[:200])
+    (tmp_path / "text.jpeg").write_text("hello")
+    arguments = [
+        "predict",
+        *map(str, [model, tmp_path / "broken.png", films[0], tmp_path / "text.jpeg", tmp_path / "no"]),
+    ]
+    assert cli.main(arguments) == 1
+    shown = capsys.readouterr()
+    assert films[0].name in shown.out and predict.NOTICE in shown.out and "broken.png" not in shown.out
+    lines = shown.err.splitlines()
+    assert len(lines) == 3 and all(line.startswith(f"cxr: {tmp_path}") for line in lines)
+    assert "can't be read as an image" in lines[0] and "there is no such file" in lines[2]
+
+
+def test_json_csv_and_table_say_the_same(model, films, tmp_path, capsys):
+    (tmp_path / "text.jpeg").write_text("hello")
+    arguments = ["predict", str(model), str(films[0].parent / "*"), str(tmp_path)]
+    assert cli.main([*arguments, "--json"]) == 1
+    content = json.loads(capsys.readouterr().out)
+    assert cli.main([*arguments, "--csv"]) == 1
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert cli.main(arguments) == 1
+    table = capsys.readouterr().out
+    count = len(list(films[0].parent.iterdir()))
+    assert len(content["answers"]) == len(rows) == count + 1 and content["notice"] == predict.NOTICE
+    for one, row in zip(content["answers"][:-1], rows[:-1], strict=True):
+        assert float(row["probability"]) == one["probability"] and f"{one['probability']:.3f}" in table
+        assert row["verdict"] == one["verdict"]
+    assert rows[-1]["error"] and content["answers"][-1]["probability"] is None
+    assert "phantoms" in table
+    assert cli.main([*arguments, "--json", "--csv"]) == 2
+
+
+def test_without_a_model_it_is_said_that_none_is_shipped_yet(films, capsys, monkeypatch):
+    monkeypatch.setattr(predict, "REFERENCE", "results/models/none")
+    assert cli.main(["predict", str(films[0])]) == 2
+    assert "results/models/none, the one that is shipped, is not there yet" in capsys.readouterr().err
+
+
+def test_the_shipped_model_is_taken_without_a_name(home, trained, films, capsys):
+    shutil.copytree(trained / "out-gray", home / predict.REFERENCE)
+    for name in ("m.onnx", "m.keras", "m.h5", "m.json"):
+        (home / predict.REFERENCE / name).rename(home / predict.REFERENCE / f"model.{name[2:]}")
+    assert cli.main(["predict", str(films[0]), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["model"].endswith("reference/model.onnx")
+
+
+def test_a_run_folder_is_completed_once(trained, tmp_path, films):
+    shutil.copytree(trained / "gray", tmp_path / "run")
+    with pytest.raises(BadInput, match="--data-dir"):
+        predict.load(tmp_path / "run", data_dir=tmp_path)
+    first = predict.load(tmp_path / "run", data_dir=trained / "data")
+    again = predict.load(tmp_path / "run", data_dir=tmp_path)
+    assert first.note == again.note == predict.read_note(trained / "out-gray/m.json") | {"files": first.note["files"]}
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda n: n | {"threshold": 2.0}, "'threshold' in it is not"),
+        (lambda n: n | {"validation": {"NORMAL": [0.5], "PNEUMONIA": []}}, "'validation' in it is not"),
+        (lambda n: n | {"resize": "crop"}, "'resize' in it is not"),
+        (lambda n: {k: v for k, v in n.items() if k != "outside"}, "'outside' is missing"),
+        (lambda n: n | {"outside": {}}, "outside: 'mean'"),
+        (lambda n: n | {"files": {".onnx": "0"}}, "was not made for this m.onnx"),
+        (lambda n: n | {"image_size": 64}, "was not made for this m.onnx"),
+        (lambda n: [], "not an object"),
+    ],
+)
+def test_a_json_that_does_not_fit_is_refused(model, tmp_path, change, reason):
+    shutil.copy(model, tmp_path)
+    files.write_json(tmp_path / "m.json", change(files.read_json(model.with_suffix(".json"))))
+    with pytest.raises(BadInput, match=reason):
+        predict.load(tmp_path / "m.onnx")
+
+
+def test_a_model_without_its_json_is_refused(model, tmp_path):
+    shutil.copy(model, tmp_path)
+    with pytest.raises(BadInput, match="m.json: there is no such file; it belongs to the model"):
+        predict.load(tmp_path / "m.onnx")
+
+
+def test_folders_patterns_and_files(tmp_path):
+    for name in ("b.png", "a.JPEG", ".hidden.png", "notes.txt", "deep/c.dcm", "x[1].png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    found = [path.relative_to(tmp_path).as_posix() for path in predict.find([tmp_path])]
+    assert found == ["a.JPEG", "b.png", "deep/c.dcm", "x[1].png"]
+    assert predict.find([tmp_path / "x[1].png"]) == [tmp_path / "x[1].png"]
+    assert predict.find([f"{tmp_path}/*.png", tmp_path / "b.png"]) == [tmp_path / "b.png", tmp_path / "x[1].png"]
+    assert predict.find([tmp_path / "none*"]) == [tmp_path / "none*"]
