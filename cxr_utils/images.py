@@ -119,7 +119,7 @@ def check(content: bytes, name: str | Path) -> tuple[int, int, str]:
             width, height = height, width
         mode = image.mode
         if image.format == "JPEG" and mode in ("L", "RGB"):
-            image.draft("L", (width // 8, height // 8))
+            image.draft("L", (max(1, width // 8), max(1, height // 8)))
             image.load()
         else:
             _gray(image)

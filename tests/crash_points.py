@@ -129,6 +129,58 @@ def _folder(home):
     return _cxr("fetch", "--source", "folder", "--path", home / "given")
 
 
+def _kaggle(home):
+    return _cxr("fetch", "--source", "kaggle")
+
+
+def _medmnist(home):
+    return _cxr("fetch", "--source", "medmnist")
+
+
+def _stand_in(home):
+    """Start the stand-in for both services in this process, once: it outlives those that are killed."""
+    import kaggle_server
+
+    from cxr_utils.sources import download
+
+    if not _stand_in.server:
+        _stand_in.server.append(kaggle_server.Server())
+        threading.Thread(target=_stand_in.server[0].serve_forever, daemon=True).start()
+    download.WAITS = (0,)
+    return _stand_in.server[0]
+
+
+_stand_in.server = []
+
+
+def _kaggle_served(home):
+    import kaggle_server
+
+    from cxr_utils.sources import kaggle
+
+    server = _stand_in(home)
+    server.content = kaggle_server.make_archive()
+    os.environ.update(server.environment(home.parent))
+    kaggle.ARCHIVE_BYTES, kaggle.IMAGES_BYTES = 10**7, 10**5
+
+
+def _medmnist_served(home):
+    import hashlib
+
+    import numpy as np
+
+    from cxr_utils.sources import medmnist
+
+    server, rng, arrays, sink = _stand_in(home), np.random.default_rng(0), {}, io.BytesIO()
+    for split, labels in (("train", [0, 1, 1]), ("val", [0, 1]), ("test", [0, 1])):
+        arrays[f"{split}_images"] = rng.integers(0, 256, (len(labels), 224, 224), np.uint8)
+        arrays[f"{split}_labels"] = np.array(labels, np.uint8)[:, None]
+    np.savez_compressed(sink, **arrays)
+    server.content = sink.getvalue()
+    medmnist.MD5, medmnist.NEEDED_BYTES = hashlib.md5(server.content).hexdigest(), 10**6
+    os.environ.update({"CXR_MEDMNIST_URL": server.url, "no_proxy": "127.0.0.1", "NO_PROXY": "127.0.0.1"})
+
+
 def _changed(home):
     """Leave the tables of a scan behind, and then take images away and spoil none."""
     from cxr_utils import dataset
@@ -234,6 +286,8 @@ def _report(home):
 
 STAGES = {
     "sample": Stage(lambda home: None, _small_sample),
+    "kaggle": Stage(_kaggle_served, _kaggle, passing=r"data/\.kaggle-download/.*"),
+    "medmnist": Stage(_medmnist_served, _medmnist, passing=r"data/\.medmnist-download/.*"),
     "zip": Stage(_tiny_zip, _zip),
     "folder": Stage(_tiny, _folder),
     "scan": Stage(_changed, _scan),

@@ -168,6 +168,7 @@ IMAGES = {
     "sixteen bits.png": (picture("PNG", "I;16", RAMP.astype(np.uint16) * 257), SUM),
     "cmyk.tiff": (picture("TIFF", "CMYK"), SUM),
     "1x1.png": (png(1, 1, data=b"\0\x37"), 0x37),
+    "4x3.jpeg": (picture(pixels=np.full((3, 4), 99, np.uint8)), 12 * 99),
     "it's \"1\", ü 胸.png": (picture("PNG"), SUM),
     "line\nbreak.jpeg": (b"", r"line\\nbreak\.jpeg: can't be read as an image"),
     "escape\x1b[31m.jpeg": (b"", r"escape\\x1b\[31m\.jpeg: can't be read as an image"),

@@ -15,10 +15,10 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="kills as POSIX does")
 if os.name != "nt":
     import crash_points
 
-LIGHT = ("scan", "cache", "report", "zip", "folder", "sample")
+LIGHT = ("kaggle", "medmnist", "scan", "cache", "report", "zip", "folder", "sample")
 HEAVY = ("training", "evaluation", "course")
 #: How many points a stage has at least: fewer, and the hook would see too little.
-FEWEST = {"scan": 12, "cache": 11, "report": 2, "zip": 90, "folder": 90, "sample": 80}
+FEWEST = {"kaggle": 40, "medmnist": 45, "scan": 12, "cache": 11, "report": 2, "zip": 90, "folder": 90, "sample": 80}
 FEWEST |= {"training": 20, "evaluation": 15, "course": 15}
 
 
