@@ -53,6 +53,9 @@ _SEALED = (
 _CSS = """
 :root { --heat: %s }
 .gradio-container { max-width: 68rem !important; margin: auto }
+.cxr-flat, .cxr-flat .html-container { padding: 0 !important }
+.cxr-card table { display: block; overflow-x: auto; border: 0 !important }
+.cxr-card :is(td, th) { overflow-wrap: normal !important; word-break: normal !important }
 .cxr-notice { border-left: .3rem solid #D55E00; padding: .5rem .8rem; background: var(--background-fill-secondary) }
 .cxr-answers { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(min(100%%, 19rem), 1fr)) }
 .cxr-answers article { border: 1px solid var(--border-color-primary); border-radius: .5rem; padding: .8rem;
@@ -241,13 +244,14 @@ def build(predictor: predict.Predictor) -> Any:
         title="A chest radiograph, and what a network says of it", analytics_enabled=False, delete_cache=(60, FORGET)
     ) as page:
         gradio.Markdown("# A chest radiograph, and what a network says of it")
-        gradio.HTML(f'<p class="cxr-notice"><strong>{_text(predict.NOTICE)}</strong>{_text(known)}</p>')
-        upload = gradio.File(
-            label=f"Drop images here: JPEG, PNG or DICOM, at most {MOST_FILES} at once, {MOST_BYTES // 2**20} MB each",
-            file_count="multiple",
-            height=150,
-            elem_id="upload",
+        flat = {"elem_classes": "cxr-flat"}
+        gradio.HTML(f'<p class="cxr-notice"><strong>{_text(predict.NOTICE)}</strong>{_text(known)}</p>', **flat)
+        gradio.Markdown(
+            f"Drop images: JPEG, PNG or DICOM, at most {MOST_FILES} at once, {MOST_BYTES // 2**20} MB and "
+            f"{images.MAX_PIXELS // 10**6} million pixels each. They are deleted when they are answered, and go to no "
+            "machine but this server."
         )
+        upload = gradio.File(label="Images", file_count="multiple", height=150, elem_id="upload")
         upload.preprocess = lambda sent: None if sent is None else list(sent.root)  # Gradio's own leaves a file behind
         upload.async_move_resource_to_block_cache = _uploaded
         gradio.Markdown("Or take a phantom, that is a drawn radiograph:")
@@ -256,7 +260,7 @@ def build(predictor: predict.Predictor) -> Any:
             for name, picture in examples.items():
                 with gradio.Column(min_width=120):
                     small = cv2.resize(picture, (240, 200), interpolation=cv2.INTER_AREA)
-                    gradio.HTML(f'<div class="cxr-phantom"><img src="{_inline(small, ".jpg")}" alt=""></div>')
+                    gradio.HTML(f'<div class="cxr-phantom"><img src="{_inline(small, ".jpg")}" alt=""></div>', **flat)
                     buttons[name] = gradio.Button(name.removeprefix("phantom, "), elem_classes="cxr-example")
         if without:
             gradio.Markdown(without)
@@ -268,11 +272,10 @@ def build(predictor: predict.Predictor) -> Any:
             # In the browser alone: nothing is asked again.
             turn = "value => { document.documentElement.style.setProperty('--heat', value / 100) }"
             strength.change(None, strength, js=turn)
-        shown = gradio.HTML(elem_id="answers", min_height=80)
+        shown = gradio.HTML(elem_id="answers", min_height=80, **flat)
         with gradio.Accordion("Model card", open=False):
             none = f"There is no {card.name} beside the model."
-            gradio.Markdown(card.read_text(encoding="utf-8") if card.is_file() else none)
-        gradio.Markdown("Images are deleted when they are answered. Nothing is sent to any machine but this server.")
+            gradio.Markdown(card.read_text(encoding="utf-8") if card.is_file() else none, elem_classes="cxr-card")
         upload.upload(of_files, upload, [upload, shown], api_name="answer", trigger_mode="multiple")
         for name, button in buttons.items():
             chosen = (name, examples[name])
@@ -317,11 +320,15 @@ def server(page: Any, *, local: bool = True, auth: tuple[str, str] | None = None
 
     route_utils.GradioUploadFile = Upload
     page.has_launched = True  # Gradio takes files from its upload folder alone only after this
-    fonts = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}  # none that is fetched
+    # Fonts that are there already; and small print that can be read.
+    theme = gradio.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]).set(
+        block_info_text_color="*body_text_color", body_text_color_subdued="*body_text_color",
+        block_info_text_color_dark="*body_text_color", body_text_color_subdued_dark="*body_text_color",
+    )  # fmt: skip
     made = gradio.mount_gradio_app(
         fastapi.FastAPI(openapi_url=None), page, "/", auth=auth, max_file_size=MOST_BYTES, footer_links=[],
         run_history=False, enable_monitoring=False, ssr_mode=False, mcp_server=False, pwa=False, show_error=False,
-        allowed_paths=[], theme=gradio.themes.Default(**fonts), css=_CSS % (STRENGTH / 100),
+        allowed_paths=[], theme=theme, css=_CSS % (STRENGTH / 100),
     )  # fmt: skip
 
     async def guarded(scope: dict, receive: Callable, send: Callable) -> None:
