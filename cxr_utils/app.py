@@ -54,7 +54,7 @@ _CSS = """
 :root { --heat: %s }
 .gradio-container { max-width: 68rem !important; margin: auto }
 .cxr-flat, .cxr-flat .html-container { padding: 0 !important }
-.cxr-card { overflow-x: auto; max-width: calc(100vw - 4rem) }
+.cxr-card { overflow-x: auto; max-width: calc(100vw - 6rem) }
 .cxr-card table { display: block; border: 0 !important }
 .cxr-card :is(td, th) { overflow-wrap: normal !important; word-break: normal !important }
 .cxr-notice { border-left: .3rem solid #D55E00; padding: .5rem .8rem; background: var(--background-fill-secondary) }
