@@ -313,9 +313,9 @@ def test_a_password_is_asked_for(trained, tmp_path, monkeypatch):
         assert client.post("/login", data={"username": "teacher", "password": "correct horse"}).status_code == 200
         assert client.get("/config").status_code == 200
         (sent,) = client.post("/gradio_api/upload", files={"files": ("a", b"a")}).json()
-    assert Path(sent).is_file()
-    route_utils.delete_files_created_by_app(page, 0)  # as the page does for what nobody waited for
-    assert not Path(sent).exists()
+        assert Path(sent).is_file()
+        route_utils.delete_files_created_by_app(page, 0)  # as the page does for what nobody waited for
+        assert not Path(sent).exists()
 
 
 def test_others_are_let_in_with_a_password_alone(trained, monkeypatch, capsys, served):
