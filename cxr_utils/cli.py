@@ -448,6 +448,14 @@ def predict(
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print a CSV table.")] = False,
+    explain: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Draw where the model looks, too: a PNG an image, into this folder. Not with ONNX.",
+            show_default=False,
+        ),
+    ] = None,
     data_dir: DataDir = "data",
 ) -> None:
     """Let a model answer for images: a probability, never a diagnosis.
@@ -464,16 +472,69 @@ def predict(
     wanted = answering.find(paths[1:] if model else paths)
     if not wanted:
         raise BadInput(f"IMAGE: none is named; after the model {paths[0]} name image files or folders")
-    predictor = answering.load(model, data_dir=data_dir)
+    predictor = answering.load(model, data_dir=data_dir, heat=explain is not None)
+    if explain and predictor.model.network is None:
+        raise BadInput(
+            f"--explain: {predictor.model.path} is in the form of ONNX, which has no gradients to draw from; take the "
+            "same model as .keras (cxr export RUN --to keras)"
+        )
     bar = len(wanted) > 16 and sys.stderr.isatty()
     answers = list(answering.predict(predictor, wanted, progress=bar))
     write = answering.as_json if as_json else answering.as_csv if as_csv else answering.as_text
     if text := write(predictor, answers):
         typer.echo(text)
+    if explain:
+        drawn = answering.write_heat_maps(predictor, answers, explain.expanduser().absolute())
+        if drawn and not (as_json or as_csv):
+            typer.echo(f"heat maps: {len(drawn)} in {drawn[0].parent}")
     for answer in answers:
         if answer.error:
             print(f"cxr: {printable(answer.path)}: {answer.error}", file=sys.stderr)
     raise typer.Exit(int(any(answer.error for answer in answers)))
+
+
+@app.command("app")
+def page(
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="MODEL", help="A run folder or a model's file (.keras, .h5, .onnx).", show_default="the shipped one"
+        ),
+    ] = None,
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Where to listen; 0.0.0.0 lets others in, with --auth.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(metavar="NUMBER", min=0, max=65535, help="0 takes any.")] = 7860,
+    auth: Annotated[
+        str | None,
+        typer.Option(
+            metavar="USER",
+            help="Let in this user alone, with the password in the variable CXR_APP_PASSWORD, or one asked for now.",
+            show_default=False,
+        ),
+    ] = None,
+    data_dir: DataDir = "data",
+) -> None:
+    """Open a page in the browser: drop images, see probability, threshold, heat map and model card.
+
+    Only this machine can reach it. Images are deleted when they are answered, and nothing is fetched from elsewhere.
+
+    Example: cxr app --model runs/sample/plain_224-s0
+    """
+    import os
+
+    from cxr_utils import app as web
+    from cxr_utils import predict as answering
+
+    if auth is None and not web.is_local(host):
+        raise BadInput(f"--host {host}: lets other machines in; that needs --auth USER, and a password")
+    password = os.environ.get(web.PASSWORD)
+    if auth is not None and password is None:
+        if not sys.stdin.isatty():
+            raise BadInput(f"--auth {auth}: no password; put it into the variable {web.PASSWORD}")
+        password = typer.prompt("password", hide_input=True, confirmation_prompt=True)
+    predictor = answering.load(_from_here(model) if model else None, data_dir=data_dir, heat=True)
+    web.serve(predictor, host=host, port=port, auth=(auth, password) if auth is not None else None, told=typer.echo)
 
 
 def main(arguments: list[str] | None = None) -> int:

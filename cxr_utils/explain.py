@@ -122,7 +122,6 @@ def overlay(picture: np.ndarray, heat: np.ndarray, *, strength: float = 0.75) ->
     (8, 8, 3)
     """
     import cv2
-    from matplotlib import colormaps
 
     picture, heat = np.asarray(picture), np.asarray(heat, dtype="float32")
     picture = picture[..., 0] if picture.ndim == 3 and picture.shape[2] == 1 else picture
@@ -131,10 +130,17 @@ def overlay(picture: np.ndarray, heat: np.ndarray, *, strength: float = 0.75) ->
                        "float (h, w)")  # fmt: skip
     if not (0 <= strength <= 1 and heat.min() >= 0 and heat.max() <= 1):
         raise BadInput(f"strength {strength}, heat {heat.min()} to {heat.max()}; both must lie in [0, 1]")
-    heat = cv2.resize(heat, picture.shape[::-1], interpolation=cv2.INTER_LINEAR)[..., None]
-    scale, first, last = COLOURS
-    colour = colormaps[scale](first + (last - first) * heat[..., 0])[..., :3] * 255
+    heat = cv2.resize(heat, picture.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    colour, heat = colours(heat) * 255, heat[..., None]
     return np.round(picture[..., None] * (1 - strength * heat) + colour * strength * heat).astype("uint8")
+
+
+def colours(heat: np.ndarray) -> np.ndarray:
+    """Return the colour of heat: float in [0, 1], shape (h, w), to red, green, blue in [0, 1], shape (h, w, 3)."""
+    from matplotlib import colormaps
+
+    scale, first, last = COLOURS
+    return colormaps[scale](first + (last - first) * np.asarray(heat))[..., :3]
 
 
 # --- is it where the lesion is? ------------------------------------------------------------------

@@ -50,12 +50,15 @@ class Model:
         1 or 3; grayscale is repeated.
     raw : callable
         float32 in [0, 1], shape (n, s, s, channels), to the model's outputs, shape (n, 1 or 2).
+    network : keras.Model or None
+        What heat maps are made from; None for ONNX, which has no gradients.
     """
 
     path: Path
     image_size: int
     channels: int
     raw: Callable[[np.ndarray], np.ndarray]
+    network: Any = None
 
     def answer(self, images: np.ndarray) -> np.ndarray:
         """Return the probability of PNEUMONIA of each image.
@@ -121,7 +124,7 @@ def load(path: str | Path) -> Model:
 
         return keras.ops.convert_to_numpy(model(images, training=False))
 
-    return Model(path, size, channels, raw)
+    return Model(path, size, channels, raw, model)
 
 
 def load_keras(path: str | Path):

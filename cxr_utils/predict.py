@@ -126,6 +126,33 @@ class Predictor:
             found.append(Answer(name, float(p), above, verdict, *below, reason, "; ".join(said)))
         return found
 
+    def heats(self, pixels: np.ndarray) -> np.ndarray:
+        """Return where each picture speaks for PNEUMONIA, from `explain.heat_maps`.
+
+        Parameters
+        ----------
+        pixels : ndarray
+            As for `answers`.
+
+        Returns
+        -------
+        ndarray
+            float32 in [0, 1], shape (n, s, s).
+
+        Raises
+        ------
+        BadInput
+            The model is in the form of ONNX, or its layers are no row.
+        """
+        from cxr_utils import explain
+
+        if self.model.network is None:
+            raise BadInput(
+                f"{self.model.path}: no heat map, for a model in the form of ONNX has no gradients; take the same as "
+                ".keras (cxr export RUN --to keras)"
+            )
+        return explain.heat_maps(self.model.network, pixels.astype("float32") / 255)
+
     def _below(self, probability: float, label: str) -> float:
         quantiles = self.note["validation"][label]
         return round(float(np.searchsorted(quantiles, probability, side="left")) / len(quantiles), 2)
@@ -184,6 +211,48 @@ def predict(predictor: Predictor, paths: Sequence[str | Path], *, progress: bool
         bar.close()
 
 
+def write_heat_maps(predictor: Predictor, answers: Sequence[Answer], folder: str | Path) -> list[Path]:
+    """Draw where the model looks, over each image that was answered, with the scale of the colours.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        From `load`, with ``heat=True``.
+    answers : sequence of Answer
+        From `predict`; those with an error are left out.
+    folder : str or Path
+        Made if missing. Each image gives ``<name without suffix>-heat.png``, a second of that name ``…-heat-2.png``.
+
+    Returns
+    -------
+    list of Path
+
+    Raises
+    ------
+    BadInput
+        As `Predictor.heats`, or an image is gone.
+    """
+    from cxr_utils import plots
+
+    written: list[Path] = []
+    for answer in answers:
+        if answer.error:
+            continue
+        picture, _ = images.look(answer.path, at_least=2 * predictor.model.image_size)
+        small = predictor.prepare(picture)
+        shown = picture if predictor.note["resize"] == "squash" else small  # the heat lies on what the model took
+        name = printable(Path(answer.path).name).replace("$", r"\$")  # which begins a formula
+        title = f"{name}\n{answer.probability:.3f}: {answer.verdict}"
+        figure = plots.heat_maps([shown], predictor.heats(small[None]), [title], height=6)
+        stem, number = f"{Path(answer.path).stem}-heat", 1
+        while (path := Path(folder) / f"{stem}{f'-{number}' * (number > 1)}.png") in written:
+            number += 1
+        with files.atomic(path) as temporary:
+            temporary.write_bytes(plots.render(figure))
+        written.append(path)
+    return written
+
+
 def find(named: Sequence[str | Path]) -> list[Path]:
     """Return the files that are meant by files, folders and patterns such as ``scans/*.png``.
 
@@ -232,7 +301,7 @@ def is_model(path: str | Path) -> bool:
     )
 
 
-def load(path: str | Path | None = None, *, data_dir: str | Path = "data") -> Predictor:
+def load(path: str | Path | None = None, *, data_dir: str | Path = "data", heat: bool = False) -> Predictor:
     """Open a model and what lies beside it.
 
     Parameters
@@ -242,6 +311,8 @@ def load(path: str | Path | None = None, *, data_dir: str | Path = "data") -> Pr
         beside it. A relative one is taken from the project's root. By default `REFERENCE`.
     data_dir : str or Path
         For a run folder, the first time: where the images are that it was trained on.
+    heat : bool
+        Of a folder with the model in several formats take one that has heat maps, not the one that starts fastest.
 
     Returns
     -------
@@ -259,8 +330,9 @@ def load(path: str | Path | None = None, *, data_dir: str | Path = "data") -> Pr
     """
     path = _reference() if path is None else files.resolve(path)
     if path.is_dir():
-        there = [path / f"model{suffix}" for suffix in (".onnx", ".keras", ".h5")]
-        path = next((one for one in there if one.is_file()), there[1])
+        formats = (".keras", ".h5", ".onnx") if heat else (".onnx", ".keras", ".h5")
+        there = [path / f"model{suffix}" for suffix in formats]
+        path = next((one for one in there if one.is_file()), path / "model.keras")
     note = path.with_suffix(".json")
     if path.is_file() and not note.is_file() and (path.parent / "run.json").is_file() and path.name == "model.keras":
         from cxr_utils import export

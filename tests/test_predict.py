@@ -114,6 +114,33 @@ def test_json_csv_and_table_say_the_same(model, films, tmp_path, capsys):
     assert cli.main([*arguments, "--json", "--csv"]) == 2
 
 
+def test_heat_maps_are_written_with_their_scale(trained, films, tmp_path, capsys):
+    (tmp_path / "$x$.png").write_bytes(films[0].read_bytes())
+    (tmp_path / "text.jpeg").write_text("hello")
+    shutil.copytree(trained / "out-gray", tmp_path / "both")
+    for path in (tmp_path / "both").glob("m.*"):
+        path.rename(path.with_stem("model"))
+    named = [*films[:2], films[0], tmp_path / "$x$.png", tmp_path / "text.jpeg"]
+    found = list(predict.predict(predictor := predict.load(tmp_path / "both", heat=True), named))
+    assert predictor.model.path.name == "model.keras" and predict.load(tmp_path / "both").model.network is None
+    written = predict.write_heat_maps(predictor, found, tmp_path / "out")
+    names = [f"{films[0].stem}-heat.png", f"{films[1].stem}-heat.png", f"{films[0].stem}-heat-2.png", "$x$-heat.png"]
+    assert [path.name for path in written] == names
+    for path in written:
+        picture = np.asarray(Image.open(path).convert("RGB")).astype(int)
+        assert max(picture.shape) > 400 and (picture.max(2) - picture.min(2)).max() > 60  # heat has colour
+    assert cli.main(["predict", str(tmp_path / "both"), str(films[0]), "--explain", str(tmp_path / "more")]) == 0
+    assert "heat maps: 1 in" in capsys.readouterr().out and len(list((tmp_path / "more").iterdir())) == 1
+
+
+def test_onnx_has_no_heat_maps(model, films, tmp_path, capsys):
+    assert cli.main(["predict", str(model), str(films[0]), "--explain", str(tmp_path / "out")]) == 2
+    shown = capsys.readouterr()
+    assert "ONNX, which has no gradients" in shown.err and not shown.out and not (tmp_path / "out").exists()
+    with pytest.raises(BadInput, match="no heat map"):
+        predict.load(model).heats(np.zeros((1, 32, 32, 1), "uint8"))
+
+
 def test_without_a_model_it_is_said_that_none_is_shipped_yet(films, capsys, monkeypatch):
     monkeypatch.setattr(predict, "REFERENCE", "results/models/none")
     assert cli.main(["predict", str(films[0])]) == 2

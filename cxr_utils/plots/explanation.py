@@ -24,6 +24,7 @@ def heat_maps(
     masks: Sequence[np.ndarray] | None = None,
     strength: float = 0.75,
     columns: int = 4,
+    height: float = 2.4,
 ) -> Figure:
     """Draw pictures with their heat over them, and the scale of its colours.
 
@@ -41,6 +42,8 @@ def heat_maps(
         As for `explain.overlay`.
     columns : int
         Pictures a row.
+    height : float
+        Of a picture at most, in inches.
 
     Returns
     -------
@@ -48,7 +51,7 @@ def heat_maps(
         The scale runs from no heat to the hottest place of each picture; its colours are those over a middle grey.
     """
     laid = [explain.overlay(picture, heat, strength=strength) for picture, heat in zip(pictures, heats, strict=True)]
-    figure = image_grid([each[..., 0] for each in laid], titles, columns=columns)
+    figure = image_grid([each[..., 0] for each in laid], titles, columns=columns, height=height)
     for ax, each in zip(figure.axes, laid, strict=False):
         ax.images[0].set_data(each)
     if masks is not None:

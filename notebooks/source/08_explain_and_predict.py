@@ -335,7 +335,28 @@ print((saved["keras"].parent / "model-card.md").read_text(encoding="utf-8")[:900
 # The same from the command line: `cxr predict MODEL IMAGE` takes such a file and pictures (JPEG, PNG or DICOM), and
 # answers with probability, threshold and rank among the validation images. A picture that does not look like a chest
 # film of a child is said to be outside of what the model knows. `cxr export RUN --to onnx` writes a third format,
-# which starts faster.
+# which starts faster. `--explain FOLDER` draws the heat maps, too (from `.keras` and `.h5`: ONNX has no gradients).
+
+# %% [markdown] tags=["further"]
+# ## The page
+#
+# Others want to see, not to type. In a terminal, with the folder of the run above:
+#
+# ```sh
+# cxr app --model runs/sample/augmented-s0
+# ```
+#
+# It opens a page at http://127.0.0.1:7860, in [Gradio](https://www.gradio.app). Drop images, or take a phantom; see the
+# probability with the threshold on it, the heat map with a slider for its strength, and the model card. Ctrl-C ends it.
+#
+# What makes such a page fit to be shown? Look for each in `cxr_utils/app.py`:
+#
+# - It says what it is not, above every answer, and calls a picture outside of what the model knows when it is.
+# - Images of patients stay where they are: the page is open to this computer alone, an image is deleted when it is
+#   answered, and nothing is fetched from or told to another machine.
+# - It has limits: bytes, pixels (before a picture is decoded), files at once, people who wait.
+#
+# **Try it**: drop a photograph. Then a phantom that stands on its head.
 
 # %% [markdown] tags=["further"]
 # ## What would be needed before anybody relies on it

@@ -1,0 +1,410 @@
+"""The page: drop an image, and see what a model says of it, where it looks, and what it is for.
+
+Gradio draws it. It is open to this machine alone unless a password is set, asks nothing of other machines, and keeps
+no image longer than its answer takes.
+"""
+
+from __future__ import annotations
+
+import base64
+import ipaddress
+import os
+import secrets
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import cv2
+import numpy as np
+
+from cxr_utils import explain, images, predict
+from cxr_utils.errors import BadInput, CxrError, printable
+
+MOST_FILES = 20
+MOST_BYTES = 32 * 2**20
+#: Requests that may wait for their turn; the model answers one after the other.
+WAITING = 100
+STRENGTH = 75
+#: Seconds after which an upload is deleted whose answer nobody waited for; one that is answered goes at once.
+FORGET = 600
+#: Phantoms drawn for the page: their kind, and whether they stand on their head.
+EXAMPLES = {
+    "normal": ("normal", False),
+    "bacterial": ("bacteria", False),
+    "viral": ("virus", False),
+    "upside down": ("normal", True),
+}
+PASSWORD = "CXR_APP_PASSWORD"  # nosec B105: the name of a variable
+SHORTEST = 8
+
+_SIDE = 640
+_LOCAL = ("localhost", "127.0.0.1", "::1")
+_SEALED = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; font-src 'self' data:; worker-src 'self' blob:; object-src 'none'; "
+    "base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
+)
+_CSS = """
+:root { --heat: %s }
+.gradio-container { max-width: 68rem !important; margin: auto }
+.cxr-flat, .cxr-flat .html-container { padding: 0 !important }
+.cxr-card { overflow-x: auto; max-width: calc(100vw - 6rem) }
+.cxr-card table { display: block; border: 0 !important }
+.cxr-card :is(td, th) { overflow-wrap: normal !important; word-break: normal !important }
+.cxr-notice { border-left: .3rem solid #D55E00; padding: .5rem .8rem; background: var(--background-fill-secondary) }
+.cxr-answers { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(min(100%%, 19rem), 1fr)) }
+.cxr-answers article { border: 1px solid var(--border-color-primary); border-radius: .5rem; padding: .8rem;
+  background: var(--background-fill-secondary); color: var(--body-text-color); overflow-wrap: anywhere }
+.cxr-answers h3 { margin: 0 0 .4rem; font-size: 1rem } .cxr-answers p { margin: .4rem 0 }
+.cxr-verdict { font-weight: 600 }
+.cxr-film { position: relative; line-height: 0; background: #000 } .cxr-film img { width: 100%%; height: auto }
+.cxr-film img.heat, .cxr-ramp i { position: absolute; inset: 0; width: 100%%; height: 100%%; opacity: var(--heat) }
+.cxr-ramp { position: relative; height: .7rem; background: #808080 }
+.cxr-ends { display: flex; justify-content: space-between; font-size: .8rem }
+.cxr-bar { position: relative; height: 1.1rem; margin: .2rem 0 1.5rem; border: 1px solid var(--body-text-color);
+  background: var(--background-fill-primary) }
+.cxr-bar b { position: absolute; inset: 0 auto 0 0; background: #0072B2 } .cxr-bar b.above { background: #D55E00 }
+.cxr-bar b.outside { background: #808080 }
+.cxr-bar i { position: absolute; top: -.25rem; bottom: -.25rem; border-left: 3px solid var(--body-text-color) }
+.cxr-bar em { position: absolute; top: 1.25rem; font-size: .8rem; font-style: normal; white-space: nowrap }
+.cxr-phantom img { width: 100%%; aspect-ratio: 6 / 5; object-fit: cover }
+"""
+
+
+def answer(predictor: predict.Predictor, named: Sequence[tuple[str, str | Path | np.ndarray]]) -> str:
+    """Answer for images, as HTML that holds all it shows.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        From `predict.load`.
+    named : sequence of (str, str or Path or ndarray)
+        What each image is called, and its file or its pixels (uint8, shape (h, w)).
+
+    Returns
+    -------
+    str
+        One ``<article>`` an image, in their order: the picture under its heat map, the probability with the threshold
+        on it, the verdict; or why it can't be read. Nothing in it comes from elsewhere, and every name is escaped.
+
+    Examples
+    --------
+    >>> answer(predict.load("runs/mine"), [("a child", "chest.jpeg")])  # doctest: +SKIP
+    """
+    cards, read = {}, {}
+    for number, (name, image) in enumerate(named):
+        try:
+            known = isinstance(image, np.ndarray)
+            read[number] = (image, []) if known else images.look(image, at_least=2 * predictor.model.image_size)
+        except BadInput as error:
+            reason = str(error).removeprefix(f"{printable(image)}: ")
+            cards[number] = f'<h3>{_text(name)}</h3><p class="cxr-verdict">no answer</p><p>{_text(reason)}</p>'
+    if read:
+        small = np.stack([predictor.prepare(picture) for picture, _ in read.values()])
+        remarks = [said for _, said in read.values()]
+        answers = predictor.answers(small, names=[named[number][0] for number in read], remarks=remarks)
+        heats = predictor.heats(small) if why_no_heat(predictor) is None else [None] * len(read)
+        for number, one, heat, pixels in zip(read, answers, heats, small, strict=True):
+            # The heat lies on what the model took: the picture stretched, or with black around.
+            shown = read[number][0] if predictor.note["resize"] == "squash" else pixels[:, :, 0]
+            cards[number] = _card(one, shown, heat, predictor.threshold)
+    articles = "".join(f"<article>{cards[number]}</article>" for number in range(len(named)))
+    return f'<section class="cxr-answers" aria-label="answers">{articles}</section>'
+
+
+def why_no_heat(predictor: predict.Predictor) -> str | None:
+    """Say why a model has no heat maps, or return None if it has."""
+    if predictor.model.network is None:
+        return (
+            "No heat map: this model is in the form of ONNX, which has no gradients to draw one from. Export it as "
+            "keras too (cxr export RUN --to keras)."
+        )
+    try:
+        predictor.heats(np.zeros((1, predictor.model.image_size, predictor.model.image_size, 1), "uint8"))
+    except BadInput as error:
+        return f"No heat map: {error}"
+    return None
+
+
+def _text(value: object) -> str:
+    return escape(printable(value))
+
+
+def _card(one: predict.Answer, picture: np.ndarray, heat: np.ndarray | None, threshold: float) -> str:
+    kind = "outside" if one.outside else "above" if one.above else "below"
+    label = f"probability {one.probability:.3f}, threshold {threshold:.3f}"
+    mark = f"left: {threshold:.1%}" if threshold < 0.6 else f"right: {1 - threshold:.1%}"
+    remarks = [r for r in one.remarks.split("; ") if r and r not in one.outside]
+    lines = [
+        f"<h3>{_text(one.path)}</h3>",
+        _film(picture, heat),
+        f'<p class="cxr-verdict">{_text(one.verdict)}</p>',
+        *([f"<p>Its probability means nothing: {_text(one.outside)}.</p>"] if one.outside else []),
+        f"<p>probability of PNEUMONIA <strong>{one.probability:.3f}</strong></p>",
+        f'<div class="cxr-bar" role="img" aria-label="{label}"><b class="{kind}" style="width: {one.probability:.1%}">'
+        f'</b><i style="left: {threshold:.1%}"></i><em style="{mark}">threshold {threshold:.3f}</em></div>',
+        f"<p>Higher than {one.normal_below:.0%} of the validation images labelled NORMAL, and than "
+        f"{one.pneumonia_below:.0%} of those labelled PNEUMONIA.</p>",
+        *(f"<p>{_text(remark)}</p>" for remark in remarks),
+    ]
+    return "".join(lines)
+
+
+def _film(picture: np.ndarray, heat: np.ndarray | None) -> str:
+    """Return a picture and, over it, its heat, as opaque as the slider says; both hold all there is to them."""
+    shrink = min(1.0, _SIDE / max(picture.shape))
+    if shrink < 1:
+        size = [max(1, round(side * shrink)) for side in picture.shape[::-1]]
+        picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    shown = f'<img src="{_inline(picture, ".jpg")}" alt="the image">'
+    if heat is None:
+        return f'<div class="cxr-film">{shown}</div>'
+    ramp = _layer(np.linspace(0, 1, 64)[None])
+    return (
+        f'<div class="cxr-film">{shown}<img class="heat" src="{_layer(heat)}" alt="heat map over it"></div>'
+        f'<div class="cxr-ramp"><i style="background: url({ramp}) 0 / 100% 100%"></i></div>'
+        '<div class="cxr-ends"><span>no heat</span><span>this picture\'s hottest place</span></div>'
+    )
+
+
+def _layer(heat: np.ndarray) -> str:
+    """Return heat as a picture that lets through what has none; laid over another it is what explain.overlay draws."""
+    return _inline(np.dstack([explain.colours(heat)[..., ::-1], heat]) * 255)
+
+
+def _inline(picture: np.ndarray, suffix: str = ".png") -> str:
+    content = cv2.imencode(suffix, np.round(picture).astype("uint8"))[1].tobytes()
+    kind = "jpeg" if suffix == ".jpg" else "png"
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+
+
+# --- the page -------------------------------------------------------------------------------------
+
+
+def is_local(host: str) -> bool:
+    """Tell whether only this machine can reach a server at `host`.
+
+    Examples
+    --------
+    >>> is_local("127.0.0.1"), is_local("localhost"), is_local("0.0.0.0")
+    (True, True, False)
+    """
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def build(predictor: predict.Predictor) -> Any:
+    """Make the page of a model.
+
+    Returns
+    -------
+    gradio.Blocks
+
+    Raises
+    ------
+    CxrError
+        Gradio is missing.
+    """
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    try:
+        import gradio
+    except ImportError:
+        raise CxrError("gradio is missing; install it: pip install 'cxr-utils[app]'") from None
+    from cxr_utils.sources import phantom
+
+    without = why_no_heat(predictor)
+    examples = {}
+    for name, (kind, turned) in EXAMPLES.items():
+        drawn = phantom.draw(kind, seed=1, domain="test").image
+        examples[f"phantom, {name}"] = np.ascontiguousarray(drawn[::-1, ::-1]) if turned else drawn
+    card = predictor.model.path.parent / "model-card.md"
+    known = " This model was trained on phantoms: it knows nothing of children." if predictor.note["synthetic"] else ""
+
+    def of_files(sent: Any) -> tuple[None, str]:
+        sent = sent or []
+        try:
+            if len(sent) > MOST_FILES:
+                said = f"{len(sent)} files; at most {MOST_FILES} at once are answered"
+                raise gradio.Error(said, print_exception=False)
+            return None, answer(predictor, [(one.orig_name or Path(one.path).name, one.path) for one in sent])
+        finally:
+            for one in sent:
+                Path(one.path).unlink(missing_ok=True)
+                Path(one.path).parent.rmdir()
+
+    with gradio.Blocks(
+        title="A chest radiograph, and what a network says of it", analytics_enabled=False, delete_cache=(60, FORGET)
+    ) as page:
+        gradio.Markdown("# A chest radiograph, and what a network says of it")
+        flat = {"elem_classes": "cxr-flat"}
+        gradio.HTML(f'<p class="cxr-notice"><strong>{_text(predict.NOTICE)}</strong>{_text(known)}</p>', **flat)
+        gradio.Markdown(
+            f"Drop images: JPEG, PNG or DICOM, at most {MOST_FILES} at once, {MOST_BYTES // 2**20} MB and "
+            f"{images.MAX_PIXELS // 10**6} million pixels each. They are deleted when they are answered, and go to no "
+            "machine but this server."
+        )
+        upload = gradio.File(label="Images", file_count="multiple", height=150, elem_id="upload")
+        upload.preprocess = lambda sent: None if sent is None else list(sent.root)  # Gradio's own leaves a file behind
+        upload.async_move_resource_to_block_cache = _uploaded
+        gradio.Markdown("Or take a phantom, that is a drawn radiograph:")
+        buttons = {}
+        with gradio.Row():
+            for name, picture in examples.items():
+                with gradio.Column(min_width=120):
+                    small = cv2.resize(picture, (240, 200), interpolation=cv2.INTER_AREA)
+                    gradio.HTML(f'<div class="cxr-phantom"><img src="{_inline(small, ".jpg")}" alt=""></div>', **flat)
+                    buttons[name] = gradio.Button(name.removeprefix("phantom, "), elem_classes="cxr-example")
+        if without:
+            gradio.Markdown(without)
+        else:
+            strength = gradio.Slider(
+                0, 100, STRENGTH, step=5, label="Strength of the heat map, %", elem_id="strength",
+                info="Where the network finds what speaks for PNEUMONIA. It may be wrong about both.",
+            )  # fmt: skip
+            # In the browser alone: nothing is asked again.
+            turn = "value => { document.documentElement.style.setProperty('--heat', value / 100) }"
+            strength.change(None, strength, js=turn)
+        shown = gradio.HTML(elem_id="answers", min_height=80, **flat)
+        with gradio.Accordion("Model card", open=False):
+            none = f"There is no {card.name} beside the model."
+            gradio.Markdown(card.read_text(encoding="utf-8") if card.is_file() else none, elem_classes="cxr-card")
+        upload.upload(of_files, upload, [upload, shown], api_name="answer", trigger_mode="multiple")
+        for name, button in buttons.items():
+            chosen = (name, examples[name])
+            button.click(lambda chosen=chosen: answer(predictor, [chosen]), None, shown, api_visibility="private")
+    page.queue(max_size=WAITING, default_concurrency_limit=1)
+    return page
+
+
+async def _uploaded(path: str | Path | None) -> str | None:
+    """Take a file that was uploaded; Gradio would fetch an address, too."""
+    if path is None or not Path(path).resolve().is_relative_to(Path(os.environ["GRADIO_TEMP_DIR"]).resolve()):
+        raise BadInput(f"{path}: was not uploaded here")
+    return str(path)
+
+
+def server(page: Any, *, local: bool = True, auth: tuple[str, str] | None = None) -> Any:
+    """Wrap a page into an ASGI application that keeps others out.
+
+    Parameters
+    ----------
+    page : gradio.Blocks
+        From `build`.
+    local : bool
+        Answer only to the names of this machine: another site's name that leads here is refused.
+    auth : (str, str), optional
+        A user and a password that must be given first.
+
+    Returns
+    -------
+    callable
+    """
+    import fastapi
+    import gradio
+    from gradio import route_utils
+
+    class Upload(route_utils.GradioUploadFile):
+        """An upload with a folder of its own: two people may send the same file, and the first answer deletes it."""
+
+        def __init__(self, *given: Any, **named: Any) -> None:
+            super().__init__(*given, **named)
+            self.sha.update(secrets.token_bytes(16))
+
+    route_utils.GradioUploadFile = Upload
+    page.has_launched = True  # Gradio takes files from its upload folder alone only after this
+    # Fonts that are there already; and small print that can be read.
+    theme = gradio.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]).set(
+        block_info_text_color="*body_text_color", body_text_color_subdued="*body_text_color",
+        block_info_text_color_dark="*body_text_color", body_text_color_subdued_dark="*body_text_color",
+    )  # fmt: skip
+    made = gradio.mount_gradio_app(
+        fastapi.FastAPI(openapi_url=None), page, "/", auth=auth, max_file_size=MOST_BYTES, footer_links=[],
+        run_history=False, enable_monitoring=False, ssr_mode=False, mcp_server=False, pwa=False, show_error=False,
+        allowed_paths=[], theme=theme, css=_CSS % (STRENGTH / 100),
+    )  # fmt: skip
+
+    async def guarded(scope: dict, receive: Callable, send: Callable) -> None:
+        if scope["type"] != "http":
+            return await made(scope, receive, send)
+        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+        host, origin = headers.get(b"host", ""), headers.get(b"origin")
+        if local and urlsplit(f"//{host}").hostname not in _LOCAL:
+            return await fastapi.Response("this page has another name", 421)(scope, receive, send)
+        if origin and urlsplit(origin).netloc != host:  # another site's page, in a browser of this machine
+            return await fastapi.Response("asked by another site", 403)(scope, receive, send)
+
+        async def sealed(message: dict) -> None:
+            if message["type"] == "http.response.start":
+                added = {"content-security-policy": _SEALED, "referrer-policy": "no-referrer",
+                         "x-content-type-options": "nosniff"}  # fmt: skip
+                more = [(name.encode(), value.encode()) for name, value in added.items()]
+                message = message | {"headers": [*message.get("headers", []), *more]}
+            await send(message)
+
+        await made(scope, receive, sealed)
+
+    return guarded
+
+
+def serve(
+    predictor: predict.Predictor,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 7860,
+    auth: tuple[str, str] | None = None,
+    told: Callable[[str], Any] = print,
+) -> None:
+    """Open the page until Ctrl-C.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        From `predict.load`, with ``heat=True``.
+    host : str
+        The address to listen at. One that other machines can reach needs `auth`.
+    port : int
+        0 takes any that is free.
+    auth : (str, str), optional
+        User and password.
+    told : callable
+        Gets the line that says where the page is.
+
+    Raises
+    ------
+    BadInput
+        `host` is open to others without `auth`, the password is too short, or the port is taken.
+    CxrError
+        Gradio is missing.
+    """
+    if not is_local(host) and auth is None:
+        raise BadInput(f"host: {host} lets other machines in; that needs a user and a password (--auth USER)")
+    if auth and (not auth[0] or len(auth[1]) < SHORTEST):
+        raise BadInput(f"auth: the user or the password is too short; a password has at least {SHORTEST} characters")
+    try:
+        listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise BadInput(f"host and port: {host}, {port}: {str(reason).lower()}; choose another --port, or 0") from None
+    with listening, tempfile.TemporaryDirectory(prefix="cxr-app-") as uploads:
+        os.environ["GRADIO_TEMP_DIR"] = uploads
+        made = server(build(predictor), local=is_local(host), auth=auth)
+        import uvicorn
+
+        shown = f"[{host}]" if ":" in host else host
+        told(f"the page is at http://{shown}:{listening.getsockname()[1]} (Ctrl-C ends it)")
+        # Uvicorn stops well, and then lets the signal do what it did before: here, leave by way of tidying up.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+        settings = uvicorn.Config(made, log_level="warning", timeout_graceful_shutdown=2, server_header=False)
+        try:
+            uvicorn.Server(settings).run(sockets=[listening])
+        except KeyboardInterrupt:
+            pass  # the way to end it
