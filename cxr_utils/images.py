@@ -69,9 +69,13 @@ def read(path: str | Path, *, at_least: int | None = None) -> np.ndarray:
     >>> read("chest.jpeg", at_least=224).shape  # doctest: +SKIP
     (324, 405)
     """
+    return np.array(_warned(path, at_least))
+
+
+def _warned(path: str | Path, at_least: int | None) -> np.ndarray:
     pixels, remarks = look(path, at_least=at_least)
     for remark in remarks:
-        warnings.warn(f"{printable(path)}: {remark}", stacklevel=2)
+        warnings.warn(f"{printable(path)}: {remark}", stacklevel=3)
     return pixels
 
 
@@ -81,7 +85,7 @@ def look(path: str | Path, *, at_least: int | None = None) -> tuple[np.ndarray, 
     Returns
     -------
     pixels : ndarray
-        uint8 in [0, 255], shape (h, w).
+        uint8 in [0, 255], shape (h, w); it may be read-only.
     remarks : list of str
         As `cxr_utils.dicom.read`; empty for other files.
 
@@ -199,7 +203,7 @@ def _gray(image: Image.Image) -> np.ndarray:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image).convert("RGB")
     elif image.mode not in ("L", "RGB"):
         image = image.convert("RGB")
-    return np.array(image if image.mode == "L" else image.convert("L"), dtype=np.uint8)
+    return np.asarray(image if image.mode == "L" else image.convert("L"))
 
 
 def resize(image: np.ndarray, size: int, *, how: str = "squash") -> np.ndarray:
@@ -244,7 +248,10 @@ def resize(image: np.ndarray, size: int, *, how: str = "squash") -> np.ndarray:
         image = _average(image, *small)
     else:
         image = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
-    image = cv2.resize(image, (new_width, new_height), interpolation=cv2.INTER_LINEAR)
+    if small != (new_width, new_height):
+        image = cv2.resize(image, (new_width, new_height), interpolation=cv2.INTER_LINEAR)
+    if how == "squash":
+        return image
     above, before = (size - new_height) // 2, (size - new_width) // 2
     rest = ((above, size - new_height - above), (before, size - new_width - before))
     return np.pad(image, rest)
@@ -383,7 +390,7 @@ def _fill(target: Path, paths: list[Path], shape: tuple, how: str, progress: boo
 
     def one(row: int) -> None:
         try:
-            pixels[row, :, :, 0] = resize(read(paths[row], at_least=2 * size), size, how=how)
+            pixels[row, :, :, 0] = resize(_warned(paths[row], 2 * size), size, how=how)
         except BadInput as error:
             raise BadInput(
                 f"{error}; it has changed since it was looked at: make the index again with "
