@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import stat
 import warnings
 from collections.abc import Iterator
@@ -397,7 +398,7 @@ def _fill(target: Path, paths: list[Path], shape: tuple, how: str, progress: boo
                 "dataset.scan(folder, refresh=True), which leaves it out"
             ) from None
 
-    pool = ThreadPoolExecutor()
+    pool = ThreadPoolExecutor(os.cpu_count())  # more only take the lock from each other
     try:
         work = pool.map(one, range(len(paths)))
         for _ in tqdm(work, total=len(paths), desc="images", unit="image", disable=not progress):
