@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -24,7 +25,7 @@ HERE = ROOT / "benchmarks"
 SHARED = ROOT.parent / "shared" / "data"
 WORK = ROOT / "build" / "bench"
 TRAINED = ("batchnorm_224", "smote_224", "plain_224")
-STEPS = {"batchnorm_224": 6, "smote_224": 4, "plain_224": 20}
+STEPS = {"batchnorm_224": 6, "smote_224": 4, "plain_224": 12}
 TURNS = 3
 EIGHTHS = (8, 4, 2, 1)  # every which image: 1, 2, 4 and 8 times as many
 
@@ -194,6 +195,7 @@ def _exported() -> Path:
 
     folder = sources.fetch("sample", data_dir=WORK)
     index = dataset.scan(folder)
+    shutil.rmtree(WORK / "run", ignore_errors=True)
     run = training.fit(recipes.get("plain_224"), images.cache(index, folder), splits.grouped(index, seed=0), epochs=1,
                        run_dir=WORK / "run", image_source="phantoms")  # fmt: skip
     for to in ("keras", "onnx"):
