@@ -11,13 +11,14 @@ LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 -
 # $(call stage,NAME,COMMAND): run a stage of the tests, and say how many seconds it took.
 stage = @begun=$$(date +%s); echo "== $(1)"; $(2) || exit 1; echo "== $(1): $$(( $$(date +%s) - begun )) s"
 
-.PHONY: help course test test-long lint notebooks tables audit lock lock-check clean
+.PHONY: help course test test-long lint bench notebooks tables audit lock lock-check clean
 
 help:
 	@echo "make course      install into .venv, and execute all notebooks on the built-in sample"
 	@echo "make test        everything that must hold: ruff, nbval, the course by papermill, the tests"
 	@echo "make test-long   tests that take longer"
 	@echo "make lint        ruff alone"
+	@echo "make bench       speed and memory against the plain way, into benchmarks/results.md"
 	@echo "make notebooks   build and execute the notebooks from notebooks/source/*.py"
 	@echo "make tables      write the tables of results/ and README from the runs in results/"
 	@echo "make audit       ask for known weaknesses of the pinned packages; needs the network"
@@ -41,6 +42,9 @@ test-long: $(DEV)
 
 lint: $(DEV)
 	@$(BIN)/ruff check .
+
+bench: $(DEV)
+	@$(BIN)/python benchmarks/run.py $(PARTS)
 
 notebooks: $(DEV)
 	@$(BIN)/python notebooks/source/build.py

@@ -117,31 +117,72 @@ def balance(pixels, labels, *, how: str, rows=None, seed: int = 0) -> Balanced:
 def _smote(pixels, rows, minority: int, *, target: int, seed: int) -> pd.DataFrame:
     """Let imbalanced-learn choose parents and steps; the pictures are drawn later, by `render`.
 
-    SMOTE looks at the smaller class alone, so only that class is handed over, with one black image to
-    stand for the other: the same choices at a fraction of the memory.
+    SMOTE looks at the smaller class alone, so only that class is handed over, with one more example to stand for the
+    other; and as places in `rows`, not pictures, because neighbours are looked for here.
     """
     from imblearn.over_sampling import SMOTE
+    from sklearn.neighbors import NearestNeighbors
+
+    if len(rows) < 6:
+        raise BadInput(f"{len(rows)} images of the smaller class: SMOTE needs at least 6 (five neighbours each)")
+
+    class Neighbours(NearestNeighbors):
+        def kneighbors(self, X, return_distance=False):
+            return nearest(pixels[rows[X[:, 0]]], k=self.n_neighbors - 1)
 
     class Choices(SMOTE):
         def _generate_samples(self, X, nn_data, nn_num, rows, cols, steps, y_type=None, y=None):
             self.choices_ = rows, nn_num[rows, cols], steps[:, 0]
-            return X[:0]
+            return X[rows]
 
-        def _make_samples(self, *arguments, **options):
-            samples, labels = super()._make_samples(*arguments, **options)
-            return samples, labels[:0]
-
-    if len(rows) < 6:
-        raise BadInput(f"{len(rows)} images of the smaller class: SMOTE needs at least 6 (five neighbours each)")
-    # float32 in [0, 1]: on uint8 the differences would wrap modulo 256.
-    small = np.zeros((len(rows) + 1, pixels[0].size), dtype="float32")
-    np.divide(pixels[rows].reshape(len(rows), -1), 255, out=small[:-1])
-    labels = np.full(len(small), minority)
-    labels[-1] = 1 - minority
-    smote = Choices(sampling_strategy={minority: target, 1 - minority: 1}, random_state=seed)
-    smote.fit_resample(small, labels)
+    labels = np.append(np.full(len(rows), minority), 1 - minority)
+    wanted = {minority: target, 1 - minority: 1}
+    smote = Choices(sampling_strategy=wanted, random_state=seed, k_neighbors=Neighbours(n_neighbors=6))
+    smote.fit_resample(np.arange(len(labels))[:, None], labels)
     first, second, step = smote.choices_
     return _table(rows[first], rows[second], step, np.full(len(first), minority), True)
+
+
+def nearest(pixels: np.ndarray, *, k: int) -> np.ndarray:
+    """Find each image's nearest others, by the sum of squared differences.
+
+    Whole numbers below 2**24 are exact in float32, so the distances are, at the speed of a float32 product and
+    without a float copy of the images. Of images that are equally near, the earlier in `pixels` counts as nearer.
+
+    Parameters
+    ----------
+    pixels : array of uint8, shape (n, ...)
+        The images.
+    k : int
+        How many others, below n.
+
+    Returns
+    -------
+    array of int64, shape (n, k + 1)
+        Row numbers: the image itself, then the others, nearest first.
+
+    Examples
+    --------
+    >>> nearest(np.array([[0], [9], [2]], dtype="uint8"), k=2).tolist()
+    [[0, 2, 1], [1, 2, 0], [2, 0, 1]]
+    """
+    flat = pixels.reshape(len(pixels), -1)
+    count, width = flat.shape
+    found = np.empty((count, k + 1), dtype="int64")
+    for start in range(0, count, 2048):  # rows a time: memory grows with the images, not with their square
+        some = slice(start, start + 2048)
+        products = np.zeros((len(flat[some]), count))
+        squares = np.zeros(count)
+        for column in range(0, width, 1024):  # 1,024 products of numbers in [-128, 127] add up to 2**24 at most
+            block = flat[:, column : column + 1024].astype("float32") - 128
+            products += block[some] @ block.T
+            squares += np.einsum("ij,ij->i", block, block)
+        # |a - b|^2 = |a|^2 + |b|^2 - 2 ab, and |a|^2 is the same in a row.
+        distances = np.subtract(squares, np.multiply(products, 2, out=products), out=products)
+        itself = np.arange(len(distances))
+        distances[itself, start + itself] = -np.inf
+        found[some] = np.argsort(distances, axis=1, kind="stable")[:, : k + 1]
+    return found
 
 
 def render(pixels, table: pd.DataFrame) -> np.ndarray:

@@ -43,6 +43,47 @@ def test_smote_draws_what_imbalanced_learn_draws(labels):
     np.testing.assert_allclose(imbalance.render(pixels, ours.table).reshape(len(theirs), -1), theirs, atol=1e-6)
 
 
+@pytest.mark.parametrize(("count", "side"), [(7, 1), (60, 40), (2100, 3)])
+def test_nearest_are_those_of_scikit_learn(count, side):
+    from sklearn.neighbors import NearestNeighbors
+
+    pixels = images(count, side)
+    flat = pixels.reshape(count, -1).astype("float64")
+    distances = NearestNeighbors(n_neighbors=6).fit(flat).kneighbors(flat)[0]
+    found = imbalance.nearest(pixels, k=5)
+    assert found[:, 0].tolist() == list(range(count))
+    assert (np.diff(np.sort(found)) > 0).all()
+    np.testing.assert_allclose(np.linalg.norm(flat[found] - flat[:, None], axis=2), distances, atol=1e-6)
+
+
+def test_distances_are_exact_at_the_widest_range():
+    """Black, white, and white with one pixel a grey level darker: 1 in 3.3e9 decides."""
+    pixels = np.full((7, 224, 224, 1), 255, dtype="uint8")
+    pixels[0] = 0
+    for row in range(2, 7):
+        pixels[row, 0, :row] = 254
+    assert imbalance.nearest(pixels, k=5)[0].tolist() == [0, 6, 5, 4, 3, 2]
+
+
+def test_smote_on_real_images_is_that_of_imbalanced_learn(real):
+    from imblearn.over_sampling import SMOTE
+
+    from cxr_utils import dataset
+    from cxr_utils.images import cache
+
+    index = dataset.scan(real)
+    index = index[index["split"] == "train"].reset_index(drop=True)
+    pixels, labels = cache(index, real, size=48), index["label"].to_numpy()
+    ours = imbalance.balance(pixels, labels, how="smote", seed=3).table
+    flat = pixels.reshape(len(pixels), -1).astype("float32") / 255
+    theirs, their_labels = SMOTE(random_state=3).fit_resample(flat, labels)
+    assert ours["label"].tolist() == their_labels.tolist()
+    apart = np.abs(imbalance.render(pixels, ours).reshape(len(theirs), -1) - theirs).max(axis=1)
+    # Among exact duplicates either may be the other's neighbour, or its own.
+    twins = index["sha256"].duplicated(keep=False).to_numpy()[ours["first"]]
+    assert (apart[~twins] < 1 / 255).all() and (apart < 1 / 255).mean() > 0.999
+
+
 def test_only_the_given_rows_take_part():
     pixels, labels = images(60), np.array([0, 1, 1] * 20)
     rows = np.arange(10, 50)

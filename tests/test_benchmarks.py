@@ -1,0 +1,126 @@
+"""The benchmark: both sides do the same work, its clock and counts are right, and its page says what was measured."""
+
+import importlib
+import json
+import re
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from conftest import draw_tiny
+
+from cxr_utils import imbalance, recipes
+
+HERE = Path(__file__).parents[1] / "benchmarks"
+sys.path.append(str(HERE))
+plain, ours, run, report = map(importlib.import_module, ("plain", "ours", "run", "report"))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return draw_tiny(tmp_path_factory.mktemp("bench") / "tiny", junk=False)
+
+
+def test_both_read_the_same_images(folder):
+    paths, index = plain.paths_in(folder), ours.index_of(folder)
+    assert [path.relative_to(folder).as_posix() for path in paths] == index["path"].tolist()
+    assert plain.labels_of(paths).tolist() == index["label"].tolist()
+    theirs, pixels = np.array(plain.originals(folder)()), ours.originals(folder)()[..., 0]
+    assert theirs.shape == pixels.shape and theirs.dtype == pixels.dtype
+    assert np.abs(theirs.astype(int) - pixels).mean() < 3
+    some = plain.paths_in(folder, every=4)
+    assert [path.name for path in some] == [Path(name).name for name in ours.index_of(folder, every=4)["path"]]
+    assert len(ours.originals(folder, times=2)()) == len(plain.originals(folder, times=2)()) == 2 * len(paths)
+
+
+def test_both_balance_alike(folder):
+    pixels, index = ours.originals(folder)(), ours.index_of(folder)
+    ours_table = ours.smote(folder)().table
+    theirs, labels = plain.resample(plain.floats(list(pixels[..., 0])), index["label"].to_numpy())
+    assert labels.tolist() == ours_table["label"].tolist()
+    np.testing.assert_allclose(imbalance.render(pixels, ours_table), theirs, atol=1 / 255)
+    assert len(plain.smote(folder)()[1]) == len(labels)
+    stages = ["read", "balance", "serve"]
+    assert list(plain.pipeline(folder)()) == stages and list(ours.pipeline(folder)()) == [*stages, "warm"]
+
+
+@pytest.mark.parametrize("recipe", run.TRAINED)
+def test_both_train_the_same_network_on_like_batches(folder, recipe):
+    theirs, their_data = plain.training(folder, recipe=recipe, every=1)
+    before = keras.config.dtype_policy()
+    try:
+        model, data = ours.training(folder, recipe=recipe, every=1)
+    finally:
+        keras.config.set_dtype_policy(before)
+    assert model.count_params() == theirs.count_params() and theirs.dtype_policy.name == "float32"
+    for mine, other in zip(model.layers, theirs.layers, strict=True):
+        assert mine.output.shape == other.output.shape and mine.name.split("_")[0] == other.name.split("_")[0]
+    assert type(model.optimizer) is type(theirs.optimizer) and model.loss == theirs.loss
+    assert float(model.optimizer.learning_rate) == pytest.approx(float(theirs.optimizer.learning_rate))
+    if recipes.get(recipe).augmentation is None:
+        x, y = their_data["x"][:32], their_data["y"][:32]
+    else:
+        x, y = their_data["x"][0]
+    images, labels = data["x"][0]
+    assert images.shape == x.shape and images.dtype == x.dtype and labels.size == y.size == 32
+    assert 0 <= x.min() and x.max() <= 1 and abs(images.mean() - x.mean()) < 0.1
+
+
+def test_a_side_gives_seconds_memory_and_stages(folder):
+    found = run.alternate({"ours": run.Side("ours", "pipeline", folder=str(folder))}, turns=2)["ours"]
+    assert [one["stage"] for one in found] == ["read", "balance", "serve", "warm"] * 2
+    assert all(one["seconds"] > 0 and one["mb"] >= 0 for one in found)
+
+
+def test_what_goes_wrong_in_a_side_is_told(tmp_path):
+    with pytest.raises(Exception, match="nowhere"):
+        run.Side("ours", "warm", folder=str(tmp_path / "nowhere"))
+
+
+def test_operations_are_those_of_the_convolutions():
+    layers = [keras.Input((10, 8, 1)), keras.layers.Conv2D(4, 3), keras.layers.Conv2D(2, (1, 3), padding="same")]
+    first, second = 2 * 8 * 6 * 9 * 4, 2 * 8 * 6 * 3 * 4 * 2
+    assert run.flops(keras.Sequential(layers)) == 32 * (2 * first + 3 * second)
+
+
+def test_lines_of_onednn_are_summed_by_kind():
+    line = "onednn_verbose,v1,primitive,exec,cpu,{},jit:uni,undef,src:bf16::blocked:acdb::f0,,,128x128x3x3,{}\n"
+    printed = (
+        line.format("convolution", 9)
+        + "BEGIN\nonednn_verbose,v1,info,cpu,runtime:threadpool,nthr:2\n"
+        + line.format("convolution", 3.5) + line.format("reorder", 3) + line.format("convolution", 2.5)
+        + 'END {"seconds": 0.01, "flops": 4e9}\n' + line.format("convolution", 9)
+    )  # fmt: skip
+    assert run.kinds(printed) == {"step": 10.0, "convolution": 2.0, "reorder": 1.0, "gflops": 2000}
+
+
+@pytest.fixture
+def results():
+    return json.loads((HERE / "results.json").read_text(encoding="utf-8"))
+
+
+def test_the_page_is_what_its_figures_give(results):
+    assert (HERE / "results.md").read_text(encoding="utf-8") == report.text(results)
+    assert set(results["parts"]) == set(run.PARTS)
+    for line in report.text(results).splitlines():
+        if line.startswith("| training"):
+            cells = [cell.strip() for cell in line.split("|")[1:-1]]
+            slow, fast, said = (float(re.match(r"[\d.]+", cell)[0]) for cell in (cells[1], cells[2], cells[3]))
+            assert said == pytest.approx(fast / slow, abs=0.06)
+            assert cells[6] == ("reached" if fast / slow >= float(cells[5].split()[0]) else "short")
+
+
+def test_a_changed_figure_changes_the_page(results):
+    before = report.text(results)
+    results["parts"]["plain_224"]["figures"]["plain"][0]["value"] *= 100
+    results["parts"]["plain_224"]["figures"]["plain"][1]["value"] *= 100
+    assert report.text(results) != before and "short" in report.rows(results)[2]
+
+
+def test_without_bfloat16_the_rows_of_training_do_not_apply(results):
+    results["machine"]["bfloat16"] = []
+    verdicts = [row[-1] for row in report.rows(results)]
+    assert all(verdict.startswith("does not apply") for verdict in verdicts[:3])
+    assert not any(verdict.startswith("does not apply") for verdict in verdicts[3:])
