@@ -57,7 +57,7 @@ audit: $(DEV)
 		$(BIN)/uv tool run pip-audit@2.10.1 --strict --require-hashes --disable-pip --progress-spinner off -r $$lock || exit 1; done
 
 lock: $(DEV)
-	@mkdir -p build && echo "packaging<26" > build/bounds.txt  # Snakemake's, so that both locks hold the same version
+	@mkdir -p build && printf "packaging<26\npillow<13\n" > build/bounds.txt  # Snakemake's and Gradio's, so that both locks hold the same versions
 	@$(LOCK) -c build/bounds.txt -o requirements.txt
 	@$(LOCK) --extra dev -c requirements.txt -o requirements-dev.txt
 
