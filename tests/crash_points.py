@@ -480,7 +480,7 @@ def fill_disk(stage, base, *, shares=(0, 0.1, 0.3, 0.5, 0.7, 0.9, 0.98)):
             shutil.copytree(kept, home, dirs_exist_ok=True)
             before, start = snapshot(home), used()
             if share is not None:
-                pages = max(1, -(-(start + int(share * needed)) // 4096))  # a size of 0 would be no limit
+                pages = max(1, (start + int(share * needed)) // 4096)  # a size of 0 would be no limit
                 mount(f"remount,size={pages * 4096}")
             status, words, _ = apart(stage, home)
             now = snapshot(home)
