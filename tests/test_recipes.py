@@ -50,3 +50,18 @@ def test_unknown_names_are_refused_with_the_known_ones():
         recipes.get("resnet")
     with pytest.raises(BadInput, match="learning_rate"):
         recipes.get("plain_224").but(lr=1)
+
+
+def test_settings_that_came_later_are_kept_only_where_they_are_used():
+    recipe = recipes.get("plain_64")
+    assert not {"weight_decay", "cosine", "label_smoothing"} & set(recipe.settings())
+    assert recipe.but(cosine=True).settings() == recipe.settings() | {"cosine": True}
+
+
+def test_weight_decay_spares_biases_and_batchnorm_and_labels_are_smoothed():
+    recipe = recipes.get("batchnorm_224").at(image_size=96, width=0.125)
+    model = recipe.but(optimizer="adamw", weight_decay=0.02, label_smoothing=0.1).build()
+    spared = {v.path.rsplit("/", 1)[1] for v in model.trainable_variables if not model.optimizer._use_weight_decay(v)}
+    assert spared == {"bias", "gamma", "beta"} and model.optimizer.weight_decay == 0.02
+    assert float(model.loss([[1.0]], [[1.0]])) > 0.5  # sure, and right, but the label is .95
+    assert recipe.build().loss == "binary_crossentropy"

@@ -223,10 +223,11 @@ class Recipe:
             optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
         else:
             optimizer = optimizers[self.optimizer](self.learning_rate)
-        loss = keras.losses.get({"class_name": self.loss, "config": {"label_smoothing": self.label_smoothing}})
+        smoothed = {"binary_crossentropy": keras.losses.BinaryCrossentropy,
+                    "categorical_crossentropy": keras.losses.CategoricalCrossentropy}  # fmt: skip
         model.compile(
             optimizer=optimizer,
-            loss=loss if self.label_smoothing else self.loss,
+            loss=smoothed[self.loss](label_smoothing=self.label_smoothing) if self.label_smoothing else self.loss,
             metrics=["accuracy"],
             jit_compile=jit,
         )
