@@ -174,7 +174,7 @@ class Recipe:
             if not record[name]:
                 del record[name]
         if self.augmentation is not None:
-            record["augmentation"] = dataclasses.asdict(self.augmentation)
+            record["augmentation"] = self.augmentation.settings()
         return {name: dict(value) if isinstance(value, Mapping) else value for name, value in record.items()}
 
     def table(self) -> pd.DataFrame:
