@@ -4,14 +4,14 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 from threadpoolctl import threadpool_limits
 
-from cxr_utils import audit, dataset, images, shift, sources, splits
+from cxr_utils import audit, dataset, images, shift, splits
 from cxr_utils.errors import BadInput
 
 
 @pytest.fixture(scope="module")
-def sample(tmp_path_factory):
+def sample(sample_data):
     """Return the index of the sample without test, and its images at 64 px."""
-    folder = sources.fetch("sample", data_dir=tmp_path_factory.mktemp("data"))
+    folder = sample_data / "sample"
     index = dataset.scan(folder)
     index = index[index["split"] != "test"].reset_index(drop=True)
     return index, images.cache(index, folder, size=64)

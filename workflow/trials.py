@@ -24,7 +24,7 @@ DEFAULTS = {
     "size": 64, "filters": [16, 32, 64, 128], "blocks": 2, "residual": True, "epochs": 12, "batch": 32, "lr": 2e-3,
     "decay": 0.02, "smoothing": 0.05, "class_weight": True, "even": 0.0, "ema": 0.0, "dropout": 0.2, "seed": 0,
     "norm": "none", "rotation": 0, "shift": 0, "shear": 0, "zoom": 0, "gamma": 0, "contrast": 0, "brightness": 0,
-    "window": 0, "coarse": 0, "blur": 0, "noise": 0, "erase": 0, "mixup": 0,
+    "border": 0, "window": 0, "coarse": 0, "blur": 0, "noise": 0, "erase": 0, "mixup": 0,
 }  # fmt: skip
 MILD = DEFAULTS | {"rotation": 8, "zoom": 0.12, "shift": 0.05, "shear": 4, "gamma": 0.25, "contrast": 0.15}
 """How images are changed for the answers that are averaged ("tta"): one plain, four changed."""
@@ -52,7 +52,9 @@ def changed(image: np.ndarray, c: dict, rng: np.random.Generator) -> np.ndarray:
             tx=moved[0], ty=moved[1], zx=zoom[0], zy=zoom[1],
         )[0, :2]  # fmt: skip
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        image = cv2.warpAffine(image, matrix, (size, size), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+        black = c["border"] and rng.random() < 0.5
+        edge = cv2.BORDER_CONSTANT if black else cv2.BORDER_REPLICATE
+        image = cv2.warpAffine(image, matrix, (size, size), flags=flags, borderMode=edge)
     if c["coarse"] and rng.random() < 0.5:  # fewer pixels, and other proportions of them
         sides = [max(8, int(size * rng.uniform(1 - c["coarse"], 1))) for _ in range(2)]
         image = cv2.resize(cv2.resize(image, sides, interpolation=cv2.INTER_AREA), (size, size))
@@ -118,6 +120,7 @@ def weights(c: dict, label: np.ndarray, statistics: np.ndarray, groups: np.ndarr
 
 def train(c: dict, pixels: np.ndarray, label: np.ndarray, weight: np.ndarray):
     """Train a candidate; returns the network, the last loss and the seconds."""
+    from cxr_utils import training
     from cxr_utils.backend import keras
 
     size, steps = c["batch"], -(-len(label) // c["batch"])
@@ -143,14 +146,12 @@ def train(c: dict, pixels: np.ndarray, label: np.ndarray, weight: np.ndarray):
         def on_epoch_end(self):
             self.epoch += 1
 
-    from cxr_utils import training
-
-    keras.config.set_dtype_policy(training.precision())
-    model = network(c)
+    with training._dtype_policy(training.precision()):
+        model = network(c)
     rate = keras.optimizers.schedules.CosineDecay(
         c["lr"] / 10, steps * (c["epochs"] - 1), warmup_target=c["lr"], warmup_steps=steps
     )
-    optimizer = keras.optimizers.AdamW(rate, weight_decay=c["decay"], use_ema=bool(c["ema"]), ema_momentum=c["ema"])
+    optimizer = keras.optimizers.AdamW(rate, weight_decay=c["decay"], use_ema=c["ema"] > 0, ema_momentum=c["ema"])
     optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
     loss = keras.losses.BinaryCrossentropy(label_smoothing=c["smoothing"])
     model.compile(optimizer, loss, jit_compile=keras.backend.backend() == "jax")
@@ -180,7 +181,7 @@ def judged(label: np.ndarray, part: np.ndarray, found: dict[str, np.ndarray]) ->
     """Return the row's figures: of the random part, of all shifted ones together and of each."""
     row: dict = {}
     sets = {"random": part == "validation", "shifted": part != "validation"}
-    sets |= {name: part == name for name in shift.DOMAINS}
+    sets |= {name: part == name for name in shift.DOMAINS if (part == name).any()}
     for how, probability in found.items():
         chosen = evaluation.best_threshold(label[sets["random"]], probability[sets["random"]])
         row[f"{how}_threshold"] = chosen
@@ -216,7 +217,7 @@ def main(arguments: list[str] | None = None) -> None:
     large = np.asarray(images.cache(index, folder, size=224))
     sizes = pd.read_csv(options.sizes) if options.sizes else None
     split = shift.split(index, large, sizes=sizes)
-    files.write_csv(out.with_name(f"trials.{splits.digest(split)}.csv.gz"), split)
+    files.write_csv(out.parent / "trials" / f"{splits.digest(split)}.csv.gz", split)
     pixels = np.stack([normalised(images.resize(image[:, :, 0], c["size"]), c["norm"]) for image in large])[..., None]
     label, part = split["label"].to_numpy(), split["part"].to_numpy()
     inside, held = np.flatnonzero(part == "train"), np.flatnonzero(part != "train")

@@ -1,4 +1,4 @@
-"""Our own: nine convolutions, trained from scratch to hold where size and exposure change their meaning.
+"""Our own: ten convolutions, trained from scratch to hold where size and exposure change their meaning.
 
 How it was found, on train alone: `results/protocol-reference-1.md` and `results/trials.csv`.
 """
