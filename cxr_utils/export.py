@@ -246,7 +246,7 @@ def _split(record: dict[str, Any], index: pd.DataFrame) -> pd.DataFrame:
     """Make the run's split again, and know it by its digest."""
     name, seed = record["recipe"]["name"], record["seed"]
     ways = [lambda s=s: splits.grouped(index, seed=s) for s in dict.fromkeys([0, seed])]
-    if name in recipes.names():
+    if name in recipes.names() and recipes.get(name).split:
         ways.append(lambda: splits.published(index, **recipes.get(name).split, seed=seed))
     ways += [lambda s=s: splits.stratified(index, seed=s) for s in dict.fromkeys([0, seed])]
     ways.append(lambda: splits.official(index))

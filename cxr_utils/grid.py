@@ -86,6 +86,8 @@ class Cell:
 def cells(*, recipe=(), protocol=(), seeds=SEEDS) -> list[Cell]:
     """Return the cells of the grid, those of one recipe together.
 
+    Variants, and recipes of our own, have no published protocol.
+
     Parameters
     ----------
     recipe : sequence of str
@@ -117,8 +119,12 @@ def cells(*, recipe=(), protocol=(), seeds=SEEDS) -> list[Cell]:
         for name in recipe or known
         for way in PROTOCOLS
         for seed in seeds
-        if (not protocol or way in protocol) and (way == "honest" or name not in VARIANTS)
+        if (not protocol or way in protocol) and (way == "honest" or _was_published(name))
     ]
+
+
+def _was_published(name: str) -> bool:
+    return name not in VARIANTS and bool(recipes.get(name).split)
 
 
 def image_source(source: str, index: pd.DataFrame) -> str:

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -408,12 +408,15 @@ def _fill(target: Path, paths: list[Path], shape: tuple, how: str, progress: boo
         pool.shutdown(cancel_futures=True)
 
 
+_LATER = ("coarse", "blur", "noise")  # than the first runs that are kept: their records and draws stay
+
+
 @dataclass(frozen=True)
 class Augmentation:
     """How far images are changed at random while training; all 0 and False changes nothing.
 
     The first six mean what they mean in Keras' ``ImageDataGenerator``; edges are filled with the nearest
-    pixel. The last three are ours.
+    pixel. The others are ours.
 
     Attributes
     ----------
@@ -433,11 +436,18 @@ class Augmentation:
         Differences from the image's mean are multiplied by a factor in [1 - contrast, 1 + contrast].
     gamma : float
         Pixels are raised to a power in [1 / (1 + gamma), 1 + gamma].
+    coarse : float
+        Every second image (by chance) is shrunk to a share in [1 - coarse, 1] of its width, and to another of its
+        height, and enlarged again: the resolution and the proportions of the original leave no trace.
+    blur : float
+        Every second image (by chance) is blurred by a Gaussian of a standard deviation up to this, pixels.
+    noise : float
+        Largest standard deviation of the noise that is added, as a fraction of the full range.
 
     Raises
     ------
     BadInput
-        A value is outside of its range: rotation up to 180, shear below 90, all others below 1.
+        A value is outside of its range: rotation up to 180, shear below 90, blur below 10, all others below 1.
 
     Examples
     --------
@@ -454,14 +464,21 @@ class Augmentation:
     brightness: float = 0.0
     contrast: float = 0.0
     gamma: float = 0.0
+    coarse: float = 0.0
+    blur: float = 0.0
+    noise: float = 0.0
 
     def __post_init__(self):
         """Check the ranges."""
-        below = {"rotation": 180.001, "shear": 90}
+        below = {"rotation": 180.001, "shear": 90, "blur": 10}
         for each in fields(self):
             value, limit = getattr(self, each.name), below.get(each.name, 1)
             if each.name != "horizontal_flip" and not 0 <= value < limit:
                 raise BadInput(f"{each.name}: {value!r}; expected a number from 0 to below {limit:.0f}")
+
+    def settings(self) -> dict[str, float | bool]:
+        """Return what decides the changes, ready for JSON; what came later stands in it only where it is used."""
+        return {name: value for name, value in asdict(self).items() if value or name not in _LATER}
 
 
 def augment(images: np.ndarray, augmentation: Augmentation, *, rng: np.random.Generator) -> np.ndarray:
@@ -500,7 +517,10 @@ def augment(images: np.ndarray, augmentation: Augmentation, *, rng: np.random.Ge
             f"images: {images.dtype} of shape {images.shape}; expected float32 of shape (n, h, w, 1)"
         )
     count, height, width, _ = images.shape
-    names = [*(field.name for field in fields(Augmentation)), "zoom_y"]
+    names = [field.name for field in fields(Augmentation) if field.name not in _LATER]
+    names += ["zoom_y"]
+    if any(getattr(augmentation, name) for name in _LATER):
+        names += [*_LATER, "coarse_y", "blurred"]
     draws = dict(zip(names, rng.uniform(-1, 1, (len(names), count)), strict=True))
     matrices = affine_matrices(
         height,
@@ -528,12 +548,22 @@ def augment(images: np.ndarray, augmentation: Augmentation, *, rng: np.random.Ge
             image = cv2.warpAffine(
                 image, matrices[row, :2], size, flags=flags, borderMode=cv2.BORDER_REPLICATE
             )
+        if augmentation.coarse and draws["coarse"][row] < 0:
+            few = (max(1, round(side * (1 + augmentation.coarse * share))) for side, share in
+                   ((width, draws["coarse"][row]), (height, -abs(draws["coarse_y"][row]))))  # fmt: skip
+            image = cv2.resize(cv2.resize(image, tuple(few), interpolation=cv2.INTER_AREA), (width, height))
+        if augmentation.blur and draws["blurred"][row] < 0:
+            image = cv2.GaussianBlur(image, (0, 0), max(0.1, augmentation.blur * abs(draws["blur"][row])))
         if tone:
             offset = image.mean(dtype=np.float64) * (1 - factor[row]) + added[row]
             image = np.clip(image * np.float32(factor[row]) + np.float32(offset), 0, 1)
         if augmentation.gamma:
             image = cv2.pow(image, float(power[row]))
         result[row, :, :, 0] = image
+    if augmentation.noise:
+        amount = np.abs(draws["noise"], dtype=np.float32)[:, None, None, None] * np.float32(augmentation.noise)
+        result += amount * rng.standard_normal(result.shape, dtype=np.float32)
+        np.clip(result, 0, 1, out=result)
     return result
 
 

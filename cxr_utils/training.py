@@ -6,6 +6,7 @@ import contextlib
 import functools
 import importlib.metadata
 import json
+import math
 import os
 import platform
 import time
@@ -419,6 +420,8 @@ def _train(recipe, pixels, split, folder, identity, used, *, progress):
         callbacks.append(keras.callbacks.ReduceLROnPlateau(**recipe.reduce_lr))
     if recipe.schedule:
         callbacks.append(keras.callbacks.LearningRateScheduler(_scheduled(**recipe.schedule)))
+    if recipe.cosine:
+        callbacks.append(keras.callbacks.LearningRateScheduler(_cosine(recipe.learning_rate, identity["epochs"])))
     model.fit(
         training,
         validation_data=batches(pixels, held_out.table, recipe),
@@ -434,6 +437,13 @@ def _train(recipe, pixels, split, folder, identity, used, *, progress):
 def _scheduled(*, from_epoch: int, start: float, factor: float, epochs: float):
     def rate(epoch, before):
         return before if epoch < from_epoch else start * factor ** ((epoch - from_epoch) / epochs)
+
+    return rate
+
+
+def _cosine(peak: float, epochs: int):
+    def rate(epoch, before):
+        return peak * (0.5 + 0.5 * math.cos(math.pi * (epoch - 1) / max(1, epochs - 1)) if epoch else 0.1)
 
     return rate
 

@@ -136,6 +136,16 @@ def tiny_pixels(tiny_index, tiny):
 
 
 @pytest.fixture(scope="session")
+def sample_data(tmp_path_factory):
+    """Return a data folder with the sample in it; treat it as read-only."""
+    from cxr_utils import sources
+
+    folder = tmp_path_factory.mktemp("sample")
+    sources.fetch("sample", data_dir=folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def trained(tmp_path_factory):
     """Return a home with a sample and two evaluated runs, gray with sigmoid and colour with softmax, exported."""
     from cxr_utils import dataset, evaluation, export, images, recipes, sources, splits, training

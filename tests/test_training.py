@@ -165,3 +165,12 @@ def test_precision_is_chosen_and_can_be_forced(monkeypatch):
 def test_the_record_is_json_without_surprises(tmp_path, data, recipe):
     run = training.fit(recipe, *data, run_dir=tmp_path / "run", epochs=1)
     assert json.loads((run.folder / "run.json").read_text())["pixels"].startswith("[120, 24, 24, 1] crc32 ")
+
+
+def test_the_rate_of_a_cosine_grows_in_the_first_epoch_and_falls_to_nearly_nothing(tmp_path, data, recipe):
+    recipe = recipe.but(optimizer="adamw", weight_decay=0.02, cosine=True, label_smoothing=0.1,
+                        early_stopping=None, reduce_lr=None, epochs=5)  # fmt: skip
+    run = training.fit(recipe, *data, run_dir=tmp_path / "run")
+    rates = run.history["learning_rate"] / recipe.learning_rate
+    np.testing.assert_allclose(rates, [0.1, 1, 0.853553, 0.5, 0.146447], rtol=1e-4)
+    assert {"cosine", "weight_decay", "label_smoothing"} <= set(run.record["recipe"])

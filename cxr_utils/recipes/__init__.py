@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from cxr_utils.images import Augmentation
 
 
+_LATER = ("weight_decay", "cosine", "label_smoothing")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Claim:
     """A published figure, as a paper's table would state it, and what is needed to judge it.
@@ -73,7 +76,13 @@ class Recipe:
     loss : str
         A Keras loss.
     optimizer, learning_rate
-        "adam" or "rmsprop", and its step size.
+        "adam", "rmsprop" or "adamw", and its step size.
+    weight_decay : float
+        Of "adamw": the share of each kernel that a step takes off, times the step size [1]_.
+    cosine : bool
+        The step size grows from a tenth in the first epoch, and falls to zero along half a cosine [2]_.
+    label_smoothing : float
+        The share by which the loss draws each label towards one half [3]_.
     batch_size, epochs : int
         Images a step, and the largest number of passes over the training data.
     early_stopping, reduce_lr : mapping, optional
@@ -86,7 +95,8 @@ class Recipe:
         A learning rate that falls with the epochs: from epoch ``from_epoch`` (counted from 0) on it is
         ``start * factor ** (epochs since then / epochs)``.
     split : mapping
-        How its authors split, as arguments of `cxr_utils.splits.published`.
+        How its authors split, as arguments of `cxr_utils.splits.published`; empty for a recipe of our own, which is
+        judged by the honest protocol alone.
     validation : str
         The same in words.
     reasons : mapping
@@ -96,6 +106,12 @@ class Recipe:
     width, dropout, l2, batchnorm
         Variations, for teaching: a multiplier of all filters; a dropout rate after each pooling; an L2
         factor on all kernels; whether a BatchNormalization follows each convolution.
+
+    References
+    ----------
+    .. [1] Loshchilov, Hutter, Decoupled weight decay regularization, ICLR 2019.
+    .. [2] Loshchilov, Hutter, SGDR: stochastic gradient descent with warm restarts, ICLR 2017.
+    .. [3] Szegedy and others, Rethinking the Inception architecture for computer vision, CVPR 2016.
     """
 
     name: str
@@ -107,6 +123,9 @@ class Recipe:
     loss: str = "binary_crossentropy"
     optimizer: str = "adam"
     learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    cosine: bool = False
+    label_smoothing: float = 0.0
     batch_size: int = 32
     epochs: int
     early_stopping: Mapping[str, Any] | None = None
@@ -151,8 +170,11 @@ class Recipe:
         record = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         for name in ("layers", "title", "system", "reasons", "claims", "split", "validation"):
             del record[name]
+        for name in _LATER:  # the identity of older recipes must not change with what came later
+            if not record[name]:
+                del record[name]
         if self.augmentation is not None:
-            record["augmentation"] = dataclasses.asdict(self.augmentation)
+            record["augmentation"] = self.augmentation.settings()
         return {name: dict(value) if isinstance(value, Mapping) else value for name, value in record.items()}
 
     def table(self) -> pd.DataFrame:
@@ -196,9 +218,16 @@ class Recipe:
         # XLA is several times slower on CPUs, and JAX cannot do without it.
         jit = keras.backend.backend() == "jax"
         optimizers = {"adam": keras.optimizers.Adam, "rmsprop": keras.optimizers.RMSprop}
+        if self.optimizer == "adamw":
+            optimizer = keras.optimizers.AdamW(self.learning_rate, weight_decay=self.weight_decay)
+            optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
+        else:
+            optimizer = optimizers[self.optimizer](self.learning_rate)
+        smoothed = {"binary_crossentropy": keras.losses.BinaryCrossentropy,
+                    "categorical_crossentropy": keras.losses.CategoricalCrossentropy}  # fmt: skip
         model.compile(
-            optimizer=optimizers[self.optimizer](self.learning_rate),
-            loss=self.loss,
+            optimizer=optimizer,
+            loss=smoothed[self.loss](label_smoothing=self.label_smoothing) if self.label_smoothing else self.loss,
             metrics=["accuracy"],
             jit_compile=jit,
         )

@@ -1,0 +1,59 @@
+"""The trials towards the recipe `reference`: what is kept, and that none of them sees test."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cxr_utils import files, images, shift
+
+ROOT = Path(__file__).parents[1]
+spec = importlib.util.spec_from_file_location("trials", ROOT / "workflow" / "trials.py")
+trials = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(trials)
+
+
+def test_a_trial_leaves_one_row_and_sees_no_test(tmp_path, monkeypatch, sample_data):
+    seen = []
+    monkeypatch.setattr(images, "read", lambda path, *, at_least, read=images.read: seen.append(path) or
+                        read(path, at_least=at_least))  # fmt: skip
+    small = {"size": 16, "filters": [4, 8], "blocks": 1, "epochs": 2, "batch": 64, "noise": 0.1, "coarse": 0.5}
+    arguments = ["tiny", json.dumps(small), "--source", "sample", "--data-dir", str(sample_data), "--out",
+                 str(tmp_path / "trials.csv")]  # fmt: skip
+    trials.main(arguments)
+    assert seen and not [path for path in seen if "test" in path.parts]
+    trials.main(arguments)  # is there already
+    table = files.read_csv(tmp_path / "trials.csv")
+    assert table["name"].tolist() == ["tiny"] and json.loads(table["settings"][0]) == small
+    assert table.filter(like="auc").notna().all(axis=None) and table["plain_random_auc"].between(0, 1).all()
+    split = files.read_csv(tmp_path / "trials" / f"{table['split'][0]}.csv.gz")
+    assert set(split["part"]) == {"train", *shift.SHARES}
+
+
+def test_a_setting_that_is_not_known_is_refused(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        trials.main(["wrong", '{"epoch": 3}'])
+    assert "epoch: not among" in capsys.readouterr().err
+
+
+def test_misleading_images_weigh_more_and_classes_the_same():
+    rng = np.random.default_rng(0)
+    label = np.repeat([0, 1, 1], 60)
+    statistics = rng.normal(label, 0.8)[:, None]
+    groups = np.array([f"p{i}" for i in range(180)], dtype=object)
+    weight = trials.weights(trials.DEFAULTS | {"even": 0.7}, label, statistics, groups)
+    assert weight[label == 0].sum() == pytest.approx(weight[label == 1].sum(), rel=1e-4)
+    normal = label == 0
+    assert np.corrcoef(weight[normal], statistics[normal, 0])[0, 1] > 0.3
+
+
+def test_kept_trials_name_their_split_and_settings():
+    table = pd.read_csv(ROOT / "results" / "trials.csv")
+    assert table["name"].is_unique and len(table) > 10
+    for row in table.itertuples():
+        assert set(json.loads(row.settings)) <= set(trials.DEFAULTS)
+        split = files.read_csv(ROOT / "results" / "trials" / f"{row.split}.csv.gz")
+        assert len(split) == 5232 and not split["path"].str.contains("/test/").any()
