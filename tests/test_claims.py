@@ -36,6 +36,9 @@ def test_every_published_claim_stands_once_in_its_system():
     found, texts = {}, []
     for recipe in map(recipes.get, recipes.names()):
         system = recipe.system.partition(",")[0]
+        if system == "reference":  # our own: nobody claimed anything
+            assert not recipe.claims
+            continue
         found.setdefault(system, []).extend(one.value for one in recipe.claims)
         texts += [(system, one.text) for one in recipe.claims]
         assert all(one.metric in claims.METRICS or one.metric in claims.FACTS for one in recipe.claims)

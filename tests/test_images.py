@@ -345,7 +345,7 @@ def test_augment_is_the_affine_map_of_its_draws(pictures):
 
 
 @pytest.mark.filterwarnings("ignore:Please import:DeprecationWarning")  # Keras' own
-@pytest.mark.parametrize("name", [n for n in recipes.names() if recipes.get(n).augmentation])
+@pytest.mark.parametrize("name", [n for n in recipes.names() if recipes.get(n).augmentation and recipes.get(n).claims])
 def test_augment_is_what_the_published_generator_did(pictures, name):
     """The draws of `augment`, handed as they are to the ImageDataGenerator with the authors' arguments."""
     from keras.src.legacy.preprocessing.image import ImageDataGenerator
