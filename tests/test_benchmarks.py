@@ -155,4 +155,5 @@ def test_the_kept_page_is_what_its_figures_give():
         pytest.skip("no figures are kept: run make bench")
     results = json.loads((HERE / "results.json").read_text(encoding="utf-8"))
     assert (HERE / "results.md").read_text(encoding="utf-8") == report.text(results)
-    assert set(results["parts"]) == set(run.PARTS) and (HERE / "growth.png").is_file()
+    assert results["parts"].keys() <= run.PARTS.keys()
+    assert ("growth" in results["parts"]) == (HERE / "growth.png").is_file()
