@@ -173,7 +173,7 @@ def describe(run: training.Run, *, data_dir: str | Path = "data") -> tuple[dict[
     note : dict
         For `predict`: run, source, synthetic, image_size, resize, threshold, validation (101 quantiles of the
         probabilities of each label), outside (the check's parameters), false_alarm (images and how many of them are
-        called outside, of validation and test), format.
+        called outside, of those held out and, if test was read, of test), format.
     card : str
         The model card, Markdown.
 
@@ -198,7 +198,8 @@ def describe(run: training.Run, *, data_dir: str | Path = "data") -> tuple[dict[
     train, held_out = _held_out(split)
     check = outside.fit(pixels[train], pixels[held_out])
     alarm = {}
-    for name, rows in (("held out", held_out), ("test", np.flatnonzero(split["part"] == "test"))):
+    test = {"test": np.flatnonzero(split["part"] == "test")} if read else {}
+    for name, rows in ({"held out": held_out} | test).items():
         called = sum(map(bool, check.reasons(pixels[rows])))
         alarm[name] = {"images": len(rows), "outside": called}
     about = sources.describe(folder)
