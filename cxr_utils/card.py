@@ -70,6 +70,9 @@ def text(
     chosen = (
         "test itself, which is a mistake of the replicated system" if on_test else f"{record['validate_on']} images"
     )
+    fixed = "threshold" in record["recipe"]
+    rule = "fixed before it was trained" if fixed else f"the best balanced accuracy on {chosen}"
+    views = note.get("views", 0)
     return "\n".join(
         [
             f"# Model card: {title}",
@@ -85,10 +88,11 @@ def text(
             "of cxr-utils, trained from scratch.",
             f"- Takes grayscale images of {size} x {size} pixels ({note['resize']}, values from 0 to 1). Gives the "
             "probability of PNEUMONIA.",
+            *([f"- Its answer is the mean over the image and {views} mildly changed views of it."] if views else []),
             f"- Trained for {record['epochs_run']} epochs in {record['seconds'] / 60:.1f} minutes, "
             f"{record['precision']}; saved in float32.",
             f"- Versions: {', '.join(f'{name} {version}' for name, version in record['versions'].items())}.",
-            f"- Threshold: {note['threshold']:.4f}, the best balanced accuracy on {chosen}.",
+            f"- Threshold: {note['threshold']:.4f}, {rule}.",
             "- Licence of the code and weights: MIT.",
             "",
             "## Intended use",
@@ -168,7 +172,7 @@ def _figures(metrics: dict[str, Any] | None) -> list[str]:
         return ["Test was not read for this run, so there are no figures on it. Evaluate it first, then export again."]
     rows = []
     for part, name in (("validation", "validation"), ("test", "test"), ("test_without_known", "test, unknown persons")):
-        for cut in ("at_half", "at_threshold"):
+        for cut in ("at_half", "at_threshold") if metrics["threshold"] != 0.5 else ("at_half",):
             if cut in metrics.get(part, {}):
                 values = metrics[part][cut]
                 at = "0.5" if cut == "at_half" else f"{metrics['threshold']:.3f}"

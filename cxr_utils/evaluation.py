@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cxr_utils import files, imbalance, training
+from cxr_utils import files, images, imbalance, models, training
 from cxr_utils.errors import BadInput
 
 COLUMNS = ("path", "patient", "split", "label", "probability")
@@ -25,7 +25,7 @@ def predict(run, pixels, split: pd.DataFrame, *, parts=("validation", "test")) -
     ----------
     run : cxr_utils.training.Run or keras.Model
         A run also gets the table as ``predictions.csv`` in its folder; parts that are there already
-        are read from it.
+        are read from it. It answers as its recipe says: some average several views of an image.
     pixels : array of uint8, shape (n, s, s, 1)
         The image cache.
     split : DataFrame
@@ -53,7 +53,7 @@ def predict(run, pixels, split: pd.DataFrame, *, parts=("validation", "test")) -
     there = read_predictions(path) if path.is_file() else None
     missing = [p for p in parts if there is None or p not in set(there["split"])]
     if missing:
-        fresh = _predict(run.load_model(), pixels, split, missing)
+        fresh = _predict(run.load_model(), pixels, split, missing, views=run.record["recipe"].get("views", 0))
         there = fresh if there is None else pd.concat([there, fresh])
         there = there.sort_values(["split", "path"], ignore_index=True)
         files.write_csv(path, there)
@@ -61,7 +61,7 @@ def predict(run, pixels, split: pd.DataFrame, *, parts=("validation", "test")) -
     return there[there["split"].isin(parts)].reset_index(drop=True)
 
 
-def _predict(model, pixels, split, parts) -> pd.DataFrame:
+def _predict(model, pixels, split, parts, *, views: int = 0) -> pd.DataFrame:
     from cxr_utils.backend import keras
 
     chosen = split[split["part"].isin(parts)]
@@ -72,10 +72,10 @@ def _predict(model, pixels, split, parts) -> pd.DataFrame:
         at = rows[start : start + 64]
         pictures = imbalance.render(pixels, pd.DataFrame({"first": at, "second": at, "step": 0.0}))
         # Called, not `predict`: that compiles anew for each of many small models.
-        answer = model(np.repeat(pictures, channels, axis=-1), training=False)
-        answers.append(keras.ops.convert_to_numpy(answer)[:, -1])
+        found = (model(np.repeat(v, channels, axis=-1), training=False) for v in images.views(pictures, views))
+        answers.append(models.mean_answer([keras.ops.convert_to_numpy(answer)[:, -1] for answer in found]))
     table = chosen[["path", "patient", "label", "kind"]].assign(
-        split=chosen["part"], probability=np.concatenate(answers).astype("float64")
+        split=chosen["part"], probability=np.concatenate(answers)
     )
     order = ["path", "patient", "split", "label", "probability", "kind"]
     return table[order].sort_values(["split", "path"], ignore_index=True)
@@ -356,7 +356,11 @@ def without_known(predictions: pd.DataFrame, split: pd.DataFrame) -> pd.DataFram
 
 
 def judge(
-    predictions: pd.DataFrame, split: pd.DataFrame | None = None, *, validate_on: str | None = "validation"
+    predictions: pd.DataFrame,
+    split: pd.DataFrame | None = None,
+    *,
+    validate_on: str | None = "validation",
+    threshold: float | None = None,
 ) -> dict[str, Any]:
     """Judge predictions: threshold and calibration from validation, carried to test.
 
@@ -369,6 +373,8 @@ def judge(
     validate_on : str, optional
         The part that chooses; "test" is a mistake, there to repeat what others did. None where there is only
         test: nothing is chosen then.
+    threshold : float, optional
+        Fixed beforehand, by a recipe that has one; else `best_threshold` chooses.
 
     Returns
     -------
@@ -393,7 +399,7 @@ def judge(
     cuts: dict[str, float] = {"at_half": 0.5}
     if validate_on:
         chosen = parts["validation"]["label"], parts["validation"]["probability"]
-        cuts["at_threshold"] = best_threshold(*chosen)
+        cuts["at_threshold"] = threshold or best_threshold(*chosen)
     result: dict[str, Any] = {"threshold": cuts.get("at_threshold")}
     for part, table in parts.items():
         result[part] = {"images": len(table)} | {name: _intervals(table, threshold=cut) for name, cut in cuts.items()}
@@ -424,7 +430,7 @@ def evaluate(run, predictions: pd.DataFrame) -> dict[str, Any]:
     BadInput
         A part has no row.
     """
-    result = judge(predictions)
+    result = judge(predictions, threshold=run.record["recipe"].get("threshold"))
     files.write_json(run.folder / "metrics.json", result)
     return result
 

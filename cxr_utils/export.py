@@ -171,7 +171,7 @@ def describe(run: training.Run, *, data_dir: str | Path = "data") -> tuple[dict[
     Returns
     -------
     note : dict
-        For `predict`: run, source, synthetic, image_size, resize, threshold, validation (101 quantiles of the
+        For `predict`: run, source, synthetic, image_size, resize, views, threshold, validation (101 quantiles of the
         probabilities of each label), outside (the check's parameters), false_alarm (images and how many of them are
         called outside, of those held out and, if test was read, of test), format.
     card : str
@@ -192,9 +192,10 @@ def describe(run: training.Run, *, data_dir: str | Path = "data") -> tuple[dict[
         raise BadInput(f"{run.folder}: its threshold comes from test, and it was not evaluated yet; do that first")
     parts = sorted({part, "test"} if read else {part})
     answers = evaluation.predict(run, pixels, split, parts=parts)
-    metrics = evaluation.judge(answers, split if read else None, validate_on=part) if read else None
+    fixed = record["recipe"].get("threshold")
+    metrics = evaluation.judge(answers, split, validate_on=part, threshold=fixed) if read else None
     chosen = answers[answers["split"] == part]
-    threshold = evaluation.best_threshold(chosen["label"], chosen["probability"])
+    threshold = fixed or evaluation.best_threshold(chosen["label"], chosen["probability"])
     train, held_out = _held_out(split)
     check = outside.fit(pixels[train], pixels[held_out])
     alarm = {}
@@ -214,6 +215,7 @@ def describe(run: training.Run, *, data_dir: str | Path = "data") -> tuple[dict[
         "synthetic": bool(about["synthetic"]),
         "image_size": record["recipe"]["image_size"],
         "resize": "squash",
+        "views": record["recipe"].get("views", 0),
         "threshold": float(threshold),
         "validation": {name: values.round(6).tolist() for name, values in quantiles.items()},
         "false_alarm": alarm,

@@ -18,6 +18,7 @@ SEEDS = (0, 1, 2)
 #: Ablations, by name: the recipe, and what is changed in it. They are judged by the honest protocol alone.
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "plain_224-unaugmented": ("plain_224", {"augmentation": None}),
+    "reference-unaugmented": ("reference", {"augmentation": None}),
     "smote_224-class_weight": ("smote_224", {"imbalance": "class_weight"}),
     "smote_224-unbalanced": ("smote_224", {"imbalance": "none"}),
 }
@@ -179,7 +180,8 @@ def evaluate(cell: Cell, run: training.Run, pixels, split: pd.DataFrame, *, out:
     files.write_csv(out / "runs" / f"{cell.name}.predictions.csv.gz", predictions)
     kept = {"cell": cell.name, "identity": identity} | record | {"image_source": source, "kept_epoch": int(best) + 1}
     kept["history"] = history.round(6).to_dict(orient="records")
-    kept["metrics"] = evaluation.judge(predictions, split, validate_on=cell.validate_on)
+    threshold = cell.get_recipe().threshold
+    kept["metrics"] = evaluation.judge(predictions, split, validate_on=cell.validate_on, threshold=threshold)
     path = out / "runs" / f"{cell.name}.json"
     files.write_json(path, kept)
     return path

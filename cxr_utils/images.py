@@ -567,6 +567,42 @@ def augment(images: np.ndarray, augmentation: Augmentation, *, rng: np.random.Ge
     return result
 
 
+VIEW = Augmentation(rotation=8, width_shift=0.05, height_shift=0.05, shear=4, zoom=0.12, contrast=0.15, gamma=0.25)
+"""How far the further views of an image differ from it."""
+
+
+def views(images: np.ndarray, further: int) -> Iterator[np.ndarray]:
+    """Yield the images as they are, and then mildly changed, always in the same ways.
+
+    The mean of a network's answers to several views is steadier than one answer [1]_.
+
+    Parameters
+    ----------
+    images : ndarray
+        float32 in [0, 1], shape (n, h, w, 1).
+    further : int
+        How many changed views follow, each as far from the images as `VIEW` allows by chance.
+
+    Yields
+    ------
+    ndarray
+        As `images`. An image's views do not depend on those beside it.
+
+    References
+    ----------
+    .. [1] Krizhevsky, Sutskever, Hinton, ImageNet classification with deep convolutional neural networks, NIPS 2012.
+
+    Examples
+    --------
+    >>> len(list(views(np.zeros((2, 8, 8, 1), np.float32), 4)))
+    5
+    """
+    yield images
+    for number in range(further):
+        parts = [augment(one[None], VIEW, rng=np.random.default_rng([7, number])) for one in images]
+        yield np.concatenate(parts) if parts else images
+
+
 def affine_matrices(
     height: int, width: int, *, theta=0.0, tx=0.0, ty=0.0, shear=0.0, zx=1.0, zy=1.0
 ) -> np.ndarray:

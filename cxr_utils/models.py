@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import numpy as np
 
 from cxr_utils import files
 from cxr_utils.errors import BadInput
+from cxr_utils.images import views as different_views
 
 SUFFIXES = (".keras", ".h5", ".onnx")
 LAYERS = frozenset(
@@ -60,13 +61,15 @@ class Model:
     raw: Callable[[np.ndarray], np.ndarray]
     network: Any = None
 
-    def answer(self, images: np.ndarray) -> np.ndarray:
+    def answer(self, images: np.ndarray, *, views: int = 0) -> np.ndarray:
         """Return the probability of PNEUMONIA of each image.
 
         Parameters
         ----------
         images : ndarray
             float32 in [0, 1], shape (n, s, s, 1) with s the model's image size.
+        views : int
+            How many changed views (`cxr_utils.images.views`) are answered, too; the result is `mean_answer`.
 
         Returns
         -------
@@ -81,10 +84,35 @@ class Model:
         if images.shape[1:] != (self.image_size, self.image_size, 1):
             raise BadInput(f"images: shape {images.shape}; {self.path.name} takes (n, {self.image_size}, "
                            f"{self.image_size}, 1)")  # fmt: skip
-        answer = np.asarray(self.raw(np.repeat(images, self.channels, axis=-1)), dtype="float64")[:, -1]
-        if not ((answer >= 0) & (answer <= 1)).all():
+        seen = different_views(images, views)
+        answers = [np.asarray(self.raw(np.repeat(v, self.channels, axis=-1)), dtype="float64")[:, -1] for v in seen]
+        if not all(((answer >= 0) & (answer <= 1)).all() for answer in answers):
             raise BadInput(f"{self.path}: its answers are no probabilities in [0, 1]; end it with sigmoid or softmax")
-        return answer
+        return mean_answer(answers)
+
+
+def mean_answer(answers: Sequence[np.ndarray]) -> np.ndarray:
+    """Average probabilities as log-odds; a single answer stays as it is.
+
+    Parameters
+    ----------
+    answers : sequence of ndarray
+        float in [0, 1], each of shape (n,).
+
+    Returns
+    -------
+    ndarray
+        float64 in [0, 1], shape (n,).
+
+    Examples
+    --------
+    >>> mean_answer([np.array([0.1, 0.5]), np.array([0.9, 0.5])]).round(3).tolist()
+    [0.5, 0.5]
+    """
+    if len(answers) == 1:
+        return answers[0].astype("float64")
+    kept = np.clip(np.asarray(answers, dtype="float64"), 1e-7, 1 - 1e-7)
+    return 1 / (1 + np.exp(-np.log(kept / (1 - kept)).mean(axis=0)))
 
 
 def load(path: str | Path) -> Model:

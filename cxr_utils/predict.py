@@ -116,7 +116,7 @@ class Predictor:
         list of Answer
         """
         found = []
-        probabilities = self.model.answer(pixels.astype("float32") / 255)
+        probabilities = self.model.answer(pixels.astype("float32") / 255, views=self.note.get("views", 0))
         reasons = self.check.reasons(pixels)
         for name, p, reason, said in zip(names, probabilities, reasons, remarks or [()] * len(names), strict=True):
             other = [one for one in said if one in (dicom.OTHER_AGE, dicom.OTHER_VIEW, dicom.OTHER_PART)]
@@ -379,6 +379,7 @@ def read_note(path: Path) -> dict[str, Any]:
         "image_size": isinstance(note["image_size"], int),
         "resize": note["resize"] in images.RESIZING,
         "threshold": isinstance(note["threshold"], float) and 0 < note["threshold"] < 1,
+        "views": isinstance(note.get("views", 0), int) and 0 <= note.get("views", 0) <= 64,
         "validation": isinstance(quantiles, dict) and all(_rising(quantiles.get(k)) for k in ("NORMAL", "PNEUMONIA")),
         "outside": isinstance(note["outside"], dict),
     }

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cxr_utils import explain
+from cxr_utils import explain, images, models
 
 CENTRE = (0.15, 0.85)
 """The central chest: from here to here of width and height, about half of the picture. Both lungs lie in it."""
@@ -157,7 +157,14 @@ def changes(label: np.ndarray, *, grey: int, seed: int = 0) -> dict[str, Callabl
 
 
 def measure(
-    model: Any, pixels: np.ndarray, table: pd.DataFrame, *, threshold: float = 0.5, draws: int = 500, seed: int = 0
+    model: Any,
+    pixels: np.ndarray,
+    table: pd.DataFrame,
+    *,
+    threshold: float = 0.5,
+    views: int = 0,
+    draws: int = 500,
+    seed: int = 0,
 ) -> pd.DataFrame:
     """Change a part of all images, and see what the model still knows.
 
@@ -171,6 +178,8 @@ def measure(
         Row by row with `pixels`: ``label`` and ``patient``.
     threshold : float
         From here on the answer is PNEUMONIA.
+    views : int
+        How many changed views of each image are answered, too: see `cxr_utils.images.views`.
     draws, seed : int
         Of the bootstrap over patients.
 
@@ -189,7 +198,7 @@ def measure(
     label = table["label"].to_numpy()
     rows, before = {}, None
     for name, change in changes(label, grey=int(round(float(pixels.mean()))), seed=seed).items():
-        probability = _answers(model, change(pixels))
+        probability = _answers(model, change(pixels), views)
         before = probability if before is None else before
         answered = table[["label", "patient"]].assign(probability=probability)
         found = evaluation.bootstrap(answered, threshold=threshold, draws=draws, seed=seed).loc["auc"]
@@ -199,12 +208,14 @@ def measure(
     return pd.DataFrame(rows).T
 
 
-def judge(model: Any, pixels: np.ndarray, table: pd.DataFrame, *, threshold: float = 0.5) -> dict[str, Any]:
+def judge(
+    model: Any, pixels: np.ndarray, table: pd.DataFrame, *, threshold: float = 0.5, views: int = 0
+) -> dict[str, Any]:
     """Gather what the tests of `explain` and of this module say about a model, ready for JSON.
 
     Parameters
     ----------
-    model, pixels, table, threshold
+    model, pixels, table, threshold, views
         As for `measure`. Of test images this is one more reading of test.
 
     Returns
@@ -214,7 +225,7 @@ def judge(model: Any, pixels: np.ndarray, table: pd.DataFrame, *, threshold: flo
         how many of them have no heat; ``even``: what heat spread evenly would have; ``measure``: that table;
         ``cascade``: by method, that table, on the first 60 of these images.
     """
-    answers = _answers(model, pixels)
+    answers = _answers(model, pixels, views)
     called = answers >= threshold
     pictures, patients = pixels[called].astype("float32") / 255, table["patient"][called]
     heat, cascades = {}, {}
@@ -227,7 +238,7 @@ def judge(model: Any, pixels: np.ndarray, table: pd.DataFrame, *, threshold: flo
     return {
         "images": len(pixels), "called_pneumonia": int(called.sum()), "threshold": threshold, "heat": heat,
         "even": {name: round(float(region(name, size).mean()), 4) for name in ("centre", "border")},
-        "shortcuts": _plain(measure(model, pixels, table, threshold=threshold)), "cascade": cascades,
+        "shortcuts": _plain(measure(model, pixels, table, threshold=threshold, views=views)), "cascade": cascades,
     }  # fmt: skip
 
 
@@ -235,11 +246,12 @@ def _plain(table: pd.DataFrame) -> dict[str, dict[str, float]]:
     return {str(row): {k: round(float(v), 4) for k, v in cells.items()} for row, cells in table.T.to_dict().items()}
 
 
-def _answers(model: Any, pixels: np.ndarray) -> np.ndarray:
+def _answers(model: Any, pixels: np.ndarray, views: int) -> np.ndarray:
     from cxr_utils.backend import keras
 
     found = []
     for start in range(0, len(pixels), _AT_ONCE):
-        pictures = np.repeat(pixels[start : start + _AT_ONCE], model.input_shape[-1], axis=-1).astype("float32") / 255
-        found.append(keras.ops.convert_to_numpy(model(pictures, training=False))[:, -1])
-    return np.concatenate(found).astype("float64")
+        seen = images.views(pixels[start : start + _AT_ONCE].astype("float32") / 255, views)
+        answers = (model(np.repeat(v, model.input_shape[-1], axis=-1), training=False) for v in seen)
+        found.append(models.mean_answer([keras.ops.convert_to_numpy(answer)[:, -1] for answer in answers]))
+    return np.concatenate(found)

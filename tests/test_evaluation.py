@@ -94,6 +94,8 @@ def test_no_threshold_beats_the_best_one(rows):
 
 
 def test_evaluate_carries_the_threshold_of_validation_to_test(tmp_path):
+    record = dict.fromkeys(("version", "protocol", "seed", "split", "seconds"), 0) | {"recipe": {}}
+    (tmp_path / "run.json").write_text(json.dumps(record))
     predictions = pd.concat([table(seed=1, split="validation"), table(seed=2)])
     result = evaluation.evaluate(Run(tmp_path), predictions)
     assert json.loads((tmp_path / "metrics.json").read_text()) == result
@@ -104,6 +106,15 @@ def test_evaluate_carries_the_threshold_of_validation_to_test(tmp_path):
     assert result["test"]["at_threshold"]["specificity"]["value"] == pytest.approx(expected["specificity"])
     with pytest.raises(BadInput, match="validation"):
         evaluation.evaluate(Run(tmp_path), test)
+
+
+def test_a_threshold_that_was_fixed_is_not_chosen():
+    predictions = pd.concat([table(seed=1, split="validation"), table(seed=2)])
+    result = evaluation.judge(predictions, threshold=0.7)
+    expected = evaluation.metrics(*(predictions[predictions["split"] == "test"][c] for c in ("label", "probability")),
+                                  threshold=0.7)  # fmt: skip
+    assert result["threshold"] == 0.7
+    assert result["test"]["at_threshold"]["accuracy"]["value"] == pytest.approx(expected["accuracy"], abs=1e-6)
 
 
 def test_with_test_alone_nothing_is_chosen():

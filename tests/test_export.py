@@ -53,6 +53,13 @@ def test_the_json_serves_all_formats_and_says_what_predict_needs(trained):
     assert note["synthetic"] is True and note["image_size"] == 32
 
 
+def test_a_recipe_can_fix_the_threshold_and_average_views(trained):
+    note, text = predict.read_note(trained / "out-colour/m.json"), (trained / "out-colour/model-card.md").read_text()
+    assert (note["threshold"], note["views"]) == (0.5, 2)
+    assert "0.5000, fixed before" in text and "2 mildly changed views" in text
+    assert "| 0.5 |" in text and text.count("| test (") == 1
+
+
 def test_the_card_is_made_from_the_run(trained):
     text = (trained / "out-gray/model-card.md").read_text()
     saved = evaluation.read_predictions(trained / "gray/predictions.csv")

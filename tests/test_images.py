@@ -464,6 +464,15 @@ def test_nothing_switched_on_changes_nothing(pictures):
     assert np.array_equal(images.augment(pictures, Augmentation(), rng=np.random.default_rng(0)), pictures)
 
 
+def test_views_are_the_same_whatever_lies_beside(pictures):
+    all_of = list(images.views(pictures, 3))
+    assert len(all_of) == 4 and all_of[0] is pictures
+    for number, view in enumerate(images.views(pictures[1:2], 3)):
+        np.testing.assert_array_equal(view, all_of[number][1:2])
+    assert all(0.002 < np.abs(view - pictures).mean() < 0.2 for view in all_of[1:])
+    assert len(list(images.views(pictures[:0], 2))) == 3
+
+
 def test_augment_wants_floats():
     for wrong in (np.zeros((2, 8, 8, 1), np.uint8), np.zeros((2, 8, 8), np.float32)):
         with pytest.raises(BadInput, match="images"):

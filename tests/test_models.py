@@ -6,7 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from cxr_utils import models, recipes, training
+from cxr_utils import images, models, recipes, training
 from cxr_utils.errors import BadInput
 
 SIZE = 16
@@ -38,6 +38,15 @@ def test_saved_models_answer_as_before(tmp_path, suffix, channels, units):
     assert answer.shape == (5,) and answer.dtype == np.float64 and np.abs(answer - expected).max() < 1e-6
     with pytest.raises(BadInput, match=r"images: shape \(5, 8, 16, 1\)"):
         loaded.answer(PICTURES[:, ::2])
+
+
+def test_views_are_averaged_as_log_odds(tmp_path):
+    loaded = models.load(saved(tmp_path / "m.keras", network()))
+    each = np.array([loaded.answer(view) for view in images.views(PICTURES, 3)])
+    odds = np.exp(np.log(each / (1 - each)).mean(axis=0))
+    assert len(each) == 4 and np.ptp(each, axis=0).min() > 0
+    np.testing.assert_allclose(loaded.answer(PICTURES, views=3), odds / (1 + odds), atol=1e-9)
+    np.testing.assert_allclose(models.mean_answer([np.array([0.0, 1]), np.array([1.0, 1])]), [0.5, 1], atol=1e-6)
 
 
 @pytest.mark.parametrize("name", recipes.names())

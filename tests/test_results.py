@@ -35,7 +35,8 @@ def kept(request, place):
 def test_metrics_are_those_of_the_predictions(kept, place):
     predictions = evaluation.read_predictions(place / "runs" / f"{kept['cell']}.predictions.csv.gz")
     split = files.read_csv(RESULTS / "splits" / f"{kept['split']}.csv.gz")
-    same(kept["metrics"], evaluation.judge(predictions, split, validate_on=kept["validate_on"]))
+    fixed = kept["recipe"].get("threshold")
+    same(kept["metrics"], evaluation.judge(predictions, split, validate_on=kept["validate_on"], threshold=fixed))
     parts = pd.Series(split["part"].to_numpy(), index=split["path"])
     assert (predictions["split"].to_numpy() == parts[predictions["path"]].to_numpy()).all()
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from cxr_utils.images import Augmentation
 
 
-_LATER = ("weight_decay", "cosine", "label_smoothing")
+_LATER = ("weight_decay", "cosine", "label_smoothing", "views", "threshold")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +91,10 @@ class Recipe:
         Random changes of the training images.
     imbalance : str
         One of `cxr_utils.imbalance.METHODS`.
+    views : int
+        How many changed views of an image are answered besides it, and averaged: see `cxr_utils.images.views`.
+    threshold : float, optional
+        From which probability on an image is called PNEUMONIA. None: the best one on validation.
     schedule : mapping, optional
         A learning rate that falls with the epochs: from epoch ``from_epoch`` (counted from 0) on it is
         ``start * factor ** (epochs since then / epochs)``.
@@ -133,6 +137,8 @@ class Recipe:
     schedule: Mapping[str, float] | None = None
     augmentation: Augmentation | None = None
     imbalance: str = "none"
+    views: int = 0
+    threshold: float | None = None
     split: Mapping[str, Any]
     validation: str
     reasons: Mapping[str, str] = field(default_factory=dict)
