@@ -328,11 +328,13 @@ def load(path: str | Path | None = None, *, data_dir: str | Path = "data", heat:
     --------
     >>> load("runs/mine").threshold  # doctest: +SKIP
     """
+    shipped = path is None
     path = _reference() if path is None else files.resolve(path)
-    if path.is_dir():
+    if shipped or path.is_dir():
+        stem = path if shipped else path / "model"
         formats = (".keras", ".h5", ".onnx") if heat else (".onnx", ".keras", ".h5")
-        there = [path / f"model{suffix}" for suffix in formats]
-        path = next((one for one in there if one.is_file()), path / "model.keras")
+        there = [stem.with_name(stem.name + suffix) for suffix in formats]
+        path = next((one for one in there if one.is_file()), stem.with_name(f"{stem.name}.keras"))
     note = path.with_suffix(".json")
     if path.is_file() and not note.is_file() and (path.parent / "run.json").is_file() and path.name == "model.keras":
         from cxr_utils import export
@@ -346,8 +348,9 @@ def load(path: str | Path | None = None, *, data_dir: str | Path = "data", heat:
 
 
 def _reference() -> Path:
+    """Return the path of the shipped model, without a suffix."""
     for folder in (files.root(), Path(__file__).resolve().parents[1]):
-        if (folder / REFERENCE).is_dir():
+        if (folder / f"{REFERENCE}.json").is_file():
             return folder / REFERENCE
     raise BadInput(
         f"no model: none was named, and {REFERENCE}, the one that is shipped, is not there yet; name a run folder or a "

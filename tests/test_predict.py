@@ -148,11 +148,12 @@ def test_without_a_model_it_is_said_that_none_is_shipped_yet(films, capsys, monk
 
 
 def test_the_shipped_model_is_taken_without_a_name(home, trained, films, capsys):
-    shutil.copytree(trained / "out-gray", home / predict.REFERENCE)
-    for name in ("m.onnx", "m.keras", "m.h5", "m.json"):
-        (home / predict.REFERENCE / name).rename(home / predict.REFERENCE / f"model.{name[2:]}")
+    (home / predict.REFERENCE).parent.mkdir(parents=True)
+    for suffix in (".onnx", ".keras", ".h5", ".json"):
+        shutil.copy(trained / f"out-gray/m{suffix}", (home / predict.REFERENCE).with_suffix(suffix))
     assert cli.main(["predict", str(films[0]), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["model"].endswith("reference/model.onnx")
+    assert json.loads(capsys.readouterr().out)["model"].endswith("models/reference.onnx")
+    assert predict.load(heat=True).model.path.name == "reference.keras"
 
 
 def test_a_run_folder_is_completed_once(trained, tmp_path, films):

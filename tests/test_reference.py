@@ -1,0 +1,57 @@
+"""What is opened on test for `reference`, tried small on phantoms; and that what is kept is whole."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from cxr_utils import dataset, evaluation, files, grid, images, predict, recipes, training
+from cxr_utils.recipes import reference
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "results"
+spec = importlib.util.spec_from_file_location("opened", ROOT / "workflow" / "reference.py")
+opened = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(opened)
+
+
+def test_the_recipe_can_be_read_in_class():
+    lines = Path(reference.__file__).read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 120 and max(map(len, lines)) <= 120
+    assert recipes.get("reference").threshold == 0.5
+
+
+def test_all_that_the_protocol_opens_is_made_and_entered(sample_data, tmp_path, monkeypatch):
+    small = reference.RECIPE.at(image_size=32, width=0.25).but(epochs=1, views=1)
+    monkeypatch.setattr(reference, "RECIPE", small)
+    monkeypatch.setattr(opened, "SEEDS", range(2))
+    folder, out = sample_data / "sample", tmp_path / "results"
+    index = dataset.scan(folder)
+    pixels = images.cache(index, folder, size=32)
+    for seed in opened.SEEDS:
+        cell = grid.Cell("reference", "honest", seed)
+        split = cell.split(index)
+        run = training.fit(cell.get_recipe(), pixels, split, seed=seed, epochs=None, image_source="sample",
+                           run_dir=tmp_path / "work" / f"{cell.name}-{cell.identity(split)}")  # fmt: skip
+        grid.evaluate(cell, run, pixels, split, out=out, source="sample")
+    arguments = ["--source", "sample", "--data-dir", str(sample_data), "--work", str(tmp_path / "work"),
+                 "--out", str(out)]  # fmt: skip
+    opened.main(arguments)
+
+    found = files.read_json(out / "reference.json")
+    assert [row["seed"] for row in found["plain"]] == [0, 1] and found["shipped"] == "reference-honest-s0"
+    assert found["tests"]["images"] == (split["part"] == "test").sum()
+    ledger = pd.read_csv(out / "test_reads.csv")
+    assert len(ledger) == 2 + 1 + 2 + 1 and ledger["reads"].eq(1).all()
+    first = evaluation.read_predictions(out / "runs" / "reference-honest-s0.predictions.csv.gz")
+    mean = evaluation.read_predictions(out / "scores" / "reference_mean_of_five.predictions.csv.gz")
+    assert len(mean) == len(first) and not np.allclose(mean["probability"], first["probability"])
+    test = first[first["split"] == "test"].head(20)
+    paths = [folder / path for path in test["path"]]
+    for suffix, tolerance in ((".keras", 1e-6), (".onnx", 1e-4)):
+        predictor = predict.load(out / "models" / f"reference{suffix}")
+        answers = np.array([one.probability for one in predict.predict(predictor, paths)])
+        assert np.abs(answers - test["probability"]).max() < tolerance
+    opened.main(arguments)  # again: the ledger has each reading once
+    pd.testing.assert_frame_equal(pd.read_csv(out / "test_reads.csv"), ledger)

@@ -1,0 +1,92 @@
+"""What is opened on test for the recipe `reference` besides its five runs, as its protocol says.
+
+After ``cxr replicate --recipe reference --seeds 0,1,2,3,4 --out results --work W``, run from the project's root:
+
+    python workflow/reference.py --source folder --work W
+
+The mean of the five runs is judged by `score` (``scores/reference_mean_of_five.json``). The plain answers of each run,
+without averaged views, and the heat and shortcut tests of the run with seed 0 go into ``reference.json``; this run's
+model, which is the one that is shipped, into ``models/``. Each look at test enters the ledger before it happens.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from cxr_utils import (
+    dataset,
+    evaluation,
+    export,
+    files,
+    grid,
+    images,
+    models,
+    score,
+    shortcuts,
+    sources,
+    splits,
+    training,
+)
+
+SEEDS = range(5)
+SHIPPED = 0  # said before its figures were known
+METRICS = ("auc", "accuracy", "balanced_accuracy", "sensitivity", "specificity")
+
+
+def mean_of_five(out: Path) -> pd.DataFrame:
+    """Return the predictions of the five runs, averaged as log-odds image by image."""
+    tables = [evaluation.read_predictions(out / "runs" / f"reference-honest-s{s}.predictions.csv.gz") for s in SEEDS]
+    for table in tables[1:]:
+        assert table["path"].equals(tables[0]["path"])
+    probability = models.mean_answer([table["probability"].to_numpy() for table in tables])
+    return tables[0].assign(probability=probability.round(6))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Make the ensemble's score, ``reference.json`` and the shipped model."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--source", default="folder", help="folder or kaggle")
+    parser.add_argument("--data-dir", default="data", help="where images are kept")
+    parser.add_argument("--work", required=True, help="the folder with the run folders of `cxr replicate`")
+    parser.add_argument("--out", default="results", help="folder of results")
+    options = parser.parse_args(arguments)
+    out, work = files.resolve(options.out), files.resolve(options.work)
+
+    folder = sources.fetch(options.source, data_dir=options.data_dir)
+    index = dataset.scan(folder)
+    cells = [grid.Cell("reference", "honest", seed) for seed in SEEDS]
+    recipe, split = cells[0].get_recipe(), cells[0].split(index)
+    pixels = images.cache(index, folder, size=recipe.image_size)
+    rows = np.flatnonzero(split["part"] == "test")
+    path = out / "scores" / "reference_mean_of_five.predictions.csv.gz"
+    files.write_csv(path, mean_of_five(out))
+    parts = out / "splits" / f"{splits.digest(split)}.csv.gz"
+    score.score(path, split=parts, out=path.with_name("reference_mean_of_five.json"))
+    runs = [training.load(work / f"{cell.name}-{cell.identity(split)}") for cell in cells]
+
+    plain = []
+    for cell, run in zip(cells, runs, strict=True):
+        grid.enter(out / "test_reads.csv", cell=f"{cell.name}, plain answers", identity=cell.identity(split),
+                   protocol="other", reads=1, remark="results/reference.json")  # fmt: skip
+        table = evaluation.predict(run.load_model(), pixels, split)
+        each = {part: table[table["split"] == part] for part in ("validation", "test")}
+        found = {part: evaluation.metrics(t["label"], t["probability"]) for part, t in each.items()}
+        plain.append({"seed": cell.seed} | {
+            f"{part}_{name}": round(found[part][name], 4) for part in each for name in METRICS
+        })  # fmt: skip
+
+    shipped = runs[SHIPPED]
+    grid.enter(out / "test_reads.csv", cell=f"{cells[SHIPPED].name}, heat and shortcuts",
+               identity=cells[SHIPPED].identity(split), protocol="other", reads=1,
+               remark="results/reference.json")  # fmt: skip
+    tests = shortcuts.judge(shipped.load_model(), pixels[rows], split.iloc[rows].reset_index(drop=True),
+                            threshold=recipe.threshold, views=recipe.views)  # fmt: skip
+    files.write_json(out / "reference.json", {"plain": plain, "shipped": cells[SHIPPED].name, "tests": tests})
+    for to in ("keras", "onnx"):
+        export.export(shipped.folder, to=to, out=out / "models" / f"reference.{to}", data_dir=options.data_dir)
+
+
+if __name__ == "__main__":
+    main()
