@@ -30,7 +30,8 @@ def small(tmp_path):
     """Copy README, ledger and the results of at most two cells elsewhere, with the tables that belong to them."""
     (tmp_path / "results" / "runs").mkdir(parents=True)
     shutil.copy(ROOT / "README.md", tmp_path)
-    shutil.copy(RESULTS / "test_reads.csv", tmp_path / "results")
+    for name in ("test_reads.csv", "published.csv"):
+        shutil.copy(RESULTS / name, tmp_path / "results")
     for cell in list(grid.results(RESULTS))[:2]:
         for path in (RESULTS / "runs").glob(f"{cell}.*"):
             shutil.copy(path, tmp_path / "results" / "runs")
@@ -89,12 +90,14 @@ def test_check_fails_where_a_run_was_edited(small):
 def test_without_results_the_tables_say_so(tmp_path):
     shutil.copy(ROOT / "README.md", tmp_path)
     (tmp_path / "results").mkdir()
+    shutil.copy(RESULTS / "published.csv", tmp_path / "results")
     (tmp_path / "results" / "test_reads.csv").write_text(",".join(grid.LEDGER) + "\n")
     assert tables.main([], root=tmp_path) == 0
     text = (tmp_path / "README.md").read_text()
     names = {cell.recipe for cell in grid.cells()}
     missing = re.search(r"Not run yet: (.*)\.\n", text)[1]
     assert set(re.findall(r"`([^`]+)`", missing)) == names
+    assert "Our own network, from scratch, is not run yet" in text
     assert "| all | 0 | 0 |" in text and "above what we can reach |" not in text
 
 
@@ -116,6 +119,20 @@ def test_every_cell_that_is_kept_is_counted_in_its_row(wanted):
     kept = pd.Series([cell.rsplit("-s", 1)[0] for cell in grid.results(RESULTS)]).value_counts()
     for (recipe, protocol), seeds in summary.drop("scored", level="protocol", errors="ignore").items():
         assert seeds.startswith(f"{kept.get(f'{recipe}-{protocol}', 0)} of ")
+
+
+def test_our_network_stands_among_published_ones_by_auc():
+    figures = {"accuracy": 0.9, "auc": 0.97, "sensitivity": 0.95, "specificity": 0.8}
+    ends = {f"{m}{e}": figures[m] + d for m in figures for e, d in
+            {"_min": -0.01, "_max": 0.01, "_low": -0.02, "_high": 0.02}.items()}  # fmt: skip
+    row = {"recipe": "reference", "protocol": "honest", "seeds": "5 of 5", "minutes": 7.2} | figures | ends
+    others = pd.DataFrame({"network": ["low", "high"], "accuracy": [0.8, 0.95], "auc": [0.9, 0.99], "source": "-"})
+    summary = pd.DataFrame([row, {"recipe": "reference-unaugmented", "protocol": "honest", "seeds": "0 of 3"}])
+    lead = tables.lead_block(summary, others)
+    assert "in 7 minutes" in lead and "**.900** (.890–.910 over its seeds, 95% interval .880–.920)" in lead
+    assert "published pair is .950 and .990" in lead
+    names = [line.split(" | ")[0] for line in tables.reference_block(summary, others).splitlines()[2:]]
+    assert names == ["| low", "| **ours, from scratch, 96 px**", "| high"]
 
 
 def test_a_verdict_on_some_of_the_seeds_is_called_so_far():
