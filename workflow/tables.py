@@ -27,6 +27,7 @@ def outputs(root: Path) -> dict[Path, str]:
     blocks = {
         "lead": lead_block(made["grid.csv"], published),
         "reference": reference_block(made["grid.csv"], published),
+        "limits": limits_block(out / "reference.json"),
         "claims": claims_block(made["claims.csv"]),
         "grid": grid_block(made["grid.csv"]),
         "reads": reads_block(files.read_csv(out / "test_reads.csv")),
@@ -97,6 +98,26 @@ def reference_block(summary: pd.DataFrame, published: pd.DataFrame) -> str:
     head = "| network | accuracy | AUC | sens. | spec. | source |"
     lines = [f"| {' | '.join(cells)} |" for _, cells in sorted(rows, key=lambda pair: pair[0])]
     return "\n".join([head, "| --- | ---: | ---: | ---: | ---: | --- |", *lines])
+
+
+def limits_block(path: Path) -> str:
+    """Say where the shipped network looks, and what it still knows without lungs."""
+    if not path.is_file():
+        return f"- Where the shipped network looks is {claims.NOT_RUN}."
+    tests = files.read_json(path)["tests"]
+    heat, auc = tests["heat"]["gradcam"], {name: row["value"] for name, row in tests["shortcuts"].items()}
+    flipped = max(row["flipped"] for name, row in tests["shortcuts"].items() if name.startswith("marker added"))
+    low, high = (claims.shown(tests["shortcuts"]["all but border covered"][end]) for end in ("low", "high"))
+    return (
+        f"- The shipped network does not look at lungs alone. Of its heat (Grad-CAM, {tests['called_pneumonia']} test "
+        f"images that it calls PNEUMONIA) {heat['centre']['value']:.0%} lies in the central chest; spread evenly it "
+        f"would be {tests['even']['centre']:.0%}. With the central chest covered, its AUC is still "
+        f"{claims.shown(auc['central chest covered'])}; from the outermost tenth alone, "
+        f"{claims.shown(auc['all but border covered'])} ({low} to {high}), where .5 would be chance; with the border "
+        f"covered, {claims.shown(auc['border covered'])}; with surroundings of the other class, "
+        f"{claims.shown(auc['surroundings of the other class'])}; as it is, {claims.shown(auc['as it is'])}. A side "
+        f"marker drawn into a corner changes {flipped:.1%} of its answers."
+    )
 
 
 def _row(summary: pd.DataFrame, recipe: str, protocol: str) -> pd.Series | None:

@@ -311,6 +311,42 @@ course.beside_real("08_explain_and_predict", {
 }, run_dir=run_dir, source=source)
 
 # %% [markdown] tags=["further"]
+# ## The network that is shipped
+#
+# In `results/models` lies a trained network: `reference` of notebook 5, seed 0, trained on the real images. It works
+# without training anything. It averages its answers to five views of an image.
+#
+# **Predict, then run**: it has seen children, never phantoms. What will it say of ours?
+
+# %% tags=["further"]
+from cxr_utils import predict
+
+shipped = predict.load(heat=True)
+answers = pd.DataFrame(predict.predict(shipped, [folder / path for path in shown["path"]]))
+answers[["probability", "verdict", "outside"]].assign(truth=shown["kind"].to_numpy())
+
+# %% [markdown] tags=["further"]
+# A phantom is far from any child, and the check that comes with the network says so: its probability means nothing
+# then. (On real images most are inside.)
+#
+# How it stood the tests of this notebook, on the 624 real test images:
+
+# %% tags=["further"]
+from cxr_utils import files
+
+kept = files.read_json(course.results() / "reference.json")["tests"]
+asked = pd.DataFrame(kept["shortcuts"]).T
+asked[["value", "low", "high", "flipped"]].rename(columns={"value": "AUC"})
+
+# %% tags=["further"]
+where = pd.DataFrame(kept["heat"]["gradcam"]).drop(columns="without_heat", errors="ignore").T
+where[["value", "low", "high"]].assign(even=pd.Series(kept["even"]))
+
+# %% [markdown] tags=["further"]
+# `even` is what heat spread over the whole picture would have. Read the first table as you did yours: what is left when
+# the central chest is covered, or when only the border is there, is no knowledge of lungs.
+
+# %% [markdown] tags=["further"]
 # ## Save and load
 #
 # A run's folder holds `model.keras`: layers and weights, in float32. A model that leaves the house needs more: its
