@@ -535,7 +535,7 @@ def evaluate(
 
     It answers as cxr predict does; the labels are those of the folders.
 
-    Example: cxr evaluate --source folder --path hospital --data-dir hospital-data
+    Example: cxr evaluate --source folder --path hospital --data-dir theirs
     """
     from cxr_utils import judge_model as judging
 

@@ -52,8 +52,8 @@ def evaluate(
     data_dir : str or Path
         As for `sources.fetch`; and, for a run folder, as for `predict.load`.
     path : str or Path, optional
-        For the source "folder", the first time: a folder or zip file with ``{train,val,test}/{NORMAL,PNEUMONIA}``,
-        or one of the three. Files may have any name; where it is one of this dataset, patient and kind are known.
+        For the source "folder", the first time: a folder or zip file with ``{train,val,test}/{NORMAL,PNEUMONIA}``;
+        one of the three is enough. Files may have any name; patient and kind are known where it is one of this dataset.
     part : {"test", "val", "train", "all"}, optional
         Which images; by default test, or all where there is no test.
     out : str or Path, optional
