@@ -493,6 +493,69 @@ def predict(
     raise typer.Exit(int(any(answer.error for answer in answers)))
 
 
+@app.command(no_args_is_help=True)
+def evaluate(
+    source: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="sample, folder, kaggle or medmnist; fetched, if it is not there yet."),
+    ],
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="MODEL",
+            help="A run folder or a model's file (.keras, .h5, .onnx). Without its JSON it is judged at .5 only.",
+            show_default="the shipped one",
+        ),
+    ] = None,
+    path: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="With --source folder: a folder or zip file with train, val or test, and in these NORMAL and "
+            "PNEUMONIA; the files may have any name. Give each hospital a --data-dir of its own.",
+            show_default=False,
+        ),
+    ] = None,
+    part: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="test, val, train or all.", show_default="test if there, else all"),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Keep the figures, such as results/evaluations/mine.json, and the predictions beside it; a reading "
+            "of the official test set goes into the ledger there.",
+            show_default=False,
+        ),
+    ] = None,
+    data_dir: DataDir = "data",
+) -> None:
+    """Judge a model on any labelled images, such as another hospital's.
+
+    It answers as cxr predict does; the labels are those of the folders.
+
+    Example: cxr evaluate --source folder --path hospital --data-dir theirs
+    """
+    from cxr_utils import judge_model as judging
+
+    record = judging.evaluate(
+        _from_here(model) if model else None,
+        source=source,
+        data_dir=data_dir,
+        path=path.expanduser().absolute() if path else None,
+        part=part,
+        out=out,
+        progress=sys.stderr.isatty(),
+    )
+    typer.echo(judging.as_text(record))
+    if of_test := record["of_test"]:
+        entered = "it is in the ledger" if out else "it was not entered; with --out it is"
+        typer.echo(f"\na reading of the official test set, {of_test:,} of its images by their names: {entered}")
+    if out is not None:
+        typer.echo(f"\nkept in {out}")
+
+
 @app.command("app")
 def page(
     model: Annotated[

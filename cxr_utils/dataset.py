@@ -194,6 +194,61 @@ def scan(folder: str | Path, *, refresh: bool = False, allow: float = 0.01) -> p
     return index
 
 
+def labelled(folder: str | Path) -> pd.DataFrame:
+    """List the images of a folder with the labels that their folders give, whatever the files are called.
+
+    Unlike `scan` this takes images of another origin, looks into none, and keeps no table.
+
+    Parameters
+    ----------
+    folder : str or Path
+        As for `scan`.
+
+    Returns
+    -------
+    DataFrame
+        ``path``, ``split``, ``label``, ``kind``, ``patient`` and ``sha256`` as in `scan`, and ``named`` (bool): the
+        name is one of this dataset and does not contradict the label. Where it is not, ``patient`` is <NA> and
+        ``kind`` "normal" or `UNKNOWN`.
+
+    Raises
+    ------
+    BadInput
+        No such folder, or no image in it.
+
+    Examples
+    --------
+    >>> labelled("data/sample")["named"].all()  # doctest: +SKIP
+    """
+    folder = files.resolve(folder)
+
+    def one(path: str) -> tuple:
+        _, split, name = PurePosixPath(path).parent.parts
+        try:
+            kind, patient = parse_name(path)
+        except BadInput:
+            kind = patient = None
+        named = kind is not None and (kind == "normal") == (name == "NORMAL")
+        if not named:
+            kind, patient = "normal" if name == "NORMAL" else UNKNOWN, None
+        return path, split, CLASSES.index(name), kind, patient, _sha256(folder / path), named
+
+    with ThreadPoolExecutor() as pool:
+        rows = list(pool.map(one, [path for path, _ in _list(folder)]))
+    table = pd.DataFrame(rows, columns=["path", "split", "label", "kind", "patient", "sha256", "named"])
+    table["patient"] = pd.Series(_join_duplicates(table["patient"], table["sha256"]), dtype="string")
+    return table
+
+
+def _sha256(path: Path) -> str | None:
+    from cxr_utils import images
+
+    try:
+        return hashlib.sha256(images.read_bytes(path)).hexdigest()
+    except BadInput:  # whoever wants its pixels will be told why
+        return None
+
+
 def quarantine(folder: str | Path) -> pd.DataFrame:
     """Return the images that `scan` left out: columns ``path`` and ``reason`` (both str).
 

@@ -396,18 +396,35 @@ def judge(
             raise BadInput(f"predictions: no row of part {name!r}; predict {' and '.join(names.values())}")
     if split is not None and split["patient"].notna().any():
         parts["test_without_known"] = without_known(predictions, split)
-    cuts: dict[str, float] = {"at_half": 0.5}
+    cut = None
     if validate_on:
         chosen = parts["validation"]["label"], parts["validation"]["probability"]
-        cuts["at_threshold"] = threshold or best_threshold(*chosen)
-    result: dict[str, Any] = {"threshold": cuts.get("at_threshold")}
-    for part, table in parts.items():
-        result[part] = {"images": len(table)} | {name: _intervals(table, threshold=cut) for name, cut in cuts.items()}
+        cut = threshold or best_threshold(*chosen)
+    result: dict[str, Any] = {"threshold": cut} | {part: judge_part(table, cut) for part, table in parts.items()}
     if validate_on:
         test = parts["test"]
         again = _intervals(test.assign(probability=recalibrate(*chosen, test["probability"])))
         result["test"]["recalibrated"] = {metric: again[metric] for metric in ("brier", "ece")}
     return result
+
+
+def judge_part(predictions: pd.DataFrame, threshold: float | None = None) -> dict[str, Any]:
+    """Judge one part at .5, and at a threshold that was chosen elsewhere.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        As for `bootstrap`.
+    threshold : float, optional
+        In (0, 1).
+
+    Returns
+    -------
+    dict
+        ``images``, ``at_half`` and, with a threshold, ``at_threshold``, as in `judge`.
+    """
+    cuts = {"at_half": 0.5} | ({} if threshold is None else {"at_threshold": threshold})
+    return {"images": len(predictions)} | {name: _intervals(predictions, threshold=cut) for name, cut in cuts.items()}
 
 
 def _intervals(predictions: pd.DataFrame, **options) -> dict[str, dict[str, float | None]]:

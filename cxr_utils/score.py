@@ -169,18 +169,27 @@ def score(
         "split": splits.digest(parts),
     }
     if out is not None:
-        folder = out.parent.parent if out.parent.name == "scores" else out.parent
-        remark = f"cxr score, {out.name}"
-        grid.enter(
-            folder / "test_reads.csv", cell=record["name"], identity=record["identity"], protocol="other", reads=1,
-            remark=remark,
-        )  # fmt: skip
+        enter(record, out, command="score")
     chosen_on = "validation" if (table["split"] == "validation").any() else None
     record["metrics"] = evaluation.judge(table, parts, validate_on=chosen_on)
     if out is not None:
         files.write_csv(out.with_suffix(".predictions.csv.gz"), table)
         files.write_json(out, record)
     return record
+
+
+def enter(record: dict[str, Any], out: Path, *, command: str) -> None:
+    """Enter a reading of test in the ledger of the results that `out` belongs to: `score` says which.
+
+    Examples
+    --------
+    >>> enter(record, Path("results/scores/mine.json"), command="score")  # doctest: +SKIP
+    """
+    folder = out.parent.parent if out.parent.name in ("scores", "evaluations") else out.parent
+    grid.enter(
+        folder / "test_reads.csv", cell=record["name"], identity=record["identity"], protocol="other", reads=1,
+        remark=f"cxr {command}, {out.name}",
+    )  # fmt: skip
 
 
 def as_text(record: dict[str, Any]) -> str:
@@ -196,12 +205,7 @@ def as_text(record: dict[str, Any]) -> str:
     if metrics["threshold"] is not None:
         blocks["at_threshold"] = f"answers from {metrics['threshold']:.3f} on, chosen in validation"
     lines = [f"{record['name']}, split {record['split']}"]
-    for block, title in blocks.items():
-        cuts = evaluation.METRICS if block == "at_half" else evaluation.METRICS[:7]
-        shown = {TITLES[part]: [_interval(metrics[part][block][metric]) for metric in cuts] for part in parts}
-        table = pd.DataFrame(shown, index=[metric.replace("_", " ") for metric in cuts])
-        table.loc["images"] = [f"{metrics[part]['images']:,}" for part in parts]
-        lines += ["", title, table.to_string()]
+    lines += tables({TITLES[part]: metrics[part] for part in parts}, blocks)
     lines += ["", "In brackets: 95% interval, bootstrap over patients. NORMAL numbers are not known to be patients."]
     if again := metrics["test"].get("recalibrated"):
         words = ", ".join(f"{metric} {_interval(value)}" for metric, value in again.items())
@@ -209,6 +213,30 @@ def as_text(record: dict[str, Any]) -> str:
     if metrics["threshold"] is None:
         lines.append("No predictions of validation: a threshold can't be chosen, only .5 is judged.")
     return "\n".join(lines)
+
+
+def tables(parts: dict[str, dict[str, Any]], blocks: dict[str, str]) -> list[str]:
+    """Lay out metrics with their intervals, as lines: one block a threshold, one column a part.
+
+    Parameters
+    ----------
+    parts : dict of str to dict
+        Title of a column to what `evaluation.judge_part` returned.
+    blocks : dict of str to str
+        "at_half" or "at_threshold" to the title of the block.
+
+    Examples
+    --------
+    >>> print(*tables({"test": evaluation.judge_part(table)}, {"at_half": "from .5 on"}), sep="\n")  # doctest: +SKIP
+    """
+    lines = []
+    for block, title in blocks.items():
+        cuts = evaluation.METRICS if block == "at_half" else evaluation.METRICS[:7]
+        shown = {name: [_interval(part[block][metric]) for metric in cuts] for name, part in parts.items()}
+        table = pd.DataFrame(shown, index=[metric.replace("_", " ") for metric in cuts])
+        table.loc["images"] = [f"{part['images']:,}" for part in parts.values()]
+        lines += ["", title, table.to_string()]
+    return lines
 
 
 def _interval(metric: dict[str, float | None]) -> str:

@@ -15,7 +15,7 @@ from cxr_utils import __version__, check, claims, cli, course, dataset, evaluati
 @pytest.mark.parametrize(
     "command",
     [[], ["--help"], ["fetch"], ["fetch", "--help"], ["run", "-h"], ["check", "--help"], ["pack", "-h"], ["score"],
-     ["recipes", "-h"]],
+     ["evaluate"], ["recipes", "-h"]],
 )
 def test_help_reads_well(command, capsys):
     assert cli.main(command) == 0

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from cxr_utils.dataset import CLASSES, SPLITS
+from cxr_utils.dataset import CLASSES, SPLITS, parse_name
 from cxr_utils.errors import BadInput
 from cxr_utils.sources import pack
 from cxr_utils.sources.unzip import choose, is_junk, unzip
@@ -46,7 +47,7 @@ def fill(folder: Path, *, path: Path, progress: bool = False) -> dict[str, Any]:
     if path.is_dir():
         found = find(path)
         left_out = _copy(found, folder, progress=progress)
-        return {**pack.marks(found.parent), "origin": str(path), "left_out": left_out}
+        return {**(pack.marks(found.parent) or _foreign(folder)), "origin": str(path), "left_out": left_out}
     left_out = unzip(path, folder, beside=pack.BESIDE, progress=progress)
     pack.check(folder, where=path)
     known = pack.marks(folder, where=path)
@@ -54,7 +55,17 @@ def fill(folder: Path, *, path: Path, progress: bool = False) -> dict[str, Any]:
         (folder / name).unlink(missing_ok=True)
     if "packed" in known:
         left_out = [name for name in left_out if name != "README.txt"]  # it says what source.json says
-    return {**known, "origin": str(path), "left_out": left_out}
+    return {**(known or _foreign(folder)), "origin": str(path), "left_out": left_out}
+
+
+def _foreign(folder: Path) -> dict[str, str]:
+    """Return what is to be said of images none of which has a name of the dataset: not its title and licence."""
+    for path in (folder / "chest_xray").rglob("*"):
+        with contextlib.suppress(BadInput):
+            parse_name(path)
+            return {}
+    unknown = "not known: no name is one of the dataset"
+    return {"title": "Images of another origin", "licence": "licence not known", "attribution": unknown}
 
 
 def find(path: Path) -> Path:
