@@ -424,9 +424,10 @@ candidates = {"no augmentation, 12 epochs": "row_none", "strong augmentation, 48
 pd.DataFrame({what: trials.loc[name, columns].to_numpy(float) for what, name in candidates.items()}, index=parts)
 
 # %% [markdown] tags=["further"]
-# `random` and `blocks` see no difference: both networks are nearly perfect there. The other two do. Where a
+# In `random` and `blocks` both networks are nearly perfect. In the other two they are not: where a
 # [shortcut](glossary.md#shortcut) points to the wrong class, a network that relied on it is wrong too. Augmentation
-# takes the shortcut away: when every image has any brightness, sharpness and proportion, none of them tells the class.
+# takes shortcuts away: when every image may have any sharpness and proportion, neither tells the class. It helps most
+# in `size`. In `exposure` less: many images there are odd or carry a doubtful label, and no network gets them right.
 #
 # And the [threshold](glossary.md#threshold)? **Predict, then run**: over all trials, how far apart are the lowest and
 # the highest threshold that was best in the random validation?
