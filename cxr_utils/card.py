@@ -152,6 +152,7 @@ def text(
             "## Caveats and known failures",
             "",
             *_failures(metrics, synthetic, on_test),
+            *_seeds(record),
             "",
         ]
     )
@@ -232,6 +233,23 @@ def _failures(metrics: dict[str, Any] | None, synthetic: bool, on_test: bool) ->
             "hospital (Xin, Li, Yi, 2021, doi 10.1007/s10140-021-01954-x). This one was not tried elsewhere."
         )
     return [f"- {one}" for one in found]
+
+
+def _seeds(record: dict[str, Any]) -> list[str]:
+    """Say what other seeds of the same training gave, where they are kept: one run's figures are partly luck."""
+    from cxr_utils import grid
+
+    same = ("recipe", "protocol", "split", "pixels")
+    alike = [r for r in grid.results("results").values() if all(r.get(key) == record[key] for key in same)]
+    if len(alike) < 2:
+        return []
+    on_test = [r["metrics"]["test"]["at_half"] for r in alike]
+    found = {metric: [figures[metric]["value"] for figures in on_test] for metric in ("accuracy", "auc")}
+    told = " and ".join(
+        f"{_SHOWN[metric]} {min(values):.3f} to {max(values):.3f} (mean {sum(values) / len(values):.3f})"
+        for metric, values in found.items()
+    )
+    return [f"- This is one of {len(alike)} runs that differ by their seed alone: on test they gave {told}, at .5."]
 
 
 def _markdown(table: pd.DataFrame) -> str:

@@ -22,11 +22,11 @@ def test_the_recipe_can_be_read_in_class():
     assert recipes.get("reference").threshold == 0.5
 
 
-def test_all_that_the_protocol_opens_is_made_and_entered(sample_data, tmp_path, monkeypatch):
+def test_all_that_the_protocol_opens_is_made_and_entered(sample_data, tmp_path, home, monkeypatch):
     small = reference.RECIPE.at(image_size=32, width=0.25).but(epochs=1, views=1)
     monkeypatch.setattr(reference, "RECIPE", small)
     monkeypatch.setattr(opened, "SEEDS", range(2))
-    folder, out = sample_data / "sample", tmp_path / "results"
+    folder, out = sample_data / "sample", home / "results"
     index = dataset.scan(folder)
     pixels = images.cache(index, folder, size=32)
     for seed in opened.SEEDS:
@@ -55,3 +55,4 @@ def test_all_that_the_protocol_opens_is_made_and_entered(sample_data, tmp_path, 
         assert np.abs(answers - test["probability"]).max() < tolerance
     opened.main(arguments)  # again: the ledger has each reading once
     pd.testing.assert_frame_equal(pd.read_csv(out / "test_reads.csv"), ledger)
+    assert "one of 2 runs that differ by their seed alone" in (out / "models/model-card.md").read_text()
