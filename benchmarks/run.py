@@ -225,7 +225,9 @@ def bounds(place: dict) -> dict:
     for recipe in TRAINED:
         for side in ("plain", "ours"):
             command = [sys.executable, str(HERE / "run.py"), "--step", side, place["copies"], recipe]
-            done = subprocess.run(command, env=os.environ | {"ONEDNN_VERBOSE": "1"}, capture_output=True, text=True)
+            # One operation at a time, so that their times add up to the step's.
+            clock = {"ONEDNN_VERBOSE": "1", "TF_NUM_INTEROP_THREADS": "1"}
+            done = subprocess.run(command, env=os.environ | clock, capture_output=True, text=True)
             if done.returncode:
                 raise RuntimeError(f"{recipe}: {done.stderr.strip()[-300:]}")
             found.setdefault(recipe, {})[side] = kinds(done.stdout)
