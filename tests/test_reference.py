@@ -56,3 +56,40 @@ def test_all_that_the_protocol_opens_is_made_and_entered(sample_data, tmp_path, 
     opened.main(arguments)  # again: the ledger has each reading once
     pd.testing.assert_frame_equal(pd.read_csv(out / "test_reads.csv"), ledger)
     assert "one of 2 runs that differ by their seed alone" in (out / "models/model-card.md").read_text()
+
+
+def test_the_mean_of_five_is_that_of_the_five():
+    kept = evaluation.read_predictions(RESULTS / "scores" / "reference_mean_of_five.predictions.csv.gz")
+    expected = opened.mean_of_five(RESULTS)
+    assert kept["path"].equals(expected["path"])
+    np.testing.assert_allclose(kept["probability"], expected["probability"], atol=1e-6)
+
+
+def test_what_is_said_of_the_shipped_network_is_said_of_its_run():
+    found = files.read_json(RESULTS / "reference.json")
+    record = files.read_json(RESULTS / "runs" / f"{found['shipped']}.json")
+    test = evaluation.read_predictions(RESULTS / "runs" / f"{found['shipped']}.predictions.csv.gz")
+    test = test[test["split"] == "test"]
+    called = int((test["probability"] >= record["metrics"]["threshold"]).sum())
+    assert (found["tests"]["images"], found["tests"]["called_pneumonia"]) == (len(test), called)
+    auc = record["metrics"]["test"]["at_half"]["auc"]["value"]
+    assert abs(found["tests"]["shortcuts"]["as it is"]["value"] - auc) < 1e-3
+    assert [row["seed"] for row in found["plain"]] == list(opened.SEEDS)
+    for suffix in (".keras", ".onnx"):
+        note = predict.load(RESULTS / "models" / f"reference{suffix}").note
+        assert (note["threshold"], note["views"], note["synthetic"]) == (0.5, 4, False)
+        same = ("seed", "split", "pixels", "protocol")
+        assert {key: note["run"][key] for key in same if key in note["run"]} == {
+            key: record[key] for key in same if key in note["run"]
+        }
+        assert note["false_alarm"]["test"]["outside"] <= 0.02 * note["false_alarm"]["test"]["images"]
+
+
+def test_the_shipped_network_gives_what_its_run_saved(real):
+    kept = evaluation.read_predictions(RESULTS / "runs" / "reference-honest-s0.predictions.csv.gz")
+    few = kept[kept["split"] == "validation"].iloc[::10]
+    for suffix, tolerance in ((".keras", 1e-6), (".onnx", 1e-4)):
+        predictor = predict.load(RESULTS / "models" / f"reference{suffix}")
+        answers = predict.predict(predictor, [real / path for path in few["path"]])
+        gap = np.abs(np.array([one.probability for one in answers]) - few["probability"])
+        assert gap.max() < tolerance

@@ -97,7 +97,8 @@ def validation_against_test(table: pd.DataFrame, *, ax: Axes | None = None) -> A
         colour, marker = LINES[number % len(LINES)][0], "osD^vP<>X*h"[number % 11]
         look = {"marker": marker, "linestyle": "", "color": colour, "markersize": 9, "markeredgewidth": 1.8}
         for protocol, rows in table[table["recipe"] == name].groupby("protocol"):
-            ax.plot(rows["validation"], rows["test"], fillstyle="full" if protocol == "honest" else "none", **look)
+            full = "full" if protocol == "honest" else "none"
+            ax.plot(rows["validation"], rows["test"], fillstyle=full, clip_on=False, **look)  # whole at 1, too
         handles.append(Line2D([], [], label=name, **look))
     for text, fill in (("honest protocol", "full"), ("published protocol", "none")):
         look = {"marker": "o", "linestyle": "", "color": GREY, "markersize": 9, "markeredgewidth": 1.8}
