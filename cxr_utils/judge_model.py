@@ -187,7 +187,7 @@ def as_text(record: dict[str, Any]) -> str:
     """
     metrics, source, threshold = record["metrics"], record["source"], record["threshold"]
     blocks = {"at_half": "answers from probability .5 on"}
-    if threshold is not None:
+    if threshold not in (None, 0.5):
         blocks["at_threshold"] = f"answers from {threshold:.3f} on, the model's own threshold"
     lines = [
         f"model   {record['model']['file']}, sha256 {record['model']['sha256'][:12]}",
@@ -196,6 +196,8 @@ def as_text(record: dict[str, Any]) -> str:
     ]
     if {"bacteria", "virus"} & set(record["kinds"]):
         kinds = pd.DataFrame(record["kinds"]).T
+        if threshold == 0.5:
+            kinds = kinds.drop(columns="wrong_at_threshold")
         kinds.columns = [name.replace("_at_half", ", from .5 on").replace("_at_", ", from the ") for name in kinds]
         lines += ["", "by kind", kinds.to_string()]
     lines += ["", "In brackets: 95% interval, bootstrap over patients. NORMAL numbers are not known to be patients."]
