@@ -226,8 +226,8 @@ plots.show(plots.roc({f"{network}, {part}": rows for (network, part), rows in ea
 # Validation, however clean, comes from the same block as training: it can't show this gap.
 
 # %% [markdown] tags=["further"]
-# The same on the real images, from runs that are kept in `results/`: our `reference` of notebook 5, trained as
-# published there, with its augmentation (five seeds) and without (three).
+# The same on the real images, from runs that are kept in `results/`: our `reference` of notebook 5, not
+# cut down, with its augmentation (five seeds) and without (three).
 #
 # **Predict, then run**: which of the two has the higher AUC in validation?
 

@@ -327,8 +327,8 @@ answers = pd.DataFrame(predict.predict(shipped, [folder / path for path in shown
 answers[["probability", "verdict", "outside"]].assign(truth=shown["kind"].to_numpy())
 
 # %% [markdown] tags=["further"]
-# On the sample nobody warns: `outside` is empty, and to this network nearly every phantom looks like PNEUMONIA, the
-# normal ones too. The check finds photographs, blanks, films upside down. It does not find drawings that resemble a
+# On the sample there is hardly a warning, and to this network most phantoms look like PNEUMONIA, the normal ones
+# too. The check finds photographs, blanks, films upside down. It does not find drawings that resemble a
 # chest, nor another hospital or age. **No warning is no proof that a network knows such images.**
 #
 # How it stood the tests of this notebook, on the 624 real test images:
