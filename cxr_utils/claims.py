@@ -563,7 +563,7 @@ def _run_facts(runs: list[dict]) -> dict[str, Any]:
     """Say what runs of one kind have in common, and the means of what they have not."""
 
     def every(take):
-        return ", ".join(dict.fromkeys(str(take(run)) for run in runs))
+        return "; ".join(dict.fromkeys(str(take(run)) for run in runs))
 
     def mean(take):
         return np.mean([take(run) for run in runs])

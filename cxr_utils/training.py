@@ -283,6 +283,11 @@ def _check(recipe: Recipe, pixels, split, validate_on: str) -> None:
             raise BadInput(f"split: no image in part {part!r}; make one with cxr_utils.splits")
 
 
+def _cores() -> int:
+    """Return how many cores a training may use: a cell of the grid limits TensorFlow by this variable."""
+    return int(os.environ.get("TF_NUM_INTRAOP_THREADS") or os.cpu_count() or 1)
+
+
 def _versions() -> dict[str, str]:
     known = ("keras", "tensorflow", "jax", "numpy", "imbalanced-learn", "pillow", "opencv-python-headless")
     found = {"python": platform.python_version()}
@@ -369,7 +374,7 @@ def fit(
             "image_source": image_source,
             "seconds": round(before + time.perf_counter() - start, 1),
             "versions": _versions(),
-            "hardware": {"processor": cpu()["name"], "cores": os.cpu_count(), "system": platform.system()},
+            "hardware": {"processor": cpu()["name"], "cores": _cores(), "system": platform.system()},
         }
         files.write_json(folder / "run.json", record)
         _drop_state(folder)

@@ -186,7 +186,10 @@ def grid_block(summary: pd.DataFrame) -> str:
     if missing:
         lines += ["", f"Not run yet: {', '.join(missing)}."]
     made = {"Images": "images", "Machine": "hardware", "Precision": "precision"}
-    told = {title: "; ".join(value for value in summary[name].unique() if value) for title, name in made.items()}
+    told = {
+        title: "; ".join(dict.fromkeys(value for values in summary[name] if values for value in values.split("; ")))
+        for title, name in made.items()
+    }
     return "\n".join([*lines, "", *(f"{title}: {values}." for title, values in told.items() if values)])
 
 
