@@ -416,8 +416,7 @@ def _train(recipe, pixels, split, folder, identity, used, *, progress):
     )
     held_out = imbalance.balance(pixels, labels, how="none", rows=np.flatnonzero(part == identity["validate_on"]))
     training = batches(pixels, balanced.table, recipe, seed=seed, class_weight=balanced.class_weight)
-    with _dtype_policy(used):
-        model = recipe.build(seed=seed)
+    model = _fresh(recipe, seed, used)
     callbacks = []
     if recipe.early_stopping:
         callbacks.append(keras.callbacks.EarlyStopping(**recipe.early_stopping))
@@ -437,6 +436,30 @@ def _train(recipe, pixels, split, folder, identity, used, *, progress):
         verbose=0,
     )
     return model, rows, before
+
+
+_traced: dict[tuple, Any] = {}
+
+
+def _fresh(recipe: Recipe, seed: int, used: str):
+    """Return the recipe's network with fresh weights, in the last one trained where only the seed differs.
+
+    Keras traces a network before its first step, which takes longer than some epochs of a small one: repeated
+    trainings need it once.
+    """
+    with _dtype_policy(used):
+        model = recipe.build(seed=seed)
+    key = (recipe.layers, used, json.dumps(recipe.settings(), sort_keys=True))
+    if key not in _traced:
+        _traced.clear()  # one at a time: the large ones hold much memory
+        return _traced.setdefault(key, model)
+    again = _traced[key]
+    for one in (model, again):
+        one.optimizer.build(one.trainable_variables)
+    variables = ([*one.variables, *one.optimizer.variables] for one in (again, model))
+    for old, new in zip(*variables, strict=True):
+        old.assign(new)
+    return again
 
 
 def _scheduled(*, from_epoch: int, start: float, factor: float, epochs: float):

@@ -56,6 +56,23 @@ def test_the_same_seed_gives_the_same_model_and_another_one_another(tmp_path, da
     assert np.abs(first - other).max() > 1e-4
 
 
+def test_a_network_that_is_used_again_keeps_nothing_of_its_last_training(tmp_path, data, recipe):
+    recipe = recipe.but(batchnorm=True)
+    training._traced.clear()
+    training.fit(recipe, *data, run_dir=tmp_path / "before", seed=1)
+    (network,) = training._traced.values()
+    again = training.fit(recipe, *data, run_dir=tmp_path / "again", seed=2)
+    assert list(training._traced.values()) == [network]
+    training._traced.clear()
+    alone = training.fit(recipe, *data, run_dir=tmp_path / "alone", seed=2)
+    assert list(training._traced.values()) != [network]
+    for one, other in zip(again.load_model().get_weights(), alone.load_model().get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    different = training.fit(recipe.but(dropout=0.1), *data, run_dir=tmp_path / "different", seed=2)
+    assert different.record["recipe"]["dropout"] == 0.1
+    assert list(training._traced) == [k for k in training._traced if '"dropout": 0.1' in k[-1]]
+
+
 @pytest.mark.parametrize("after", [1, 3])
 def test_an_interrupted_training_ends_like_an_undisturbed_one(tmp_path, data, recipe, monkeypatch, after):
     recipe = recipe.but(imbalance="smote")
