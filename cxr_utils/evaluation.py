@@ -341,7 +341,8 @@ def without_known(predictions: pd.DataFrame, split: pd.DataFrame) -> pd.DataFram
     """Return the rows of test whose patient is unknown to the other parts of a split.
 
     In this dataset 320 pneumonias of test have a person number that occurs in train, of another kind each; whether
-    they are the same children can't be proved. No NORMAL number occurs twice, but those are not known to be patients.
+    they are the same children can't be proved. No NORMAL number of test occurs in train, but those are not known to
+    be patients.
 
     Parameters
     ----------
@@ -369,7 +370,7 @@ def judge(
     predictions : DataFrame
         From `predict` or `read_predictions`, with the parts test and `validate_on`.
     split : DataFrame, optional
-        Adds "test_without_known", where patients are known: see `without_known`.
+        Adds "test_without_known", where patients are known and both classes are left: see `without_known`.
     validate_on : str, optional
         The part that chooses; "test" is a mistake, there to repeat what others did. None where there is only
         test: nothing is chosen then.
@@ -395,7 +396,9 @@ def judge(
         if parts[part].empty:
             raise BadInput(f"predictions: no row of part {name!r}; predict {' and '.join(names.values())}")
     if split is not None and split["patient"].notna().any():
-        parts["test_without_known"] = without_known(predictions, split)
+        known = without_known(predictions, split)
+        if known["label"].nunique() == 2:
+            parts["test_without_known"] = known
     cut = None
     if validate_on:
         chosen = parts["validation"]["label"], parts["validation"]["probability"]

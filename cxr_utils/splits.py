@@ -68,8 +68,8 @@ def grouped(index: pd.DataFrame, *, validation: float = 0.15, seed: int = 0) -> 
     A patient is what the index calls so: a person number whatever the kind, or prefix and number of a
     NORMAL image, exact duplicates joined. Nothing shows that the numbers of NORMAL images are patients, so
     the normals can't be called free of leaks. Images of unknown patients are each a group of their own
-    (identical files together). A patient with two kinds counts as the one with more images. The official
-    test set stays as it is, also where its numbers occur in train: `leaks` counts them.
+    (identical files together). A patient with two kinds counts as the one with more images, those of
+    test among them. The official test set stays as it is, also where its numbers occur in train: `leaks` counts them.
 
     Parameters
     ----------

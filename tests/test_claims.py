@@ -64,7 +64,7 @@ def test_every_published_claim_stands_once_in_its_system():
         (SMALL, Found(), "an artefact", "16 of 16 right: the 95% interval is .794 to 1"),
         (claim("validation_accuracy", 0.9375, 32), Found(), "an artefact", "30 of 32"),
         (SHUFFLED, Found(ours=(0.57,), spread=0.016), "an artefact", "; shuffled"),
-        (SHUFFLED, Found(ours=(0.55,), spread=0.016), "above what we can reach", ".55"),
+        (SHUFFLED, Found(ours=(0.54,), spread=0.016), "above what we can reach", ".54"),
         (SHUFFLED, Found(), NOT_RUN, ""),
         (claim(), Found(), NOT_RUN, "No seed"),
         (UNSTATED, Found(), NOT_RUN, ""),
@@ -72,7 +72,11 @@ def test_every_published_claim_stands_once_in_its_system():
         (UNSTATED, Found(ours=(0.8,), others={"slim": (0.7, 0.75)}), "underspecified", "slim .700 to .750"),
         (claim(value=0.93), SEEDS, "reproduced", "with the error of 624 images .852 to .931"),
         (claim(value=0.935), SEEDS, "above what we can reach", ""),
-        (claim(value=0.85), SEEDS, "below", ""),
+        (claim(value=0.84), SEEDS, "below", ""),
+        (claim(value=0.877, n=None), Found(ours=(0.8766,)), "reproduced", ""),  # rounded
+        (claim(value=(0.85, 0.95)), Found(rival=RIVAL, ours=(0.9,)), "reproduced", ""),
+        (claim(), Found(rival=claim(value=(0.98, 0.99)), ours=(0.9,)), "reproduced", ""),
+        (claim("images", 5856, unstated="x"), Found(), "reproduced", "5,856"),
         (claim(n=None), SEEDS, "reproduced", "gave .880 to .910."),
         (claim(value=0.92, n=None), SEEDS, "above what we can reach", ""),
         (RECALL, Found(ours=(-0.02, 0.01)), "reproduced", "-.020 to .010 (2 of 3 seeds)"),
@@ -86,6 +90,17 @@ def test_every_published_claim_stands_once_in_its_system():
 def test_each_verdict_follows_its_rule(one, found, verdict, says):
     name, why = claims.verdict(one, found)
     assert name == verdict and says in why and why.endswith(".")
+
+
+def test_two_figures_contradict_each_other_or_neither_does():
+    few, many = claim("validation_accuracy", 1.0, 16), claim("validation_accuracy", 0.985, 5216)
+    assert claims.verdict(few, Found(rival=many, ours=(1.0,)))[0] == "an artefact"
+    assert claims.verdict(many, Found(rival=few, ours=(0.985,)))[0] == "reproduced"
+
+
+def test_a_percentage_is_no_share():
+    with pytest.raises(BadInput, match=r"93\.0.*0\.93"):
+        claims.verdict(claim(value=93.0), SEEDS)
 
 
 def test_the_verdicts_come_in_the_stated_order():
@@ -160,11 +175,14 @@ def keep(out, name, *, skill, epochs=((0.9, 0.2), (0.97, 0.1), (0.98, 0.15))):
             {"path": paths, "patient": patient, "split": part, "label": label, "probability": score, "kind": "made up"}
         ))  # fmt: skip
     predictions = pd.concat(parts)
-    history = [{"epoch": i + 1, "accuracy": a, "val_loss": loss} for i, (a, loss) in enumerate(epochs)]
+    history = [
+        {"epoch": i + 1, "accuracy": a, "val_loss": loss, "val_accuracy": a} for i, (a, loss) in enumerate(epochs)
+    ]
     record = {
-        "cell": name, "protocol": protocol, "seed": seed, "validate_on": "validation", "parameters": 10,
-        "epochs_run": 3, "precision": "float32", "image_source": "made up", "seconds": 60.0 * (seed + 1),
-        "hardware": {"cores": 2}, "kept_epoch": 2, "history": history, "metrics": evaluation.judge(predictions),
+        "cell": name, "identity": "made up", "version": 1, "recipe": {}, "split": "made up", "protocol": protocol,
+        "seed": seed, "validate_on": "validation", "parameters": 10, "epochs_run": 3, "precision": "float32",
+        "image_source": "made up", "seconds": 60.0 * (seed + 1), "hardware": {"cores": 2}, "kept_epoch": 2,
+        "history": history, "metrics": evaluation.judge(predictions),
     }  # fmt: skip
     files.write_json(out / "runs" / f"{name}.json", record)
     files.write_csv(out / "runs" / f"{name}.predictions.csv.gz", predictions)
@@ -179,6 +197,14 @@ def test_without_any_result_every_claim_has_its_row(tmp_path):
     assert table["ours"].isna().all() and (table.loc[measured, "honest_seeds"] == "0 of 3").all()
     assert (table["verdict"] == NOT_RUN).sum() > 10
     assert (claims.summary(tmp_path)["seeds"] == "0 of 3").all()
+
+
+def test_no_mean_is_taken_of_runs_that_differ_in_more_than_their_seed(tmp_path):
+    keep(tmp_path, "plain_64-honest-s0", skill=3)
+    other = keep(tmp_path, "plain_64-honest-s1", skill=3) | {"recipe": {"epochs": 99}}
+    files.write_json(tmp_path / "runs" / "plain_64-honest-s1.json", other)
+    with pytest.raises(BadInput, match="plain_64-honest-s0 and plain_64-honest-s1 differ in their recipe"):
+        claims.table(tmp_path)
 
 
 def test_rows_hold_the_figures_of_their_runs(tmp_path):

@@ -172,7 +172,10 @@ class Recipe:
         return self.but(image_size=image_size or self.image_size, width=self.width if width is None else width)
 
     def settings(self) -> dict[str, Any]:
-        """Return everything that decides the training, ready for JSON."""
+        """Return everything but the layers that decides the training, ready for JSON.
+
+        Layers are code: whoever changes those of a recipe gives it another name, or raises `training.VERSION`.
+        """
         record = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         for name in ("layers", "title", "system", "reasons", "claims", "split", "validation"):
             del record[name]

@@ -58,7 +58,7 @@ RECIPE = Recipe(
         Claim(
             text="validation accuracy .93 in the last epochs",
             source="notebook",
-            metric="validation_accuracy",
+            metric="last_validation_accuracy",
             value=0.93,
             n=1047,
         ),

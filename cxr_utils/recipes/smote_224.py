@@ -39,6 +39,7 @@ RECIPE = Recipe(
     split={"validation": 0.1, "of": "train", "random_state": 42},
     validation="not stated; ours: 10% of train, by image, set apart before SMOTE",
     reasons={
+        "image_size": "the README says 244 x 244 once and 224 x 224 once: 224, as in systems 001 and 004",
         "layers": "filters, padding and dropout rates are not published: 32, 64, 128, same, .25 are common choices",
         "l2": "factor and place are not published: 1e-4 on the first dense layer, which holds most weights",
         "batch_size": "not published: 32 is the default of Keras",
