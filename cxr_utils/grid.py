@@ -54,10 +54,17 @@ class Cell:
         """
         base, changes = VARIANTS.get(self.recipe, (self.recipe, {}))
         recipe = recipes.get(base).but(**changes)
-        if self.protocol == "honest" and not recipe.early_stopping:
-            best = {"monitor": "val_loss", "patience": recipe.epochs, "restore_best_weights": True}
-            recipe = recipe.but(early_stopping=best)
-        return recipe
+        if self.protocol != "honest":
+            return recipe
+        reasons = {**recipe.reasons, "validation": "the honest protocol, not the authors' way"}
+        stops = recipe.early_stopping or {"monitor": "val_loss", "patience": recipe.epochs}
+        if not stops.get("restore_best_weights"):
+            reasons["early_stopping"] = "the honest protocol: validation chooses the epoch"
+        return recipe.but(
+            early_stopping={**stops, "restore_best_weights": True},
+            validation="15% of the patient groups of train and val",
+            reasons=reasons,
+        )
 
     @property
     def validate_on(self) -> str:
@@ -101,7 +108,7 @@ def cells(*, recipe=(), protocol=(), seeds=SEEDS) -> list[Cell]:
     Raises
     ------
     BadInput
-        A name is not known.
+        A name is not known, or what is asked for has no such protocol.
 
     Examples
     --------
@@ -115,13 +122,16 @@ def cells(*, recipe=(), protocol=(), seeds=SEEDS) -> list[Cell]:
     for name in protocol:
         if name not in PROTOCOLS:
             raise BadInput(f"protocol {name!r}: choose one of {', '.join(PROTOCOLS)}")
-    return [
+    chosen = [
         Cell(name, way, seed)
         for name in recipe or known
         for way in PROTOCOLS
         for seed in seeds
         if (not protocol or way in protocol) and (way == "honest" or _was_published(name))
     ]
+    if seeds and not chosen:
+        raise BadInput(f"protocol published: {', '.join(recipe)} was never published; it has the honest protocol alone")
+    return chosen
 
 
 def _was_published(name: str) -> bool:
@@ -170,15 +180,19 @@ def evaluate(cell: Cell, run: training.Run, pixels, split: pd.DataFrame, *, out:
         ``history`` (one mapping an epoch) and ``metrics`` (from `evaluation.judge`).
     """
     out, record, history = files.resolve(out), run.record, run.history
-    chosen = record["recipe"]["early_stopping"] or {}
-    best = history.loc[chosen.get("start_from_epoch", 0) :, "val_loss"].idxmin() if chosen else len(history) - 1
     reads = len(history) + 1 if cell.validate_on == "test" else 1
     identity = cell.identity(split)
-    enter(out / "test_reads.csv", cell=cell.name, identity=identity, protocol=cell.protocol, reads=reads)
+    # Another training of the same cell is another network: it reads test once more.
+    trained = files.digest(json.dumps(record, sort_keys=True), length=12)
+    enter(
+        out / "test_reads.csv", cell=cell.name, identity=identity, protocol=cell.protocol, reads=reads,
+        remark=f"training {trained}",
+    )  # fmt: skip
     predictions = evaluation.predict(run, pixels, split, parts=sorted({cell.validate_on, "test"}))
     files.write_csv(out / "splits" / f"{splits.digest(split)}.csv.gz", split)
     files.write_csv(out / "runs" / f"{cell.name}.predictions.csv.gz", predictions)
-    kept = {"cell": cell.name, "identity": identity} | record | {"image_source": source, "kept_epoch": int(best) + 1}
+    kept = {"cell": cell.name, "identity": identity} | record
+    kept |= {"image_source": source, "kept_epoch": _kept_epoch(record, history)}
     kept["history"] = history.round(6).to_dict(orient="records")
     threshold = cell.get_recipe().threshold
     kept["metrics"] = evaluation.judge(predictions, split, validate_on=cell.validate_on, threshold=threshold)
@@ -187,11 +201,23 @@ def evaluate(cell: Cell, run: training.Run, pixels, split: pd.DataFrame, *, out:
     return path
 
 
+def _kept_epoch(record: dict[str, Any], history: pd.DataFrame) -> int:
+    """Return the epoch, from 1, whose weights a training ended with."""
+    stops = record["recipe"]["early_stopping"] or {}
+    if not stops.get("restore_best_weights"):
+        return len(history)
+    watched = history.loc[stops.get("start_from_epoch", 0) :, stops["monitor"]]
+    rises = stops.get("mode") == "max" or stops.get("mode", "auto") == "auto" and "acc" in stops["monitor"]
+    return int(watched.idxmax() if rises else watched.idxmin()) + 1
+
+
 LEDGER = ("date", "cell", "identity", "protocol", "reads", "remark")
 
 
 def enter(path: Path, **row: Any) -> None:
     """Enter a reading of test in a ledger, once: not again when the cell was killed and is evaluated again.
+
+    The same reading is known by its cell, identity and remark.
 
     Parameters
     ----------
@@ -206,11 +232,17 @@ def enter(path: Path, **row: Any) -> None:
     """
     with files.lock(path):
         there = pd.read_csv(path, dtype="string") if path.is_file() else pd.DataFrame(columns=LEDGER, dtype="string")
-        if ((there["cell"] == row["cell"]) & (there["identity"] == row["identity"])).any():
+        keys = {name: str(row.get(name, "")) for name in ("cell", "identity", "remark")}
+        if (there[list(keys)].fillna("") == pd.Series(keys)).all(axis=1).any():
             return
         today = datetime.datetime.now(datetime.UTC).date().isoformat()
         new = pd.DataFrame([{"date": today, "remark": "", **row}], columns=LEDGER).astype("string")
         files.write_csv(path, pd.concat([there, new]))
+
+
+#: What the JSON of every cell has.
+KEYS = ("identity", "version", "recipe", "protocol", "seed", "split", "validate_on", "seconds", "epochs_run",
+        "image_source", "kept_epoch", "history", "metrics")  # fmt: skip
 
 
 def results(out: str | Path) -> dict[str, dict[str, Any]]:
@@ -223,8 +255,8 @@ def results(out: str | Path) -> dict[str, dict[str, Any]]:
     """
     found = {}
     for path in sorted((files.resolve(out) / "runs").glob("*.json")):
-        content = files.read_json(path)
-        if not isinstance(content, dict) or content.get("cell") != path.stem:
+        content = files.read_record(path)
+        if content.get("cell") != path.stem:
             raise BadInput(f"{path}: is not the result of the cell {path.stem}; delete it to have it made again")
-        found[path.stem] = content
+        found[path.stem] = files.read_record(path, *KEYS)
     return found

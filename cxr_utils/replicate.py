@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -94,9 +95,9 @@ class Plan:
         if state is None or not state.is_file():
             return []
         try:
-            with np.load(state) as kept:
+            with state.open("rb") as opened, np.load(opened) as kept:
                 return json.loads(str(kept["rows"]))
-        except FileNotFoundError:  # ended at this moment
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # ended at this moment, or damaged
             return []
 
     def seconds(self, cell: grid.Cell) -> float | None:

@@ -41,8 +41,9 @@ def data(tiny, tmp_path):
 
 def record(cell, identity, *, images=TINY, seconds=10.0):
     """Make what the package reads of a finished cell's JSON."""
-    return {"cell": cell.name, "identity": identity, "image_source": images, "seconds": seconds,
+    read = {"cell": cell.name, "identity": identity, "image_source": images, "seconds": seconds,
             "protocol": cell.protocol}  # fmt: skip
+    return dict.fromkeys(grid.KEYS) | read
 
 
 def keep(out, cell, identity, **options):
@@ -102,12 +103,51 @@ def test_which_images_are_meant(data, home):
         (["--source", "web"], "kaggle"),
         (["--rehearse", "--source", "folder"], "cxr fetch --source folder"),
         (["--cores", "0"], "--cores"),
+        (["--recipe", "plain_224-unaugmented", "--protocol", "published"], "plain_224-unaugmented was never published"),
     ],
 )
 def test_a_wrong_input_is_one_line_and_status_2(arguments, words, capsys):
     assert cli.main(["replicate", *arguments]) == 2
     caught = capsys.readouterr()
     assert caught.out == "" and caught.err.count("\n") == 1 and words in caught.err
+
+
+def test_a_damaged_state_of_a_training_does_not_stop_the_others(data, home):
+    found = replicate.plan(data_dir=data, recipe=["plain_64"], seeds=[0], out="out")
+    for content in (b"", b"PK\x03\x04 cut"):
+        state = found.work / found.key(found.cells[0]) / "state.npz"
+        state.parent.mkdir(parents=True, exist_ok=True)
+        state.write_bytes(content)
+        assert found.epochs(found.cells[0]) == []
+
+
+def test_the_kept_epoch_is_that_of_the_weights():
+    history = pd.DataFrame({"val_loss": [0.5, 0.3, 0.2, 0.4], "val_accuracy": [0.9, 0.8, 0.7, 0.6]})
+
+    def kept(**stops):
+        return grid._kept_epoch({"recipe": {"early_stopping": stops or None}}, history)
+
+    assert kept() == kept(monitor="val_loss", restore_best_weights=False) == 4
+    assert kept(monitor="val_loss", restore_best_weights=True) == 3
+    assert kept(monitor="val_accuracy", restore_best_weights=True) == 1
+    assert kept(monitor="val_accuracy", restore_best_weights=True, start_from_epoch=1) == 2
+
+
+def test_under_the_honest_protocol_validation_chooses_and_the_table_says_so():
+    for name in ("plain_64", "batchnorm_224"):
+        found = grid.Cell(name, "honest", 0).get_recipe()
+        assert found.early_stopping["restore_best_weights"]
+        assert found.table().loc["validation", "value"] == "15% of the patient groups of train and val"
+    assert "honest" in grid.Cell("plain_64", "honest", 0).get_recipe().table().loc["early_stopping", "why ours"]
+
+
+def test_another_training_of_a_cell_is_another_reading(tmp_path):
+    ledger, cell = tmp_path / "test_reads.csv", {"cell": "plain_64-honest-s0", "identity": "abc", "protocol": "honest"}
+    for remark in ("training 1", "training 1", "training 2"):
+        grid.enter(ledger, **cell, reads=1, remark=remark)
+    for _ in range(2):
+        grid.enter(ledger, cell="mine", identity="", protocol="other", reads=1)
+    assert pd.read_csv(ledger)["cell"].tolist() == ["plain_64-honest-s0"] * 2 + ["mine"]
 
 
 def test_a_profile_that_is_not_there(data):
