@@ -241,7 +241,7 @@ def shortcuts(index: pd.DataFrame, pixels: np.ndarray, *, seed: int = 0) -> pd.D
         scores = boosted_scores(file.to_numpy(float), index, seed=seed)
         rows["width, height, mode"] = row(scores, "of the file, not of the picture")
     scores = boosted_scores(picture_statistics(pixels).to_numpy(), index, seed=seed)
-    rows["eight statistics"] = row(scores, "of the whole picture, not of the lungs")
+    rows["eight statistics"] = row(scores, "of brightness and borders, not of shapes")
     return pd.DataFrame.from_dict(rows, orient="index", columns=["accuracy_cv", "accuracy_test", "note"])
 
 

@@ -53,6 +53,8 @@ def check(name: str, *answers: Any, **given: Any) -> None:
     if any(answer is ... for answer in answers):
         print(f"Not yet: replace the dots in exercise {name} by your answer, run its cell, then this one.")
         return
+    # A table or an array of a single value is that value.
+    answers = [a.item() if getattr(a, "size", 0) == 1 and hasattr(a, "item") else a for a in answers]
     try:
         hint = CHECKERS[name](*answers, **given)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
@@ -153,8 +155,8 @@ def _03_1(batch: Any, *, image: Any) -> str | None:
         return f"the numbers are {batch.dtype}; change them with .astype('float32')"
     if batch.max() > 1:
         return "the values go beyond 1; divide by 255"
-    if not np.allclose(batch.reshape(224, 224), square / 255, atol=1e-3):
-        return "the values differ from those of the resized picture / 255; resize first, in uint8, then scale"
+    if not np.allclose(batch.reshape(224, 224), square / 255, atol=3e-3):
+        return "the values differ from those of the resized picture / 255; use images.resize(image, 224), then scale"
     if batch.shape != (1, 224, 224, 1):
         return f"the shape is {batch.shape}; picture first, channel last: .reshape(1, 224, 224, 1)"
     return None
@@ -212,12 +214,12 @@ def _04_1(kernel: Any) -> str | None:
 @exercise("04.2")
 def _04_2(count: int) -> str | None:
     hints = {
-        3 * 3 * 16 * 32: "the kernels are right; now add one bias for each output channel",
-        3 * 3 * 32 + 32: "each kernel reaches through all 16 input channels: 3 x 3 x 16 numbers",
-        3 * 3 * 32: "each kernel reaches through all 16 input channels, and each output channel has a bias",
-        (3 * 3 * 16 + 16) * 32: "one bias for each output channel, not for each pair of channels",
+        3 * 3 * 64 * 128: "the kernels are right; now add one bias for each output channel",
+        3 * 3 * 128 + 128: "each kernel reaches through all 64 input channels: 3 x 3 x 64 numbers",
+        3 * 3 * 128: "each kernel reaches through all 64 input channels, and each output channel has a bias",
+        (3 * 3 * 64 + 64) * 128: "one bias for each output channel, not for each pair of channels",
     }
-    if int(count) == 3 * 3 * 16 * 32 + 32:
+    if int(count) == 3 * 3 * 64 * 128 + 128:
         return None
     way = "numbers in a kernel (3 x 3 x input channels), times output channels, plus biases"
     return hints.get(int(count), way)
@@ -246,6 +248,8 @@ def _04_3(ends: int, *, history: Any) -> str | None:
 def _05_1(balanced_accuracy: float) -> str | None:
     if abs(balanced_accuracy - 0.5) < 1e-6:
         return None
+    if balanced_accuracy > 1:
+        return "a share runs from 0 to 1"
     if balanced_accuracy > 0.6:
         return "that is the accuracy over all images; take each class by itself, then the mean of the two"
     return "which share of NORMAL does it find? Which share of PNEUMONIA? Take the mean of the two"
@@ -295,7 +299,7 @@ def _06_1(sensitivity: float, specificity: float, *, matrix: Any) -> str | None:
 @exercise("06.2")
 def _06_2(auc: float, *, predictions: Any) -> str | None:
     ill, healthy = (predictions.loc[predictions["label"] == c, "probability"].to_numpy() for c in (1, 0))
-    if abs(auc - (ill[:, None] > healthy[None, :]).mean()) < 5e-3:
+    if abs(auc - (ill[:, None] > healthy[None, :]).mean()) < 5e-4:
         return None
     if auc > 1:
         return "AUC is a share, from 0 to 1: divide the number of pairs won by the number of all pairs"
@@ -305,7 +309,7 @@ def _06_2(auc: float, *, predictions: Any) -> str | None:
 @exercise("06.3")
 def _06_3(share_ill: float, *, final: Any) -> str | None:
     true_alarms, false_alarms = 50 * final["sensitivity"], 950 * (1 - final["specificity"])
-    if abs(share_ill - true_alarms / (true_alarms + false_alarms)) < 5e-3:
+    if abs(share_ill - true_alarms / (true_alarms + false_alarms)) < 5e-4:
         return None
     if abs(share_ill - true_alarms / 1000) < 5e-3:
         return "divide by those called ill, not by all children"
@@ -317,7 +321,7 @@ def _06_3(share_ill: float, *, final: Any) -> str | None:
 
 @exercise("07.1")
 def _07_1(enough: int) -> str | None:
-    lower = [0.025 ** (1 / n) for n in (enough - 1, enough)] if enough > 1 else [0, 0]
+    lower = [0.025 ** (1 / n) if n > 0 else 0 for n in (enough - 1, enough)]
     if enough == int(enough) and lower[0] < 0.98 <= lower[1]:
         return None
     if lower[1] < 0.98:
@@ -359,14 +363,14 @@ def _07_3(told: Any, *, worth: Any) -> str | None:
 @exercise("08.1")
 def _08_1(below: float, *, validation: Any, probability: float) -> str | None:
     lower = validation["probability"] < probability
-    normal = validation["label"] == 0
-    if abs(below - lower[normal].mean()) < 5e-3:
+    ill = validation["label"] == 1
+    if abs(below - lower[ill].mean()) < 5e-3:
         return None
     if below > 1:
-        return "a share runs from 0 to 1: divide by the number of those labelled NORMAL"
-    if abs(below - (1 - lower[normal].mean())) < 5e-3:
+        return "a share runs from 0 to 1: divide by the number of those labelled PNEUMONIA"
+    if abs(below - (1 - lower[ill].mean())) < 5e-3:
         return "that is the share with a higher probability"
-    return "keep the rows whose label is 0; of how many of them is the probability below the new one?"
+    return "keep the rows whose label is 1; of how many of them is the probability below the new one?"
 
 
 @exercise("08.2")
@@ -385,6 +389,6 @@ def _08_3(still: Any, *, tests: Any, suspects: Any) -> str | None:
     still = {still} if isinstance(still, str) else set(still)
     if unknown := still - set(suspects):
         return f"{sorted(map(str, unknown))[0]} is not among the suspects"
-    if still == {name for name in suspects if tests.loc[name, "low"] > 0.5}:
+    if still == {name for name in suspects if tests.loc[name, "low"] > 0.7}:
         return None
-    return "chance is an AUC of .5: look at the lower end, tests.loc[name, 'low']"
+    return "look at the lower end of the interval, tests.loc[name, 'low'], and compare it with .7"

@@ -52,8 +52,8 @@ plots.style(source)
 # Kaggle may ask for an account. Make an API token in your Kaggle settings and save it where that page says.
 # Keep it out of notebooks: who has the token can act as you.
 #
-# A download that breaks is gone on with when you run the cell again. If nothing can be reached, set `source`
-# to `"sample"` and go on.
+# If a download breaks, run the cell again: Kaggle's resumes where it stopped, PneumoniaMNIST's starts anew. If
+# nothing can be reached, set `source` to `"sample"` and go on.
 #
 # Every source fills the same folders, so the rest of the course never asks which one you chose.
 #
@@ -109,7 +109,6 @@ index.assign(sha256=index["sha256"].str[:8]).sample(5, random_state=seed)
 
 # %% [markdown] tags=["core"]
 # **Predict, then run**: is it all there? Compare the counts with the dataset's record before you trust them.
-# The sample is small on purpose, so each line of the second output reports a difference.
 
 # %% tags=["core"]
 # NBVAL_CHECK_OUTPUT
@@ -120,6 +119,8 @@ dataset.counts(index)
 dataset.count_differences(index)
 
 # %% [markdown] tags=["core"]
+# Each line of the second output is a difference. The sample is small on purpose; the real images should have none.
+#
 # ### Exercise 1
 #
 # How many *viral* images has the train split? Count rows of `index`.
@@ -134,9 +135,10 @@ viral = ((index["split"] == "train") & (index["kind"] == "virus")).sum()
 exercises.check("01.1", viral, index=index)
 
 # %% [markdown] tags=["further"]
-# Archives hold rubbish too: system files, a second nested copy of everything. Files left out are listed,
-# never dropped in silence.
-# An unreadable image would go to the [quarantine](glossary.md#quarantine), with the reason.
+# Archives hold rubbish too: system files, a second nested copy of everything. What `fetch` leaves out it lists in
+# the small file beside the folders.
+# `scan` passes over system files. An image that it can't read goes to the [quarantine](glossary.md#quarantine),
+# with the reason.
 
 # %% tags=["further"]
 print(f"left out on the way in: {len(about['left_out'])} names")
@@ -153,8 +155,8 @@ print(f"in quarantine: {len(dataset.quarantine(folder))} images")
 # **Symptoms**: cough and hard breathing, often fever. Under five, doctors look for fast breathing or a chest
 # wall that draws in [4].
 #
-# **At risk**: undernourished children, babies who are not breastfed, children with HIV or measles, children
-# in crowded or smoky homes [4].
+# **At risk**: undernourished children, babies who are not fed on breast milk alone, children with HIV or
+# measles, children in crowded or smoky homes [4].
 #
 # **Prevention**: vaccines (Hib, pneumococcus, measles, whooping cough), good food, breastfeeding, clean air
 # at home [4].
@@ -165,8 +167,8 @@ print(f"in quarantine: {len(dataset.quarantine(folder))} images")
 # ## What a radiograph *can* show
 #
 # Where X-rays pass easily the picture is dark: air is dark, bone and fluid are light.
-# A normal lung is clear [2]. **Predict, then run**: find the dark lungs, the heart and the diaphragm in each
-# picture.
+# A normal lung is clear [2]. **Predict, then run**: in each picture, find the dark lungs, the heart (the light
+# shape between them) and the diaphragm (the light dome below each).
 
 # %% tags=["core"]
 train = index[index["split"] == "train"]
@@ -208,7 +210,7 @@ plots.show(grid, alt="Chests with pneumonia: light patches or streaks in the lun
 # ### What drawings can't teach
 #
 # Phantoms follow that caption because a program drew them so; real disease need not [7]. Real pictures also
-# show tubes, arms and blur.
+# show tubes, cables and children who moved.
 # A network that reads phantoms has learned our program and nothing about children. Use them to learn the
 # *method*.
 #
@@ -241,7 +243,7 @@ exercises.check("01.2", with_pneumonia, quiz=quiz)
 # | 4,538 images | 5,856 |
 # | 5,930 images, 1,431 of them NORMAL in train | digits swapped: 1,341 |
 # | children *and adults* | children of one to five years [3] |
-# | 2.3 million children died in 2020 | see below |
+# | 2.3 million children under five died of pneumonia in 2020, 14% of all deaths at that age | see below |
 #
 # **Predict, then run**: all causes together killed 5.30 million children under five in 2019 [5]. Which share
 # would 2.3 million be?
@@ -252,8 +254,8 @@ print(f"{2.3 / 5.30:.0%} of all deaths, against the 14% published")
 print("their parts, then with 1,341:", 3875 + 1431 + 390 + 234, 3875 + 1341 + 390 + 234)
 
 # %% [markdown] tags=["core"]
-# Impossible. A similar figure, 2.38 million, is an estimate for people of *all ages* in 2016; 0.65 million of
-# them were under five [12].
+# Three times the published share: 2.3 million can't be the 14% beside it. A similar figure, 2.38 million, is an
+# estimate for people of *all ages* in 2016; 0.65 million of them were under five [12].
 # Estimates differ by year and method, so give both with each figure.
 #
 # Even the corrected 5,840 lacks 16 images: that project left out `val`.

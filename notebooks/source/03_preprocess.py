@@ -78,7 +78,8 @@ raw = np.atleast_3d(Image.open(folder / colour["path"])).astype(int)
 raw.shape, int(np.ptp(raw, axis=2).max())
 
 # %% [markdown] tags=["core"]
-# 0, or next to it: copies of one grey picture. So we read every file as greyscale, in one channel.
+# 0, or next to it: copies of one grey picture. (If the shape ends in 1, your source has no file of three channels.)
+# So we read every file as greyscale, in one channel.
 # The lungs lose nothing, and a shortcut of notebook 2 is gone.
 #
 # ## 8-bit integers wrap around
@@ -99,11 +100,12 @@ right = np.clip(image.astype("float32") + 90, 0, 255)
 titles = ["as read", "+ 90 in uint8", "+ 90 in float32, clipped"]
 plots.show(
     plots.image_grid([image, wrapped, right], titles=titles, columns=3),
-    alt="One chest three times: as read; brighter in uint8, light parts now black; brighter in float32",
+    alt="One chest three times: as read; brighter in uint8, light parts now black or dark grey; brighter in float32",
 )
 
 # %% [markdown] tags=["core"]
-# **How to read it**: in the middle the lightest parts went past 255 and came out black.
+# **How to read it**: in the middle all that was lighter than 165 went past 255 and began again at 0: 166 came out
+# black, 255 as 89, a dark grey.
 # The right one is what we meant. (The sample's pictures are drawn, and marked synthetic.)
 #
 # The rule: **`uint8` to keep, `float32` to calculate.**
@@ -136,8 +138,10 @@ plots.show(
 
 # %% [markdown] tags=["core"]
 # **How to read it**: squashing made the chest narrower than it is. Padding kept it, and added bars whose
-# width tells the shape of the file. In the original dataset that shape differs by class: a shortcut again.
-# No choice is free. We squash, as the published systems did. (Squares in your source? Then all three agree.)
+# width tells the shape of the file. In the original dataset that shape differs by class: a shortcut again. Squashing
+# tells it less plainly, by how far chest and letters are stretched.
+# No choice is free. We squash; none of the published systems says that it padded. (Squares in your source? Then all
+# three agree.)
 #
 # ## The last axis
 #
@@ -186,9 +190,9 @@ print(f"{pixels.nbytes / 1e6:.1f} MB as uint8, {4 * pixels.nbytes / 1e6:.1f} MB 
 
 # %% tags=["further"]
 path = folder / index.loc[widest, "path"]
-from_file = timeit.timeit("images.resize(images.read(path), SIZE)", globals=globals(), number=20)
-from_cache = timeit.timeit("np.array(pixels[widest])", globals=globals(), number=20)
-print(f"a picture from its file: {50 * from_file:.2f} ms, from the cache: {50 * from_cache:.3f} ms")
+from_file = timeit.timeit("images.resize(images.read(path), SIZE)", globals=globals(), number=20) / 20
+from_cache = timeit.timeit("np.array(pixels[widest])", globals=globals(), number=20) / 20
+print(f"a picture from its file: {1000 * from_file:.2f} ms, from the cache: {1000 * from_cache:.3f} ms")
 
 # %% [markdown] tags=["further"]
 # A note beside the cache says what it was made from. Another index or setting makes another cache.
@@ -198,11 +202,11 @@ note = sorted((folder / "cache").glob(f"{SIZE}-squash-*.json"))[-1]
 files.read_json(note)
 
 # %% [markdown] tags=["core"]
-# ## Three splits
+# ## Three ways to split
 #
 # The model learns from the [training set](glossary.md#training-set). *We* choose by the
 # [validation set](glossary.md#validation-set): when to stop, which model to keep. The
-# [test set](glossary.md#test-set) is opened once, at the end.
+# [test set](glossary.md#test-set) is for the end: no network answers it before notebook 6.
 #
 # - `official`: the folders as they come.
 # - `stratified`: 15% of the images outside test, drawn at random, with the same share of each class.
@@ -219,7 +223,8 @@ pd.concat({how: splits.sizes(table) for how, table in tables.items()})
 # ## What leaks
 #
 # A [leak](glossary.md#leak) is something that training learned of the very pictures that are to judge it. Two
-# pictures of one child share ribs, heart and detector. Whoever has seen one half knows the other.
+# pictures of one child share ribs and heart, so a network may know the child again. What that is worth, notebook 7
+# measures.
 #
 # **Predict, then run**: which split leaks most from training to validation?
 
@@ -239,7 +244,7 @@ plots.show(plots.leak_bars(leaks), alt="Bars: leaks of each kind, for each of th
 # much. Three limits remain:
 #
 # - **The NORMAL numbers are not known to be patients.** The grouped split keeps equal numbers together. That
-#   makes the pneumonias clean, and proves nothing for the normals.
+#   makes the pneumonias clean as far as numbers tell, and proves nothing for the normals.
 # - Test is official in all three. In the real images many of its person numbers occur in training too, never
 #   with the same kind. Whether they are the same children can't be proved.
 # - PneumoniaMNIST names no patients. There, only exact duplicates can be kept together.
@@ -273,7 +278,8 @@ exercises.check("03.2", share, split=tables["stratified"])
 # ## What 16 images can tell
 #
 # A model gets all 16 images of the official validation set right. Is it perfect? A
-# [confidence interval](glossary.md#confidence-interval) gives the true accuracies that fit such a result.
+# [confidence interval](glossary.md#confidence-interval) gives the true accuracies that fit such a result. SciPy's takes
+# the images as independent; several of one child would tell less.
 #
 # **Predict, then run**: what is the lowest accuracy that fits 16 out of 16, at 95%?
 
@@ -322,7 +328,8 @@ exercises.check("03.3", needed)
 #   validation and .83 on test.
 # - **003** does not say how it validated, so nobody can repeat it exactly.
 #
-# None splits by patient. That they published their work is why we can learn from it.
+# None says that it splits by patient, and those whose split is known did not. That they published their work is
+# why we can learn from it.
 
 # %% [markdown] tags=["core"]
 # ## Beside the real images

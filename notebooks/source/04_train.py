@@ -99,7 +99,7 @@ plots.show(
 # %% [markdown] tags=["core"]
 # **How to read it**: a dot is the weight after a step. Steep means a long step, flat a short one. With a
 # learning rate of 1.1 in place of 0.2 each step would leap over the bottom, and land higher. A network does
-# the same with all its weights at once.
+# the same with all its weights at once. How it makes steps of slopes, its [optimizer](glossary.md#optimizer) says.
 #
 # ## Batch and epoch
 #
@@ -133,7 +133,7 @@ in_training, math.ceil(in_training / recipe.batch_size)
 # **Predict, then run**: when is the sum 0?
 
 # %% tags=["core"]
-number = int(np.flatnonzero(split["label"] == 1)[0])
+number = int(np.flatnonzero((split["label"] == 1) & (split["part"] == "validation"))[0])
 picture = images.resize(images.read(folder / index.loc[number, "path"]), 128) / np.float32(255)
 kernel = np.array([[1, 0, -1]] * 3, dtype="float32")
 patch = picture[60:63, 40:43]
@@ -151,9 +151,9 @@ products.round(2), round(float(products.sum()), 2)
 # %% tags=["core"]
 from cxr_utils.backend import keras  # Keras, started quietly
 
-windows = np.lib.stride_tricks.sliding_window_view(picture, (3, 3))
+windows = np.lib.stride_tricks.sliding_window_view(picture, (3, 3))  # all patches: 126 x 126 of 3 x 3
 result = (windows * kernel).sum(axis=(2, 3))
-by_keras = keras.ops.conv(picture[None, :, :, None], kernel[:, :, None, None])
+by_keras = keras.ops.conv(picture[None, :, :, None], kernel[:, :, None, None])  # None adds the axes Keras wants
 result.shape, np.allclose(result, np.asarray(by_keras)[0, :, :, 0], atol=1e-5)
 
 # %% [markdown] tags=["core"]
@@ -195,7 +195,7 @@ exercises.check("04.1", sideways)
 
 # %% tags=["core"]
 relu = np.maximum(result, 0)
-pooled = relu.reshape(63, 2, 63, 2).max(axis=(1, 3))
+pooled = relu.reshape(63, 2, 63, 2).max(axis=(1, 3))  # blocks of 2 x 2, of each the largest
 plots.show(
     plots.image_grid([result, relu, pooled], titles=["convolution", "ReLU", "max pooling"], columns=3),
     alt="Three maps: after the convolution, after ReLU with half of the edges gone, after pooling, coarser",
@@ -221,8 +221,8 @@ recipe.table()
 Code(inspect.getsource(recipe.layers), language="python")
 
 # %% [markdown] tags=["core"]
-# `width` is ours: it makes every layer smaller for a small profile. The random changes of pictures
-# (`augmentation`) wait for notebook 5, and our validation set is *not* test.
+# `width` is ours, a factor on the size of every layer, here 1. The random changes of pictures (`augmentation`) and
+# what says `none` wait for notebook 5, and our validation set is *not* test.
 #
 # **Predict, then run**: which layer holds most weights?
 
@@ -239,14 +239,14 @@ pd.DataFrame(rows, columns=["layer", "output shape", "weights"])
 #
 # ### Exercise 4.2
 #
-# At full width the second convolution has 3 x 3 kernels, 16 input channels, 32 output channels, and one more
-# number, the bias, for each output channel. How many weights are that?
+# System 000 has a convolution with 3 x 3 kernels, 64 input channels, 128 output channels, and one more number, the
+# bias, for each output channel. How many weights are that?
 
 # %% tags=["exercise", "core"]
 count = ...  # replace the dots
 
 # %% tags=["solution", "core"]
-count = 3 * 3 * 16 * 32 + 32
+count = 3 * 3 * 64 * 128 + 128
 
 # %% tags=["check", "core"]
 exercises.check("04.2", count)
@@ -315,7 +315,7 @@ plots.show(plots.feature_maps(after), alt="Feature maps of the first layer after
 # ## Overfitting, on purpose
 #
 # Many weights can learn pictures by heart. That is [overfitting](glossary.md#overfitting). We make it easy:
-# full width, 40 pictures to train on, small batches, 40 epochs. 40 other pictures validate.
+# 40 pictures to train on, batches of 8, twice the learning rate, 40 epochs. 40 other pictures validate.
 #
 # **Predict, then run**: what will the accuracy be on the first 40, and on the others?
 
@@ -323,7 +323,7 @@ plots.show(plots.feature_maps(after), alt="Feature maps of the first layer after
 drawn = [split[split["part"] == part].sample(frac=1, random_state=seed).head(40) for part in ("train", "validation")]
 few = pd.concat(drawn).sort_index()
 few_pixels = pixels[few.index]
-keen = plain.at(width=1).but(batch_size=8, learning_rate=0.002, epochs=40)
+keen = plain.but(batch_size=8, learning_rate=0.002, epochs=40)
 by_heart = training.fit(keen, few_pixels, few, run_dir=f"{run_dir}/by_heart-s{seed}", seed=seed)
 plots.show(
     plots.learning_curves(by_heart.history),
@@ -332,7 +332,7 @@ plots.show(
 
 # %% [markdown] tags=["core"]
 # **How to read it**: the training lines go on towards perfect. The validation lines stop following. The space
-# between is the *gap*: what was learned by heart. Accuracy may look steady while the loss climbs: the same
+# between is the *gap*, the sign of learning by heart. Accuracy may look steady while the loss climbs: the same
 # errors, made with more confidence.
 
 # %% tags=["core"]
@@ -341,6 +341,9 @@ last["gap"] = last["accuracy"] - last["val_accuracy"]
 last[["accuracy", "val_accuracy", "gap"]].round(3)
 
 # %% [markdown] tags=["core"]
+# One of 40 pictures is 2.5 points, and the two trainings differ in more than the number of pictures. So take the gap
+# as a sign, not as a measure.
+#
 # ## Early stopping
 #
 # The best epoch has the lowest validation loss. [Early stopping](glossary.md#early-stopping) ends the training
@@ -410,8 +413,9 @@ accuracy = {"network": np.mean((probability >= 0.5) == truth), "always PNEUMONIA
 pd.Series(accuracy, name="validation accuracy").round(3).to_frame()
 
 # %% [markdown] tags=["core"]
-# The difference is what was learned, of lungs or of shortcuts. Is there none? Then it needs more epochs. Test
-# stays closed until notebook 6.
+# The difference is what was learned, of lungs or of shortcuts, give or take chance: few validation pictures, coarse
+# steps. Is there none? Look at the curves. If the training loss still falls, more epochs may help; if it does not
+# move, look at the learning rate. No network answers test until notebook 6.
 #
 # ## What went wrong in published work
 #
@@ -440,7 +444,7 @@ course.beside_real("04_train", facts, run_dir=run_dir, source=source)
 #
 # - The loss measures an answer, the gradient says which way is down, a batch makes a step, an epoch sees all.
 # - A convolution multiplies and adds, with the same small kernel everywhere. Training finds the kernel.
-# - The gap between training and validation is overfitting. Watch the loss, not the accuracy alone.
+# - A growing gap between training and validation is the sign of overfitting. Watch the loss, not the accuracy alone.
 # - Choose the epoch on validation, never on test.
 # - Compare with the laziest answer first.
 #

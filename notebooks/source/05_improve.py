@@ -88,8 +88,8 @@ found.rename("share found").to_frame()
 # [balanced accuracy](glossary.md#balanced-accuracy): both classes count the same, however rare. Plain
 # accuracy hides a lost NORMAL class.
 #
-# Are both shares high? With thousands of images and enough epochs a network can win the rare class back. The
-# short trials below show the imbalance better.
+# Are both shares high? Then the network has won the rare class back. Phantoms make that easy, and NORMAL images of
+# validation are few. On the real images the short trials show the imbalance: see the box at the end.
 
 # %% [markdown] tags=["core"]
 # ### Exercise 5.1
@@ -211,7 +211,8 @@ exercises.check("05.2", leaking, mixed=mixed, part=part)
 # ## A fair trial
 #
 # Every trial trains the same network on the same images for a few epochs of small batches, once for each of
-# several seeds. The seed sets the first weights and the order of the images: pure chance.
+# several seeds. The seed sets the first weights and the order of the images: pure chance. (Over-sampling and SMOTE
+# make an epoch longer, so they also take more steps. Part of a lead may be that.)
 
 # %% tags=["core"]
 shuffled = split.index[split["part"] == "train"].to_series().sample(frac=1, random_state=seed)
@@ -238,7 +239,9 @@ plots.show(plots.comparison(by_way, metric="balanced_accuracy"),
 # Each point is one seed, all else equal. The distance from the lowest to the highest point of one way is its
 # [spread](glossary.md#spread-over-seeds). Now look across the ways.
 #
-# > **A difference smaller than the spread is no difference.**
+# > **A difference smaller than the spread has not been shown.**
+#
+# It may be there: more seeds, compared in pairs as in [notebook 7](07_replicate.ipynb), can tell.
 #
 # Most tutorials show one run of each. Cover all points but one of each way: how many stories could you tell?
 
@@ -253,8 +256,8 @@ recipe = recipes.get("smote_224").at(image_size=settings.image_size, width=setti
 recipe.table()
 
 # %% [markdown] tags=["core"]
-# **Predict, then run**: the learning rate is a tenth of the plain network's. Sooner or later than in notebook
-# 4: when will the curves move?
+# **Predict, then run**: the learning rate is a tenth of the plain network's. Will the curves move sooner or later
+# than in notebook 4?
 
 # %% tags=["core"]
 smote_run = training.fit(recipe, pixels, split, run_dir=f"{run_dir}/smote_224-s{seed}", seed=seed,
@@ -263,8 +266,9 @@ plots.show(plots.learning_curves(smote_run.history),
            alt="Loss and accuracy of smote_224 in training and validation, over the epochs")
 
 # %% [markdown] tags=["core"]
-# Compare the lines with care. Training is now measured on a *balanced* set with double exposures in it,
-# validation on images as they come. They no longer answer the same question.
+# Smaller steps need more of them; but layers and training set differ too. Compare the lines with care. Training is
+# now measured on a *balanced* set with double exposures in it, validation on images as they come. They no longer
+# answer the same question.
 
 # %% [markdown] tags=["core"]
 # ## Augmentation: more pictures from the same children
@@ -286,7 +290,7 @@ plots.show(plots.image_grid([*chest, *copies], titles=["original", *["augmented"
 #
 # ### What a flip does to anatomy
 #
-# **Predict, then run**: a horizontal flip is in half of all tutorials. On which side is the heart afterwards?
+# **Predict, then run**: a horizontal flip is in three of the five published systems. On which side is the heart afterwards?
 
 # %% tags=["core"]
 plots.show(plots.image_grid([chest[0], chest[0, :, ::-1]], titles=["as taken", "flipped"], columns=2),
@@ -357,7 +361,7 @@ plots.show(plots.comparison(by_batchnorm), alt="Balanced accuracy with and witho
 
 # %% [markdown] tags=["core"]
 # Last, the steps themselves. *Adam* and *RMSprop* are two [optimizers](glossary.md#optimizer): both give
-# every weight its own step length, and Adam adds momentum. [Learning-rate
+# every weight its own step length, and Adam goes on a little in the direction of the steps before. [Learning-rate
 # reduction](glossary.md#learning-rate-reduction) makes the steps smaller when the validation loss stops
 # falling.
 
@@ -368,6 +372,9 @@ by_steps = training.compare(steps, **trial)
 plots.show(plots.comparison(by_steps), alt="Balanced accuracy of Adam, RMSprop and learning-rate reduction")
 
 # %% [markdown] tags=["core"]
+# Does learning-rate reduction equal plain exactly? Then the validation loss fell until too late for it to act: in so
+# few epochs it was not tried at all.
+#
 # ## So what improved?
 #
 # All trials in one table. `gain` is the mean's distance from plain. `spread` is the larger of plain's own
@@ -426,8 +433,9 @@ pd.DataFrame({what: trials.loc[name, columns].to_numpy(float) for what, name in 
 # %% [markdown] tags=["further"]
 # In `random` and `blocks` both networks are nearly perfect. In the other two they are not: where a
 # [shortcut](glossary.md#shortcut) points to the wrong class, a network that relied on it is wrong too. Augmentation
-# takes shortcuts away: when every image may have any sharpness and proportion, neither tells the class. It helps most
-# in `size`. In `exposure` less: many images there are odd or carry a doubtful label, and no network gets them right.
+# takes shortcuts away: when every image may have any sharpness and proportion, neither tells the class. It helps in
+# `size`. In `exposure` neither is good. (One seed each, and the two differ in epochs as well: the table of all trials,
+# `results/trials.csv`, has others.)
 #
 # And the [threshold](glossary.md#threshold)? **Predict, then run**: over all trials, how far apart are the lowest and
 # the highest threshold that was best in the random validation?
@@ -438,7 +446,7 @@ trials["plain_threshold"].agg(["min", "max"]).to_frame("best threshold in valida
 # %% [markdown] tags=["further"]
 # Nearly the whole scale. Where both classes are apart, any cut between them is best, and the last two or three odd
 # images decide. Such a threshold does not travel, so `reference` has none: its classes weigh the same in training,
-# and it keeps .5. Here is all of it; the last column says why.
+# and it keeps .5. Validation only chooses the epoch. Here is all of it; the last column says why.
 
 # %% tags=["further"]
 reference = recipes.get("reference").at(image_size=settings.image_size).but(batch_size=16)
@@ -475,7 +483,7 @@ course.beside_real("05_improve", {
 # - The larger class does most of the talking in the loss. Look at each class's recall.
 # - Balance the training part only, after the split, in `float32`. Look at what you train on.
 # - Augment with changes that really happen, and know what a flip does to a heart.
-# - Train with several seeds. A difference smaller than the spread is no difference.
+# - Train with several seeds. A difference smaller than the spread has not been shown.
 #
-# All choices here were made on validation. The test images are still unread.
+# All choices here were made on validation. No network has answered the test images yet.
 # Next: [06 Evaluate](06_evaluate.ipynb), where we open them once.

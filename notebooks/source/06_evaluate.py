@@ -52,7 +52,7 @@ pixels = images.cache(index, folder, size=plain.image_size)
 split = splits.grouped(index, seed=seed)
 
 # %% [markdown] tags=["core"]
-# Two networks stand for the exam: the plain one of notebook 4, and the same with augmentation: small turns,
+# Two networks sit the exam: the plain one of notebook 4, and the same with augmentation: small turns,
 # shifts and zooms, and changes of brightness, contrast and gamma. What is not there yet is trained now. (On the
 # sample all pictures are drawn phantoms, and marked synthetic.)
 
@@ -81,7 +81,7 @@ validation[["patient", "split", "label", "kind", "probability"]].head(4)
 # One row an image: the truth (`label`) beside the network's `probability` of PNEUMONIA, so they can't get out
 # of step.
 #
-# Test was read just now, once. We don't look at it until all choices are made on validation.
+# Each network read test just now, once. We don't look at it until all choices are made on validation.
 
 # %% [markdown] tags=["core"]
 # ## Four kinds of outcome
@@ -125,7 +125,7 @@ exercises.check("06.1", sensitivity, specificity, matrix=matrix)
 
 # %% [markdown] tags=["core"]
 # scikit-learn prints the same in its own words: recall is read along rows, precision down columns, and F1 is
-# their harmonic mean. Sensitivity is the recall of PNEUMONIA, specificity the recall of NORMAL.
+# a mean of both that stays near the smaller. Sensitivity is the recall of PNEUMONIA, specificity the recall of NORMAL.
 
 # %% tags=["core"]
 answers = (validation["probability"] >= 0.5).astype(int)
@@ -159,12 +159,15 @@ plots.show(plots.roc({"plain": plain_validation, "augmented": validation}),
            alt="ROC curves of both networks on validation")
 
 # %% [markdown] tags=["core"]
+# A perfect network goes through the upper left corner: all found, no false alarm.
+#
 # The area under the curve, [AUC](glossary.md#auc), is one number for the whole sweep. It has a plain meaning:
-# take an ill and a healthy child at random; AUC is the chance that the ill one gets the higher probability.
+# take an ill and a healthy image at random; AUC is the chance that the ill one gets the higher probability (a tie
+# counts half).
 #
 # ### Exercise 6.2
 #
-# `higher` compares every ill child with every healthy one. Compute AUC from it, without scikit-learn.
+# `higher` compares every ill image with every healthy one. Compute AUC from it, without scikit-learn.
 
 # %% tags=["core"]
 ill = validation.loc[validation["label"] == 1, "probability"].to_numpy()
@@ -201,14 +204,15 @@ plots.show(plots.calibration(table), alt="Observed share of pneumonia over mean 
 
 # %% [markdown] tags=["core"]
 # Each point gathers the images of one tenth of the scale. On the diagonal the network means what it says;
-# below it promises too much, above too little. The bars count the images: where they are few, the point jumps.
+# below it gives PNEUMONIA too high a probability, above too low a one. *Too sure* is above on the left and below on the
+# right; *not sure enough* is the other way round. The bars count the images: where they are few, the point jumps.
 
 # %% [markdown] tags=["core"]
 # ## Open the test set
 #
 # All is chosen: the network and the threshold. Now the exam.
 #
-# **Predict, then run**: test images come from another block of the hospital's records. Which network falls
+# **Predict, then run**: test pictures were taken differently, with other exposure and cropping. Which network falls
 # more from validation to test?
 
 # %% tags=["core"]
@@ -222,8 +226,8 @@ plots.show(plots.roc({f"{network}, {part}": rows for (network, part), rows in ea
            alt="ROC curves of both networks on validation and on test")
 
 # %% [markdown] tags=["core"]
-# Compare each network's validation curve with its own test curve. The gap is the price of the new block.
-# Validation, however clean, comes from the same block as training: it can't show this gap.
+# Compare each network's validation curve with its own test curve. The gap is the price of other pictures.
+# Validation, however clean, looks like training: it can't show this gap.
 
 # %% [markdown] tags=["further"]
 # The same on the real images, from runs that are kept in `results/`: our `reference` of notebook 5, not
@@ -246,9 +250,10 @@ real = pd.DataFrame(real).set_index(["network", "seed"])
 real.groupby("network").agg(["min", "max"]).round(3).T
 
 # %% [markdown] tags=["further"]
-# In validation they are as good as equal, and all nearly perfect. On test they are not. Whoever had chosen between
-# them in validation would have tossed a coin. So the choice was made on images that imitate a shift, and its protocol
-# was written down before test was opened.
+# In validation all are nearly perfect, the network without augmentation even a little ahead. On test it falls. Whoever
+# had chosen between them in validation would have chosen the wrong one. So the choice was made on images that imitate a
+# shift, and its protocol was written down before test was opened for it. (Figures of a first exploration on test were
+# known by then; the protocol names them.)
 
 # %% [markdown] tags=["core"]
 # ### The threshold travels too
@@ -269,10 +274,11 @@ pd.DataFrame({name: {"threshold": cut} | evaluation.metrics(test["label"], test[
 # ## How sure are we?
 #
 # Test is a sample of children. Another sample would give another figure. The
-# [bootstrap](glossary.md#bootstrap) imitates that: draw as many *patients* as there are, with replacement,
-# compute the figure, repeat. The middle 95% is the [interval](glossary.md#confidence-interval).
+# [bootstrap](glossary.md#bootstrap) imitates that: draw as many *patients* of each class as there are, with
+# replacement, compute the figure, repeat. The middle 95% is the [interval](glossary.md#confidence-interval).
 #
-# Patients, not images: five images of one child are not five independent proofs.
+# Patients, not images: five images of one child are not five independent proofs. (NORMAL numbers are not known to be
+# patients. If several are one child, the interval of specificity is too narrow.)
 
 # %% tags=["core"]
 plain_test = plain_predictions[plain_predictions["split"] == "test"]
@@ -287,9 +293,9 @@ plots.show(plots.intervals(intervals, metrics=reported),
            alt="Test figures of both networks with their 95% intervals")
 
 # %% [markdown] tags=["core"]
-# The point is the figure, the bar its interval. Where two bars overlap widely, this test can't tell the two
-# networks apart. And the interval knows only the chance in drawing children: not other hospitals, other ages
-# or wrong labels.
+# The point is the figure, the bar its interval. Two bars that overlap settle nothing: both networks answered the same
+# images, so their *difference* can be surer than either bar (a paired interval: notebook 7). And an interval here
+# knows only the chance in drawing children: not another seed, other hospitals, other ages or wrong labels.
 
 # %% [markdown] tags=["core"]
 # ## What 62.5% hides
@@ -328,8 +334,8 @@ exercises.check("06.3", share_ill, final=final)
 
 # %% [markdown] tags=["further"]
 # Doctors do this sum with [likelihood ratios](glossary.md#likelihood-ratio): *odds before × ratio = odds
-# after*. They don't depend on prevalence. A positive ratio above 10 or a negative one below .1 changes much;
-# near 1 an answer changes nothing.
+# after* (odds: ill to healthy, such as 5 to 95). They don't depend on prevalence. A positive ratio above 10 or a
+# negative one below .1 changes much; near 1 an answer changes nothing.
 
 # %% tags=["further"]
 evaluation.likelihood_ratios(final["sensitivity"], final["specificity"])
@@ -339,7 +345,8 @@ evaluation.likelihood_ratios(final["sensitivity"], final["specificity"])
 #
 # Figures don't say *what* went wrong. First by kind (where the source knows it), then one by one.
 #
-# **Predict, then run**: which pneumonia is easier to miss, the focal one or the diffuse one?
+# **Predict, then run**: which kind is missed more often, bacteria or virus? (Phantoms draw bacteria as one patch and
+# viruses as streaks. For real films that is no rule.)
 
 # %% tags=["core"]
 evaluation.by_kind(test, threshold=threshold)
@@ -414,7 +421,7 @@ course.beside_real("06_evaluate", {
 # ## What to remember
 #
 # - Sensitivity and specificity describe the network; predictive values describe it *at a prevalence*.
-# - Choose network and threshold on validation. Read test once.
+# - Choose without test: the threshold on validation, the network there or by a reason stated before. Read test once.
 # - Give every figure its interval, drawn over patients.
 # - Look at the errors. And a good figure here is no proof for another hospital: a network trained on these
 #   images has been reported at AUC .95 here and .54 on children of the same age elsewhere
