@@ -20,9 +20,10 @@ _SHOWN = {
     "specificity": "specificity", "auc": "AUC", "brier": "Brier score", "ece": "expected calibration error",
 }  # fmt: skip
 _PROTOCOLS = {
-    "honest": "validation patients were kept apart inside train; epochs and threshold were chosen on them alone",
+    "honest": "validation patients were kept apart inside train; the epoch was chosen on them alone",
     "published": "as the system's authors did, mistakes included",
 }
+_CHOSEN = {"honest": ", and so was the threshold"}
 
 
 def mark(about: dict[str, Any]) -> str:
@@ -73,6 +74,9 @@ def text(
     fixed = "threshold" in record["recipe"]
     rule = "fixed before it was trained" if fixed else f"the best balanced accuracy on {chosen}"
     views = note.get("views", 0)
+    restored = (record["recipe"]["early_stopping"] or {}).get("restore_best_weights")
+    kept = ", with the weights of the epoch that validation chose" if restored else ""
+    protocol = _PROTOCOLS.get(record["protocol"], "not stated")
     return "\n".join(
         [
             f"# Model card: {title}",
@@ -90,7 +94,7 @@ def text(
             "probability of PNEUMONIA.",
             *([f"- Its answer is the mean over the image and {views} mildly changed views of it."] if views else []),
             f"- Trained for {record['epochs_run']} epochs in {record['seconds'] / 60:.1f} minutes, "
-            f"{record['precision']}; saved in float32.",
+            f"{record['precision']}{kept}; saved in float32.",
             f"- Versions: {', '.join(f'{name} {version}' for name, version in record['versions'].items())}.",
             f"- Threshold: {note['threshold']:.4f}, {rule}.",
             "- Licence of the code and weights: MIT.",
@@ -123,7 +127,7 @@ def text(
             "",
             f"- {printable(about['title'])} ({printable(about['licence'])}). {printable(about.get('attribution', ''))}",
             f"- Images as trained on: {printable(record['image_source']) or 'not stated'}.",
-            f"- Protocol *{record['protocol']}*: {_PROTOCOLS.get(record['protocol'], 'not stated')}. "
+            f"- Protocol *{record['protocol']}*: {protocol}{'' if fixed else _CHOSEN.get(record['protocol'], '')}. "
             f"Split {record['split']}, validation on {record['validate_on']}.",
             "",
             _markdown(counts.rename_axis(None, axis=1).reset_index()),
@@ -136,11 +140,10 @@ def text(
             "",
             "## Images that are not known",
             "",
-            "A check fitted on the training images says when an image does not look like them. Of images of the "
-            "dataset "
+            "A check fitted on the training images says when an image does not look like them. It flags "
             + "; ".join(f"{v['outside']} of {v['images']:,} ({name})" for name, v in note["false_alarm"].items())
-            + " are called so. It sees photographs, blanks, noise, inverted and turned films; it does not see another "
-            "age or hospital, and only a DICOM header tells it of another view.",
+            + " of the dataset's own. It sees photographs, blanks, noise, inverted and turned films; it does not see "
+            "another age or hospital, and only a DICOM header tells it of another view.",
             "",
             "## Ethical considerations",
             "",
