@@ -33,8 +33,8 @@ def read_split(which: str | Path = "honest") -> pd.DataFrame:
     Raises
     ------
     BadInput
-        There is no such file, a column is missing, a name stands there twice, a label or part is none or not that
-        of the image's folder, or a file that is named by its digest was changed.
+        There is no such file, a column is missing, a path is empty, a name stands there twice, a label or part is
+        none or not that of the image's folder, or a file that is named by its digest was changed.
 
     Examples
     --------
@@ -47,7 +47,10 @@ def read_split(which: str | Path = "honest") -> pd.DataFrame:
     table = files.read_csv(path)
     if missing := [column for column in ("path", "patient", "label", "part") if column not in table.columns]:
         raise BadInput(f"{path}: column {missing[0]!r} is missing; a split has path, patient, label and part")
-    table["patient"] = table["patient"].astype("string")
+    if table["path"].isna().any():
+        line = int(table["path"].isna().argmax()) + 2
+        raise BadInput(f"{path}, line {line}: path is empty; each row names its image")
+    table = table.astype({"path": str, "patient": "string"})
     names = table["path"].map(dataset.stem_of)
     if names.duplicated().any():
         raise BadInput(f"{path}: {names[names.duplicated()].iloc[0]} stands there twice; an image has one part")
@@ -159,7 +162,7 @@ def score(
         out = Path(out)
         if out.suffix != ".json":
             raise BadInput(f"--out {out}: must be a file named .json, such as results/scores/{out.stem}.json")
-        if out.is_file() and "cell" in files.read_json(out):
+        if out.is_file() and "cell" in files.read_record(out):
             raise BadInput(f"--out {out}: holds a run of the grid; choose another file")
     parts = read_split(split)
     table = align(evaluation.read_predictions(path, columns=COLUMNS), parts, where=path)

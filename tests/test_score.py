@@ -97,6 +97,21 @@ def split(tiny_index, tmp_path):
     return tmp_path / "split.csv"
 
 
+def test_a_split_whose_paths_are_none_is_refused(split):
+    table = pd.read_csv(split)
+    files.write_csv(split, table.assign(path=table["path"].where(table.index != 3)))
+    with pytest.raises(BadInput, match="split.csv, line 5: path is empty"):
+        score.read_split(split)
+    files.write_csv(split, table.assign(path=table.index))
+    assert score.read_split(split)["path"].tolist()[:2] == ["0", "1"]
+
+
+def test_something_else_is_not_overwritten(tmp_path, split, good):
+    (tmp_path / "mine.json").write_text("5")
+    with pytest.raises(BadInput, match=r"mine\.json: holds an? int, not an object"):
+        score.score(write(tmp_path, good), split=split, out=tmp_path / "mine.json")
+
+
 @pytest.fixture
 def good(split):
     """Return faultless predictions of that split, all parts."""
