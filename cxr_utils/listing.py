@@ -53,8 +53,6 @@ def one_recipe(name: str) -> str:
     recipe = grid.Cell(name, "published", 0).get_recipe()
     table = recipe.table().drop(index="name")
     settings = [("setting", "value", "why ours"), *table.itertuples(name=None)]
-    # Some reasons are for what no setting of its own holds, such as the layers.
-    settings += [(key, "see below", why) for key, why in recipe.reasons.items() if key not in table.index]
     claims = [("claim", "stands in"), *((claim.text, claim.source) for claim in recipe.claims)]
     shown = [_columns(claims)] if recipe.claims else []
     table = layers(recipe)

@@ -191,6 +191,8 @@ class Recipe:
         shown = {k: v for k, v in self.settings().items() if k not in ("width", "dropout", "l2", "batchnorm") or v}
         shown |= {"validation": self.validation}
         rows = [(name, _words(value), self.reasons.get(name, "")) for name, value in shown.items()]
+        # Some reasons are for what no setting of its own holds.
+        rows += [(name, "see its layers", why) for name, why in self.reasons.items() if name not in shown]
         return pd.DataFrame(rows, columns=["setting", "value", "why ours"]).set_index("setting")
 
     def build(self, *, seed: int = 0, compiled: bool = True) -> keras.Model:
