@@ -26,8 +26,8 @@ PACKAGES = (
 GIB = 2**30
 
 # Seconds of a course = fixed + images / speed of `measure`. Fitted on two cores of an EPYC processor to runs in
-# bfloat16 (196 s the sample, 456 s the workshop) and in float32 (216 s and 704 s).
-COST = {"sample": (164.0, 54_000), "workshop": (63.0, 674_000)}
+# bfloat16 (283 s the sample, 456 s the workshop without notebook 07) and in float32 (20 s more, and 704 s).
+COST = {"sample": (251.0, 54_000), "workshop": (63.0, 674_000)}
 
 
 @dataclass(frozen=True)
