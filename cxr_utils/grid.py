@@ -255,8 +255,8 @@ def results(out: str | Path) -> dict[str, dict[str, Any]]:
     """
     found = {}
     for path in sorted((files.resolve(out) / "runs").glob("*.json")):
-        content = files.read_record(path)
-        if content.get("cell") != path.stem:
+        content = files.read_record(path, "cell", *KEYS)
+        if content["cell"] != path.stem:
             raise BadInput(f"{path}: is not the result of the cell {path.stem}; delete it to have it made again")
-        found[path.stem] = files.read_record(path, *KEYS)
+        found[path.stem] = content
     return found
