@@ -230,7 +230,7 @@ def _is_share(claim: Claim) -> bool:
 
 
 def _ends(claim: Claim) -> tuple[float, float]:
-    """Return the least and the most that a claim may mean: a share was rounded to its last place, or the second."""
+    """Return the least and the most that a claim may mean: a share was rounded, to two places at least."""
     if not isinstance(claim.value, tuple):
         places = len(f"{claim.value:g}".partition(".")[2])
         return claim.value - 0.5 * 10 ** -max(2, places), claim.value + 0.5 * 10 ** -max(2, places)
