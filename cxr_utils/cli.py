@@ -224,13 +224,12 @@ def run(
         parameters=course.parse(parameter or ()),
         fresh=fresh,
     )
-    synthetic = source in (None, "sample")
     typer.echo()
     if result.skipped:
         typer.echo(f"finished earlier and skipped: {', '.join(result.skipped)} (--fresh starts over)")
     if result.executed:
         typer.echo(f"executed in {result.seconds / 60:.1f} minutes: {', '.join(result.executed)}")
-    if table := report.closing_table(result.folder, synthetic=synthetic):
+    if table := report.closing_table(result.folder, synthetic=result.synthetic):
         typer.echo(f"\n{table}")
     typer.echo(f"\nexecuted notebooks  {result.folder / 'notebooks'}")
     typer.echo(f"report              {result.report}")

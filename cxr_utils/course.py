@@ -184,6 +184,8 @@ class CourseRun:
         One HTML page of all executed notebooks in `folder`.
     seconds : float
         Wall time of this call.
+    synthetic : bool
+        The images were phantoms.
     """
 
     folder: Path
@@ -191,6 +193,7 @@ class CourseRun:
     skipped: tuple[str, ...]
     report: Path
     seconds: float
+    synthetic: bool
 
 
 def run(
@@ -243,7 +246,7 @@ def run(
     CxrError
         A cell failed, or the kernel died; the message says where the notebook is kept.
     """
-    from cxr_utils import report
+    from cxr_utils import report, sources
 
     started = time.perf_counter()
     source = _source(source, profile)
@@ -269,8 +272,6 @@ def run(
         ]
         todo = [p for p in plans if p.name not in skipped]
         if todo and source != "sample":
-            from cxr_utils import sources
-
             sources.fetch(source, data_dir=data_dir, seed=seed, progress=progress)
         with _bars([p.cells for p in todo], show=progress) as bars:
             for plan in todo:
@@ -289,9 +290,10 @@ def run(
                     "seconds": seconds,
                 }
                 files.write_json(folder / "course.json", state)
-        page = report.write(folder, synthetic=source == "sample", glossary=where / "glossary.md")
+        synthetic = sources.synthetic(source, data_dir)
+        page = report.write(folder, synthetic=synthetic, glossary=where / "glossary.md")
     executed = tuple(plan.name for plan in todo)
-    return CourseRun(folder, executed, tuple(skipped), page, time.perf_counter() - started)
+    return CourseRun(folder, executed, tuple(skipped), page, time.perf_counter() - started, synthetic)
 
 
 def default_run_dir(source: str, profile: str) -> str:

@@ -83,7 +83,8 @@ def test_run_says_what_was_learned_and_where_it_lies(tmp_path, monkeypatch, caps
     def run(names, **options):
         seen.update(options, names=names)
         return SimpleNamespace(
-            folder=tmp_path, executed=("02_b",), skipped=("01_a",), report=tmp_path / "r", seconds=90
+            folder=tmp_path, executed=("02_b",), skipped=("01_a",), report=tmp_path / "r", seconds=90,
+            synthetic=True,
         )
 
     monkeypatch.setattr(course, "run", run)

@@ -305,6 +305,15 @@ def test_phantoms_are_marked_and_real_images_are_not(source, synthetic, marked):
     assert (plots.MARK in texts(figure)) is marked
 
 
+def test_phantoms_in_a_folder_of_the_user_are_marked(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "source.json").write_text('{"source": "folder", "synthetic": true}')
+    plots.style("folder", tmp_path)
+    figure = plots.image_grid(PIXELS[:2])
+    plots.render(figure)
+    assert plots.MARK in texts(figure)
+
+
 def test_the_mark_covers_nothing():
     plain = Image.open(io.BytesIO(plots.render(plots.roc(PREDICTIONS))))
     plots.style("sample")

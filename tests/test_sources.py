@@ -124,6 +124,7 @@ def test_folder_of_phantoms_stays_synthetic(data, phantoms):
     sample = sources.fetch("sample", data_dir=data)
     folder = sources.fetch("folder", path=sample, data_dir=data)
     assert sources.describe(folder)["synthetic"] is True
+    assert sources.synthetic("folder", folder.parent) and not sources.synthetic("kaggle", folder.parent)
     assert sources.describe(folder)["licence"] == "MIT"
     assert sources.describe(folder)["source"] == "folder"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from itertools import cycle
+from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -14,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
+from cxr_utils import sources
 from cxr_utils.errors import BadInput
 
 # Okabe and Ito's palette, and one dark purple: they stay apart in all common kinds of colour blindness.
@@ -33,22 +35,24 @@ BYTES = 120_000  # a figure that is larger gets fewer colours
 _marked = False
 
 
-def style(source: str, *, synthetic: bool | None = None) -> None:
+def style(source: str, data_dir: str | Path = "data", *, synthetic: bool | None = None) -> None:
     """Set the look of all figures that follow, and whether `show` marks them as synthetic.
 
     Parameters
     ----------
     source : str
-        Where the images come from, as in `sources.fetch`; "sample" are phantoms.
+        Where the images come from, as in `sources.fetch`.
+    data_dir : str or Path
+        The folder that holds them; what lies there says whether they are phantoms.
     synthetic : bool, optional
-        Says it outright, for phantoms that lie in a folder of the user's.
+        Says it outright, for figures of other images.
 
     Examples
     --------
     >>> style("sample")
     """
     global _marked
-    _marked = source == "sample" if synthetic is None else synthetic
+    _marked = sources.synthetic(source, data_dir) if synthetic is None else synthetic
     sizes = dict.fromkeys(
         ("xtick.labelsize", "ytick.labelsize", "legend.fontsize", "legend.title_fontsize"), 11
     )

@@ -137,6 +137,30 @@ def describe(folder: str | Path) -> dict[str, Any]:
     return record
 
 
+def synthetic(source: str, data_dir: str | Path = "data") -> bool:
+    """Tell whether the images of a source are phantoms, also where they were copied from somewhere else.
+
+    Parameters
+    ----------
+    source : str
+        As in `fetch`; not yet fetched, only "sample" is synthetic.
+    data_dir : str or Path
+        As in `fetch`.
+
+    Raises
+    ------
+    BadInput
+        The source's folder does not say what it holds.
+
+    Examples
+    --------
+    >>> synthetic("sample"), synthetic("kaggle", "nowhere")
+    (True, False)
+    """
+    folder = files.resolve(data_dir) / source
+    return source == "sample" or ((folder / "source.json").is_file() and bool(describe(folder).get("synthetic")))
+
+
 def _is_there(target: Path, *, path: Path | None, seed: int | None) -> bool:
     """Tell whether the images asked for are there; images of another origin are never replaced."""
     if not target.exists() or (target.is_dir() and not any(target.iterdir())):

@@ -37,7 +37,7 @@ import pandas as pd
 from cxr_utils import course, dataset, exercises, images, plots, sources
 
 pd.options.display.max_colwidth = None  # show long cells whole
-plots.style(source)
+plots.style(source, data_dir)
 
 # %% [markdown] tags=["core"]
 # ## Four sources, one layout

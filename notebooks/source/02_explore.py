@@ -33,7 +33,7 @@ import pandas as pd
 from cxr_utils import audit, course, dataset, exercises, images, plots, sources
 
 pd.options.display.max_colwidth = None  # show long cells whole
-plots.style(source)
+plots.style(source, data_dir)
 
 # %% [markdown] tags=["core"]
 # Pick up the thread where the first notebook left it. `pixels` holds every image, shrunk to one size, in the

@@ -39,7 +39,7 @@ from scipy.stats import binomtest
 from cxr_utils import course, dataset, exercises, files, images, plots, sources, splits
 
 SIZE = 224  # pixels; here always, whatever size the profile trains on
-plots.style(source)
+plots.style(source, data_dir)
 
 # %% [markdown] tags=["core"]
 # Pick up the thread: a folder of images and their [index](glossary.md#index).

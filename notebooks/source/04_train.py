@@ -40,7 +40,7 @@ from IPython.display import Code
 from cxr_utils import course, dataset, exercises, files, images, plots, recipes, sources, splits, training
 
 settings = course.profile(profile)
-plots.style(source)
+plots.style(source, data_dir)
 
 # %% [markdown] tags=["core"]
 # Pick up the thread. A small [profile](glossary.md#profile) takes small pictures, so that training takes

@@ -51,7 +51,7 @@ from cxr_utils import (
 )
 
 settings = course.profile(profile)
-plots.style(source)
+plots.style(source, data_dir)
 
 # %% [markdown] tags=["core"]
 # We pick up the thread: index, image cache, split by patient, and the plain network of notebook 4. If it is

@@ -41,7 +41,7 @@ from sklearn.metrics import classification_report
 from cxr_utils import course, dataset, evaluation, exercises, images, plots, recipes, sources, splits, training
 
 settings = course.profile(profile)
-plots.style(source)
+plots.style(source, data_dir)
 
 # %% tags=["core"]
 plain = recipes.get("plain_224").but(augmentation=None).at(image_size=settings.image_size,

@@ -39,7 +39,7 @@ from cxr_utils import claims, course, dataset, exercises, grid, images, mistakes
 
 settings = course.profile(profile)
 kept = course.results()
-plots.style("folder")
+plots.style("folder", synthetic=False)
 pd.set_option("display.max_colwidth", None)
 
 # %% [markdown] tags=["core"]
@@ -172,7 +172,7 @@ exercises.check("07.2", fall, runs=runs)
 # classes makes no difference. (On the sample these are drawn phantoms, and marked synthetic.)
 
 # %% tags=["further"]
-plots.style(source)
+plots.style(source, data_dir)
 folder = sources.fetch(source, data_dir=data_dir)
 index = dataset.scan(folder)
 few = settings.comparison_images and 2 * settings.comparison_images

@@ -39,7 +39,7 @@ import pandas as pd
 from cxr_utils import course, dataset, evaluation, exercises, explain, images, plots, recipes, sources, splits, training
 
 settings = course.profile(profile)
-plots.style(source)
+plots.style(source, data_dir)
 
 # %% tags=["core"]
 folder = sources.fetch(source, data_dir=data_dir)
