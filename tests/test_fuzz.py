@@ -77,9 +77,18 @@ def test_lists_of_names(names):
 
 @often
 @given(st.lists(st.tuples(anything.filter(lambda name: name.isascii()), st.binary(max_size=40)), max_size=5))
+@example([("\0", b"")])
+@example([(f"{GOOD}\0.exe", b"y")])
 def test_archives_of_odd_names(place, members):
-    content = packed(*((name or "x", each) for name, each in members), (GOOD, b"x"))
+    content = packed(*((named(name or "x"), each) for name, each in members), (GOOD, b"x"))
     check_archive(place, content)
+
+
+def named(name):
+    """Return an entry of just this name: given to `ZipInfo`, it would end before its first zero byte."""
+    info = zipfile.ZipInfo("x")
+    info.filename = name
+    return info
 
 
 ZIPS = [
