@@ -160,10 +160,10 @@ def clean():
     """Take any warning as an error, and leave no figure and no mark behind."""
     with warnings.catch_warnings(), matplotlib.rc_context():
         warnings.simplefilter("error")
-        plots.style("folder")
+        plots.style("folder", synthetic=False)
         yield
     plt.close("all")
-    plots.style("folder")
+    plots.style("folder", synthetic=False)
 
 
 def texts(thing) -> list[str]:
@@ -298,8 +298,8 @@ def test_show_works_outside_jupyter():
         ("sample", False, False),
     ],
 )
-def test_phantoms_are_marked_and_real_images_are_not(source, synthetic, marked):
-    plots.style(source, synthetic=synthetic)
+def test_phantoms_are_marked_and_real_images_are_not(source, synthetic, marked, tmp_path):
+    plots.style(source, tmp_path, synthetic=synthetic)
     figure = plots.image_grid(PIXELS[:2])
     plots.render(figure)
     assert (plots.MARK in texts(figure)) is marked
