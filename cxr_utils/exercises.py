@@ -284,8 +284,8 @@ def _05_3(improved: Any, *, summary: Any) -> str | None:
 
 
 @exercise("06.1")
-def _06_1(sensitivity: float, specificity: float, *, matrix: Any) -> str | None:
-    (true_negative, false_positive), (false_negative, true_positive) = matrix.to_numpy()
+def _06_1(sensitivity: float, specificity: float, *, counts: tuple[int, int, int, int]) -> str | None:
+    true_negative, false_positive, false_negative, true_positive = counts
     right = true_positive / (true_positive + false_negative), true_negative / (true_negative + false_positive)
     missed = abs(sensitivity - right[0]) > 5e-3
     if not missed and abs(specificity - right[1]) <= 5e-3:

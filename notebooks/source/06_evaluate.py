@@ -107,21 +107,25 @@ plots.show(plots.confusion(matrix), alt="Confusion matrix on validation: truth i
 # %% [markdown] tags=["core"]
 # ### Exercise 6.1
 #
-# Compute sensitivity and specificity from the four counts.
-
-# %% tags=["core"]
-(true_negative, false_positive), (false_negative, true_positive) = matrix.to_numpy()
+# Compute sensitivity and specificity from the four counts of a confusion matrix. The check asks about another
+# network's counts, of which no two are equal: so a wrong way can't give the right number.
 
 # %% tags=["exercise", "core"]
-sensitivity = ...  # replace the dots
-specificity = ...
+def rates(true_negative, false_positive, false_negative, true_positive):
+    sensitivity = ...  # replace the dots
+    specificity = ...
+    return sensitivity, specificity
 
 # %% tags=["solution", "core"]
-sensitivity = true_positive / (true_positive + false_negative)
-specificity = true_negative / (true_negative + false_positive)
+def rates(true_negative, false_positive, false_negative, true_positive):
+    sensitivity = true_positive / (true_positive + false_negative)
+    specificity = true_negative / (true_negative + false_positive)
+    return sensitivity, specificity
 
 # %% tags=["check", "core"]
-exercises.check("06.1", sensitivity, specificity, matrix=matrix)
+counts = 70, 30, 20, 180
+sensitivity, specificity = rates(*counts)
+exercises.check("06.1", sensitivity, specificity, counts=counts)
 
 # %% [markdown] tags=["core"]
 # scikit-learn prints the same in its own words: recall is read along rows, precision down columns, and F1 is
