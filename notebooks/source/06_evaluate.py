@@ -107,8 +107,8 @@ plots.show(plots.confusion(matrix), alt="Confusion matrix on validation: truth i
 # %% [markdown] tags=["core"]
 # ### Exercise 6.1
 #
-# Compute sensitivity and specificity from the four counts of a confusion matrix. The check asks about another
-# network's counts, of which no two are equal: so a wrong way can't give the right number.
+# Compute sensitivity and specificity from the four counts of a confusion matrix. The check asks about invented
+# counts that differ much, so that a wrong way can't give the right number.
 
 # %% tags=["exercise", "core"]
 def rates(true_negative, false_positive, false_negative, true_positive):
@@ -128,8 +128,9 @@ sensitivity, specificity = rates(*counts)
 exercises.check("06.1", sensitivity, specificity, counts=counts)
 
 # %% [markdown] tags=["core"]
-# scikit-learn prints the same in its own words: recall is read along rows, precision down columns, and F1 is
-# a mean of both that stays near the smaller. Sensitivity is the recall of PNEUMONIA, specificity the recall of NORMAL.
+# scikit-learn prints these rates of our network in its own words: recall is read along rows, precision down columns,
+# and F1 is a mean of both that stays near the smaller. Sensitivity is the recall of PNEUMONIA, specificity the
+# recall of NORMAL.
 
 # %% tags=["core"]
 answers = (validation["probability"] >= 0.5).astype(int)
