@@ -197,7 +197,11 @@ def test_solutions_are_right_and_wrong_answers_get_a_hint(name, tmp_path, monkey
     monkeypatch.setenv("CXR_HOME", str(BUILT / "course"))
     book = builder.build(FOLDER / "source" / f"{name}.py", solved=True)
     for cell in [cell for cell in book.cells if "check" in cell.metadata.tags]:
-        call = next(node for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Call))
+        call = next(
+            node
+            for node in ast.walk(ast.parse(cell.source))
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "exercises.check"
+        )
         for wrong in ("...", "-12345", "'nonsense'", "None"):
             call.args = [call.args[0], *[ast.parse(wrong, mode="eval").body for _ in call.args[1:]]]
             added = nbformat.v4.new_code_cell(
