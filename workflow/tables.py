@@ -190,6 +190,8 @@ def grid_block(summary: pd.DataFrame) -> str:
         title: "; ".join(dict.fromkeys(value for values in summary[name] if values for value in values.split("; ")))
         for title, name in made.items()
     }
+    hours = (summary["minutes"].astype(float) * summary["seeds"].str.split().str[0].astype(int)).sum() / 60
+    told["Training, all runs added up"] = f"{hours:.0f} hours"
     return "\n".join([*lines, "", *(f"{title}: {values}." for title, values in told.items() if values)])
 
 
