@@ -174,29 +174,38 @@ def _contradicts_itself(claim: Claim, found: Found) -> str | None:
     if low <= rival.value <= high or least <= claim.value <= most:
         return None
     ours = f"; our seeds gave {_seeds(found)}" if found.ours else ""
+    doubt = "" if claim.n or _countable(claim, n) else f"; its set is not stated, and no count of {n:,} images gives it"
     return (
         f"The same source says {published(found.rival)}; on {n:,} images the 95% interval of "
-        f"{published(claim)} is {_range(low, high)}{ours}."
+        f"{published(claim)} is {_range(low, high)}{doubt}{ours}."
     )
 
 
 def _artefact(claim: Claim, found: Found) -> str | None:
     """*an artefact*: what makes the figure is not what the network can do.
 
-    Either its set is so small that the binomial 95% interval of the figure is wider than `WIDE`. Or it is what
-    answers in random order give: it lies within 1.96 standard deviations of what `permuted` expects of our runs.
+    Either its set is so small that the binomial 95% interval of the figure is wider than `WIDE`. Or no count of the
+    images in its set gives it [1]_. Or it is what answers in random order give: it lies within 1.96 standard
+    deviations of what `permuted` expects of our runs.
+
+    References
+    ----------
+    .. [1] Brown, Heathers, The GRIM test: a simple technique detects numerous anomalies in the reporting of results
+       in psychology, Social Psychological and Personality Science 8:363, 2017.
     """
     if claim.metric == "permuted_accuracy":
         if found.ours:
             low, high = min(found.ours) - 1.96 * found.spread, max(found.ours) + 1.96 * found.spread
             if low <= claim.value <= high:
-                why = f"; {claim.mechanism}" if claim.mechanism else ""
-                return f"Our own answers, put in random order, are right in {_range(low, high)} of the images{why}."
+                return f"Our own answers, put in random order, are right in {_range(low, high)} of the images."
     elif claim.n and _is_share(claim):
         low, high = interval(claim.value, claim.n)
         if high - low > WIDE:
             right = round(claim.value * claim.n)
             return f"{right} of {claim.n} right: the 95% interval is {_range(low, high)}."
+        if not _countable(claim, claim.n):
+            near = [shown(count / claim.n, 4) for count in (int(claim.value * claim.n), int(claim.value * claim.n) + 1)]
+            return f"No count of {claim.n:,} images gives it: next to it are {' and '.join(near)}."
     return None
 
 
@@ -229,11 +238,21 @@ def _is_share(claim: Claim) -> bool:
     return claim.metric in METRICS and not isinstance(claim.value, tuple)
 
 
+def _countable(claim: Claim, n: int) -> bool:
+    """Tell whether some count of `n` images gives the share, with the digits that were published, rounded or cut."""
+    digit = 10.0 ** -_places(claim)
+    return np.floor((claim.value + digit) * n - 1e-6) >= np.ceil((claim.value - digit / 2) * n - 1e-6)
+
+
+def _places(claim: Claim) -> int:
+    return max(2, len(f"{claim.value:g}".partition(".")[2]))
+
+
 def _ends(claim: Claim) -> tuple[float, float]:
     """Return the least and the most that a claim may mean: a share was rounded, to two places at least."""
     if not isinstance(claim.value, tuple):
-        places = len(f"{claim.value:g}".partition(".")[2])
-        return claim.value - 0.5 * 10 ** -max(2, places), claim.value + 0.5 * 10 ** -max(2, places)
+        half = 0.5 * 10.0 ** -_places(claim)
+        return claim.value - half, claim.value + half
     low, high = claim.value
     return -np.inf if low is None else low, np.inf if high is None else high
 
@@ -270,7 +289,7 @@ VERDICTS: dict[str, Callable[[Claim, Found], str | None]] = {
 
 
 def verdict(claim: Claim, found: Found) -> tuple[str, str]:
-    """Return the verdict on a claim, and why in one sentence: the first of `VERDICTS` whose rule answers.
+    """Return the verdict on a claim, and why: the first of `VERDICTS` whose rule answers, and the claim's note.
 
     Raises
     ------
@@ -289,12 +308,12 @@ def verdict(claim: Claim, found: Found) -> tuple[str, str]:
         raise BadInput(f"claim {claim.text!r}: value {claim.value!r} is no share; write 93% as 0.93")
     for name, rule in VERDICTS.items():
         if why := rule(claim, found):
-            return name, why
+            return name, f"{why} {claim.note}".rstrip()
     raise BadInput(f"claim {claim.text!r}: value {claim.value!r} can't be compared with {found.ours}")
 
 
-def shown(value: Any) -> str:
-    """Write a value as the tables show it: counts with commas, shares with three places and no zero before the point.
+def shown(value: Any, places: int = 3) -> str:
+    """Write a value as the tables show it: counts with commas, shares with some places and no zero before the point.
 
     Examples
     --------
@@ -304,7 +323,7 @@ def shown(value: Any) -> str:
     if isinstance(value, tuple):
         return " and ".join(shown(part) for part in value)
     if isinstance(value, (float, np.floating)):
-        return f"{value:.3f}".replace("0.", ".", 1) if abs(value) < 0.9995 else f"{value:.0f}"
+        return f"{value:.{places}f}".replace("0.", ".", 1) if abs(value) < 0.9995 else f"{value:.0f}"
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
@@ -467,7 +486,7 @@ def table(out: str | Path) -> pd.DataFrame:
         ``reconstruction`` (bool: set or settings were not published); ``ours``, ``ours_min``, ``ours_max`` (under
         the published protocol: mean and range over the seeds) and ``seeds`` (str, "2 of 3"); ``honest``,
         ``honest_low``, ``honest_high`` (under the honest protocol, on test: mean over the seeds, and the 95% interval
-        that `summary` explains) and ``honest_seeds``; ``verdict`` (one of `VERDICTS`) and ``why`` (one sentence).
+        that `summary` explains) and ``honest_seeds``; ``verdict`` (one of `VERDICTS`) and ``why`` (str).
         Figures of runs that are not there are <NA>.
 
     Raises

@@ -42,10 +42,10 @@ class Claim:
         Images in the set that it was measured on, where that is known.
     contradicts : str
         The `text` of another claim of this recipe that can't be true beside it.
-    mechanism : str
-        What makes the figure, where it is not what the network can do.
     unstated : str
         What was not published and decides the figure: ours is a reconstruction then.
+    note : str
+        What to know beside the verdict, in a sentence: what makes the figure, what we read into the source.
     """
 
     text: str
@@ -54,8 +54,8 @@ class Claim:
     value: float | tuple | str
     n: int | None = None
     contradicts: str = ""
-    mechanism: str = ""
     unstated: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

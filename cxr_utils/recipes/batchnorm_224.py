@@ -75,7 +75,7 @@ RECIPE = Recipe(
             metric="permuted_accuracy",
             value=0.59,
             n=624,
-            mechanism="the predictions of a shuffled generator were compared with labels in the order of the files",
+            note="The predictions of a shuffled generator were compared with labels in the order of the files.",
         ),
         Claim(
             text="pediatric and adult patients",

@@ -46,7 +46,13 @@ RECIPE = Recipe(
             value=0.896,
             n=624,
         ),
-        Claim(text="5,930 images", source="README", metric="images", value=5930),
+        Claim(
+            text="5,930 images",
+            source="README",
+            metric="images",
+            value=5930,
+            note="It is 3,875 + 1,431 + 390 + 234: the slip in NORMAL again, and val left out.",
+        ),
         Claim(text="1,431 NORMAL in training", source="README, notebook", metric="train_normal", value=1431),
     ),
 )
