@@ -126,13 +126,15 @@ def test_our_network_stands_among_published_ones_by_auc():
     ends = {f"{m}{e}": figures[m] + d for m in figures for e, d in
             {"_min": -0.01, "_max": 0.01, "_low": -0.02, "_high": 0.02}.items()}  # fmt: skip
     row = {"recipe": "reference", "protocol": "honest", "seeds": "5 of 5", "minutes": 7.2} | figures | ends
-    others = pd.DataFrame({"network": ["low", "high"], "accuracy": [0.8, 0.95], "auc": [0.9, 0.99], "source": "-"})
+    others = pd.DataFrame({"network": ["low", "high"], "accuracy": [0.8, 0.95], "auc": [0.9, 0.99], "source": "-",
+                           "sensitivity": [0.7, None], "specificity": None})  # fmt: skip
     summary = pd.DataFrame([row, {"recipe": "reference-unaugmented", "protocol": "honest", "seeds": "0 of 3"}])
     lead = tables.lead_block(summary, others)
     assert "in 7 minutes" in lead and "**.900** (.890–.910 over its seeds, 95% interval .880–.920)" in lead
     assert "published pair is .950 and .990" in lead
-    names = [line.split(" | ")[0] for line in tables.reference_block(summary, others).splitlines()[2:]]
-    assert names == ["| low", "| **ours, from scratch, 96 px**", "| high"]
+    low, ours, high = tables.reference_block(summary, others).splitlines()[2:]
+    assert low == "| low | .800 | .900 | .700 |  | - |" and high == "| high | .950 | .990 |  |  | - |"
+    assert ours.startswith("| **ours, from scratch, 96 px** | .900 (.890–.910) |")
 
 
 def test_a_verdict_on_some_of_the_seeds_is_called_so_far():
@@ -143,10 +145,11 @@ def test_a_verdict_on_some_of_the_seeds_is_called_so_far():
     }  # fmt: skip
     some = tables.claims_block(pd.DataFrame([row | {"verdict": "reproduced"}]))
     assert "| 9 `r` | c | 624 | .9 | .800 (.700–.900, 2 of 3 seeds) | not run yet | reproduced, so far |" in some
+    assert "1 reproduced. *So far* means that seeds are missing." in some
     every = tables.claims_block(pd.DataFrame([row | {"verdict": "reproduced", "seeds": "3 of 3"}]))
     assert "| .800 (.700–.900) | not run yet | reproduced |" in every
     fact = tables.claims_block(pd.DataFrame([row | {"verdict": claims.NOT_RUN}]))
-    assert "so far" not in fact
+    assert "so far" not in fact.lower() and "so far" not in every.lower()
 
 
 def test_missing_blocks_and_wrong_arguments_are_refused(small, capsys):

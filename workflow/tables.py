@@ -84,8 +84,10 @@ def lead_block(summary: pd.DataFrame, published: pd.DataFrame) -> str:
 
 def reference_block(summary: pd.DataFrame, published: pd.DataFrame) -> str:
     """Lay out our own network beside published figures on the same test set, by AUC."""
-    rows = [(r["auc"], [r["network"], *(claims.shown(r[m]) for m in ("accuracy", "auc")), "", "", r["source"]])
-            for r in published.to_dict(orient="records")]  # fmt: skip
+    rows = []
+    for row in published.to_dict(orient="records"):
+        figures = ["" if pd.isna(row[metric]) else claims.shown(row[metric]) for metric in claims.MEASURES]
+        rows.append((row["auc"], [row["network"], *figures, row["source"]]))
     for (recipe, protocol), name in OURS.items():
         row = _row(summary, recipe, protocol)
         if row is None:
@@ -152,9 +154,11 @@ def claims_block(table: pd.DataFrame) -> str:
         lines.append(f"| {' | '.join(cells)} |")
         why.append(f"- {system}, {row['claim']} ({row['source']}): *{row['verdict']}*. {row['why']}")
     counts = table["verdict"].value_counts()
-    told = ", ".join(f"{counts[name]} {name}" for name in claims.VERDICTS if name in counts)
+    told = ", ".join(f"{counts[name]} {name}" for name in claims.VERDICTS if name in counts) + "."
+    if any(", so far" in line for line in lines):
+        told += " *So far* means that seeds are missing."
     details = ["<details><summary>Why, claim by claim</summary>", "", *why, "", "</details>"]
-    return "\n".join([*lines, "", f"Of {len(table)} claims: {told}.", "", *details])
+    return "\n".join([*lines, "", f"Of {len(table)} claims: {told}", "", *details])
 
 
 def _figure(row: dict, name: str, low: str, high: str, seeds: str) -> str:
