@@ -77,7 +77,8 @@ def fetch(
 ) -> None:
     """Get the images of a source ready.
 
-    Once done, a second call finds them and touches nothing. A download that broke is gone on with.
+    Once done, a second call finds them and touches nothing. A download that broke is gone on with
+    (PneumoniaMNIST's starts again).
 
     Example: cxr fetch --source folder --path ~/Downloads/archive.zip
     """

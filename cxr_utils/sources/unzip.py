@@ -23,7 +23,7 @@ from cxr_utils.dataset import CLASSES, SPLITS, SUFFIXES
 from cxr_utils.errors import BadInput
 from cxr_utils.sources.download import check_room
 
-# The real archive: 2.5 GB, at most 2 MB an image, and JPEG hardly shrinks. Far above that, it is an attack.
+# The real archive: 2.3 GB, at most 2 MB an image, and JPEG hardly shrinks. Far above that, it is an attack.
 MOST_FILES = 200_000
 MOST_BYTES = 16 * 2**30
 MOST_BYTES_A_FILE = 64 * 2**20
