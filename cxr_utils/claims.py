@@ -105,7 +105,13 @@ METRICS: dict[str, Metric] = {
     # No published system trained both ways: the grid's ablation of plain_224 answers.
     "augmentation_gain": Metric("accuracy with augmentation less without, plain_224", None, _accuracy),
 }
-_ABLATION = ("plain_224", "plain_224-unaugmented")
+#: What each ablation asks about, and the recipes (or variants) with it and without.
+ABLATIONS = (
+    ("augmentation", "plain_224", "plain_224-unaugmented"),
+    ("augmentation", "reference", "reference-unaugmented"),
+    ("SMOTE", "smote_224", "smote_224-unbalanced"),
+    ("class weights", "smote_224-class_weight", "smote_224-unbalanced"),
+)
 
 
 def interval(value: float, n: int) -> tuple[float, float]:
@@ -414,18 +420,17 @@ class _Results:
 
     def honest(self, claim: Claim, recipe: str) -> tuple[tuple[float, float, float] | None, int]:
         """Return a claim's metric on test under the honest protocol (mean, low, high), and the number of seeds."""
-        names = _ABLATION if claim.metric == "augmentation_gain" else (recipe,)
+        names = ABLATIONS[0][1:] if claim.metric == "augmentation_gain" else (recipe,)
         seeds = min(len(self.of(name, "honest")) for name in names)
-        if not seeds:
-            return None, 0
-        take = METRICS[claim.metric].honest
-        means, drawn = [], []
-        for name in names:
-            means.append(np.mean([take(_half(run, "test")) for run in self.of(name, "honest")]))
-            drawn.append(take(self.draws(name, "honest")))
-        if len(names) == 2:
-            means, drawn = [means[0] - means[1]], [drawn[0] - drawn[1]]
-        return (float(means[0]), *_limits(drawn[0])), seeds
+        return (self.mean(METRICS[claim.metric].honest, *names) if seeds else None), seeds
+
+    def mean(self, take: Callable[[dict], Any], recipe: str, without: str = "") -> tuple[float, float, float]:
+        """Return what `take` takes from a metric on test, honestly, less that of another recipe, with its interval."""
+        value, drawn = 0.0, 0.0
+        for sign, name in [(1, recipe)] + [(-1, without)] * bool(without):
+            value += sign * np.mean([take(_half(run, "test")) for run in self.of(name, "honest")])
+            drawn = drawn + sign * take(self.draws(name, "honest"))
+        return float(value), *_limits(drawn)
 
     def found(self, claim: Claim, recipe: recipes.Recipe, others: list[str]) -> Found:
         """Gather what a claim is judged by."""
@@ -665,6 +670,47 @@ def score_row(record: dict[str, Any], *, where: str | Path = "record") -> dict[s
         raise BadInput(f"{where}: not a record of `cxr score` ({error}); make it again") from None
 
 
+def ablations(out: str | Path) -> pd.DataFrame:
+    """Compare networks trained with and without one thing, under the honest protocol.
+
+    Parameters
+    ----------
+    out : str or Path
+        As for `table`.
+
+    Returns
+    -------
+    DataFrame
+        One row of `ABLATIONS` whose runs are there. ``setting``, ``recipe``, ``without``, ``seeds`` and
+        ``seeds_without`` (str, "3 of 3"); of accuracy, auc, sensitivity and specificity on test at .5 the mean over
+        the seeds less that without the setting, and with ``_low`` and ``_high`` its 95% interval, which `summary`
+        explains: the same patient groups are drawn for both.
+
+    Raises
+    ------
+    BadInput
+        Results are broken.
+    """
+    return _ablations(_Results(out))
+
+
+def _ablations(results: _Results) -> pd.DataFrame:
+    ends = ("", "_low", "_high")
+    columns = ["setting", "recipe", "without", "seeds", "seeds_without"]
+    figures = [f"{metric}{end}" for metric in MEASURES for end in ends]
+    rows = []
+    for setting, recipe, without in ABLATIONS:
+        counts = [len(results.of(name, "honest")) for name in (recipe, without)]
+        if not all(counts):
+            continue
+        row: dict[str, Any] = dict(zip(columns, (setting, recipe, without, *map(_count, counts)), strict=True))
+        for metric in MEASURES:
+            found = results.mean(lambda metrics, metric=metric: metrics[metric], recipe, without)
+            row |= {f"{metric}{end}": value for end, value in zip(ends, found, strict=True)}
+        rows.append(row)
+    return pd.DataFrame(rows, columns=[*columns, *figures]).round(dict.fromkeys(figures, 4))
+
+
 HEAD = (
     "| network | protocol | seeds | accuracy (seeds) [95%] | AUC (seeds) [95%] | sens. | spec. | AUC val. "
     "| AUC new | min |"
@@ -695,12 +741,12 @@ def _at(row: Any, name: str) -> str:
 
 
 def write(out: str | Path) -> list[Path]:
-    """Write ``out/claims.csv`` (`table`) and ``out/grid.csv`` (`summary`), and return their paths.
+    """Write ``claims.csv`` (`table`), ``grid.csv`` (`summary`) and ``ablations.csv`` to `out`, and return their paths.
 
     Raises
     ------
     BadInput
-        As for both.
+        As for `table`.
     """
     made = tables(out)
     for name, content in made.items():
@@ -709,6 +755,6 @@ def write(out: str | Path) -> list[Path]:
 
 
 def tables(out: str | Path) -> dict[str, pd.DataFrame]:
-    """Return `table` as ``claims.csv`` and `summary` as ``grid.csv``, read from the results once."""
+    """Return `table`, `summary` and `ablations` by the names of their files, read from the results once."""
     results = _Results(out)
-    return {"claims.csv": _table(results), "grid.csv": _summary(results)}
+    return {"claims.csv": _table(results), "grid.csv": _summary(results), "ablations.csv": _ablations(results)}

@@ -520,7 +520,7 @@ class _Watch:
 
 
 def write_tables(found: Plan) -> list[Path]:
-    """Write ``claims.csv`` and ``grid.csv`` beside the results; of phantoms and rehearsals there are none.
+    """Write the tables of `claims.write` beside the results; of phantoms and rehearsals there are none.
 
     Returns
     -------
@@ -531,8 +531,7 @@ def write_tables(found: Plan) -> list[Path]:
         return []
     from cxr_utils import claims
 
-    claims.write(found.out)
-    return [found.out / "claims.csv", found.out / "grid.csv"]
+    return claims.write(found.out)
 
 
 def _main(arguments: list[str]) -> int:

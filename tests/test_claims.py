@@ -246,11 +246,18 @@ def test_what_augmentation_gives_is_a_paired_difference(tmp_path):
         keep(tmp_path, f"plain_224-honest-s{seed}", skill=4)
         keep(tmp_path, f"plain_224-unaugmented-honest-s{seed}", skill=1)
     row = claims.table(tmp_path).query("metric == 'augmentation_gain'").iloc[0]
-    summary = claims.summary(tmp_path).set_index(["recipe", "protocol"])["accuracy"]
-    gain = summary["plain_224", "honest"] - summary["plain_224-unaugmented", "honest"]
+    summary = claims.summary(tmp_path).set_index(["recipe", "protocol"])
+    accuracy, auc = summary["accuracy"], summary["auc"]
+    gain = accuracy["plain_224", "honest"] - accuracy["plain_224-unaugmented", "honest"]
     assert row["honest"] == pytest.approx(gain, abs=2e-4)
     assert 0 < row["honest_low"] < row["honest"] < row["honest_high"]
     assert row["verdict"] == "underspecified" and row["honest_seeds"] == "3 of 3"
+    found = claims.ablations(tmp_path)
+    assert len(found) == 1 and (found["recipe"][0], found["seeds_without"][0]) == ("plain_224", "3 of 3")
+    figures = [found[f"accuracy{end}"][0] for end in ("", "_low", "_high")]
+    assert figures == [row[f"honest{end}"] for end in ("", "_low", "_high")]
+    gain = auc["plain_224", "honest"] - auc["plain_224-unaugmented", "honest"]
+    assert found["auc"][0] == pytest.approx(gain, abs=2e-4)
 
 
 def test_the_interval_holds_the_seeds_as_well_as_the_images(tmp_path):
@@ -277,9 +284,9 @@ def test_scored_predictions_get_a_row(tmp_path):
         claims.summary(tmp_path)
 
 
-def test_both_tables_are_written_and_read_back(tmp_path):
+def test_all_tables_are_written_and_read_back(tmp_path):
     keep(tmp_path, "plain_64-published-s0", skill=3)
     paths = claims.write(tmp_path)
-    assert [path.name for path in paths] == ["claims.csv", "grid.csv"]
+    assert [path.name for path in paths] == ["claims.csv", "grid.csv", "ablations.csv"]
     table = claims.table(tmp_path)
     assert list(files.read_csv(paths[0]).columns) == list(table.columns) and len(files.read_csv(paths[0])) == len(table)

@@ -65,6 +65,7 @@ def test_a_changed_number_is_found_in_every_line(wanted, tmp_path):
         ("README.md", "| 16 | 1 |", "| 61 | 1 |"),
         ("results/claims.csv", ",1.0,16,0.7941,", ",1.0,16,0.9741,"),
         ("results/grid.csv", "0 of 3", "3 of 3"),
+        ("results/ablations.csv", "setting", "3"),
     ],
 )
 def test_check_fails_where_a_number_was_edited(small, name, there, edited, capsys):

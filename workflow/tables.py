@@ -1,4 +1,4 @@
-"""Write the tables that come from results/: claims.csv and grid.csv there, and the generated blocks of README.
+"""Write the tables that come from results/: claims.csv, grid.csv and ablations.csv there, and README's blocks.
 
 ``python workflow/tables.py`` writes them; with ``--check`` it only says what differs, and exits with 1 then.
 """
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def outputs(root: Path) -> dict[Path, str]:
-    """Return what each generated file should hold: results/claims.csv, results/grid.csv and README.md of `root`."""
+    """Return what each generated file should hold: the tables in results/ and README.md of `root`."""
     out = root / "results"
     made = claims.tables(out)
     texts = {out / name: table.to_csv(index=False, lineterminator="\n") for name, table in made.items()}
@@ -30,6 +30,7 @@ def outputs(root: Path) -> dict[Path, str]:
         "limits": limits_block(out / "reference.json"),
         "claims": claims_block(made["claims.csv"]),
         "grid": grid_block(made["grid.csv"]),
+        "ablations": ablations_block(made["ablations.csv"]),
         "reads": reads_block(files.read_csv(out / "test_reads.csv")),
     }
     for name, text in blocks.items():
@@ -197,6 +198,23 @@ def grid_block(summary: pd.DataFrame) -> str:
     hours = (summary["minutes"].astype(float) * summary["seeds"].str.split().str[0].astype(int)).sum() / 60
     told["Training, all runs added up"] = f"{hours:.0f} hours"
     return "\n".join([*lines, "", *(f"{title}: {values}." for title, values in told.items() if values)])
+
+
+def ablations_block(table: pd.DataFrame) -> str:
+    """Lay out for README what a setting changed."""
+    if table.empty:
+        return f"The ablations are {claims.NOT_RUN}."
+    head = ["with", "without", "accuracy", "AUC", "sens.", "spec."]
+    lines = [f"| {' | '.join(head)} |", f"| --- | --- | {' | '.join(['---:'] * len(claims.MEASURES))} |"]
+    for row in table.to_dict(orient="records"):
+        figures = [_signed(row, metric) for metric in claims.MEASURES]
+        lines.append(f"| {row['setting']}: `{row['recipe']}` | `{row['without']}` | {' | '.join(figures)} |")
+    return "\n".join(lines)
+
+
+def _signed(row: dict, metric: str) -> str:
+    value, low, high = (f"{row[metric + end]:+.3f}".replace("0.", ".", 1) for end in ("", "_low", "_high"))
+    return f"{value} [{low} to {high}]"
 
 
 def reads_block(ledger: pd.DataFrame) -> str:
