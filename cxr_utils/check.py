@@ -26,8 +26,9 @@ PACKAGES = (
 GIB = 2**30
 
 # Seconds of a course = fixed + images / speed of `measure`. Fitted on two cores of an EPYC processor to runs in
-# bfloat16 (283 s the sample, 456 s the workshop without notebook 07) and in float32 (20 s more, and 704 s).
-COST = {"sample": (251.0, 54_000), "workshop": (63.0, 674_000)}
+# bfloat16 (283 s the sample, 736 s the workshop; of these 07 and 08, whose networks are tiny, 216 s) and in float32
+# (20 s more, and half again as long for 01 to 06 of the workshop).
+COST = {"sample": (251.0, 54_000), "workshop": (279.0, 832_000)}
 
 
 @dataclass(frozen=True)
