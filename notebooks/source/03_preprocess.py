@@ -112,7 +112,7 @@ plots.show(
 #
 # ## From 0 to 1
 #
-# A network starts with small weights and takes small steps. Inputs up to 1 suit it better than inputs up to
+# A network starts with small [weights](glossary.md#weight) and takes small steps. Inputs up to 1 suit it better than inputs up to
 # 255. All five published systems that this course follows divide by 255.
 
 # %% tags=["core"]
@@ -155,7 +155,7 @@ square.shape, square.reshape(SIZE, SIZE, 1).shape
 # %% [markdown] tags=["core"]
 # ### Exercise 3.1
 #
-# A model takes a batch: many pictures in one array. Make a batch of one from `image`: resized to 224 x 224,
+# A model takes a [batch](glossary.md#batch): many pictures in one array. Make a batch of one from `image`: resized to 224 x 224,
 # `float32` from 0 to 1, shape (1, 224, 224, 1).
 
 # %% tags=["exercise", "core"]

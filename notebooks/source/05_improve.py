@@ -411,7 +411,8 @@ exercises.check("05.3", improved, summary=summary)
 # ## Whole trainings, real images
 #
 # On all real images we asked again: whole trainings, three seeds each (five of `reference`), judged on *test*. A row is
-# the mean with a setting less the mean without it, from `low` to `high` with 95%.
+# the mean with a setting less the mean without it, from `low` to `high` with 95%. The [AUC](glossary.md#auc) says how
+# well a network ranks PNEUMONIA above NORMAL, wherever one cuts between them; notebook 6 draws it.
 #
 # **Predict, then run**: what helped there, augmentation, SMOTE or class weights?
 

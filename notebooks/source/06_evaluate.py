@@ -257,7 +257,7 @@ real.groupby("network").agg(["min", "max"]).round(3).T
 # %% [markdown] tags=["further"]
 # In validation all are nearly perfect, the network without augmentation even a little ahead. On test it falls. Whoever
 # had chosen between them in validation would have chosen the wrong one. So the choice was made on images that imitate a
-# shift, and its protocol was written down before test was opened for it. (Figures of a first exploration on test were
+# shift, and its [protocol](glossary.md#protocol) was written down before test was opened for it. (Figures of a first exploration on test were
 # known by then; the protocol names them.)
 
 # %% [markdown] tags=["core"]
@@ -299,7 +299,7 @@ plots.show(plots.intervals(intervals, metrics=reported),
 
 # %% [markdown] tags=["core"]
 # The point is the figure, the bar its interval. Two bars that overlap settle nothing: both networks answered the same
-# images, so their *difference* can be surer than either bar (a paired interval: notebook 7). And an interval here
+# images, so their *difference* can be surer than either bar (a [paired interval](glossary.md#paired-interval): notebook 7). And an interval here
 # knows only the chance in drawing children: not another seed, other hospitals, other ages or wrong labels.
 
 # %% [markdown] tags=["core"]
