@@ -105,9 +105,10 @@ METRICS: dict[str, Metric] = {
     # No published system trained both ways: the grid's ablation of plain_224 answers.
     "augmentation_gain": Metric("accuracy with augmentation less without, plain_224", None, _accuracy),
 }
+_GAIN = ("plain_224", "plain_224-unaugmented")
 #: What each ablation asks about, and the recipes (or variants) with it and without.
 ABLATIONS = (
-    ("augmentation", "plain_224", "plain_224-unaugmented"),
+    ("augmentation", *_GAIN),
     ("augmentation", "reference", "reference-unaugmented"),
     ("SMOTE", "smote_224", "smote_224-unbalanced"),
     ("class weights", "smote_224-class_weight", "smote_224-unbalanced"),
@@ -420,12 +421,12 @@ class _Results:
 
     def honest(self, claim: Claim, recipe: str) -> tuple[tuple[float, float, float] | None, int]:
         """Return a claim's metric on test under the honest protocol (mean, low, high), and the number of seeds."""
-        names = ABLATIONS[0][1:] if claim.metric == "augmentation_gain" else (recipe,)
+        names = _GAIN if claim.metric == "augmentation_gain" else (recipe,)
         seeds = min(len(self.of(name, "honest")) for name in names)
         return (self.mean(METRICS[claim.metric].honest, *names) if seeds else None), seeds
 
     def mean(self, take: Callable[[dict], Any], recipe: str, without: str = "") -> tuple[float, float, float]:
-        """Return what `take` takes from a metric on test, honestly, less that of another recipe, with its interval."""
+        """Return the mean over the honest runs of what `take` takes of their test, less another's, with its limits."""
         value, drawn = 0.0, 0.0
         for sign, name in [(1, recipe)] + [(-1, without)] * bool(without):
             value += sign * np.mean([take(_half(run, "test")) for run in self.of(name, "honest")])

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from cxr_utils import evaluation, files, grid, score, splits
+from cxr_utils import claims, evaluation, files, grid, score, splits
 
 RESULTS = Path(__file__).parents[1] / "results"
 KEPT = {f"{folder.name}/{name}": (folder, record) for folder in (RESULTS, RESULTS / "jax")
@@ -82,3 +82,11 @@ def test_a_kept_split_is_the_one_that_its_name_says(path, monkeypatch):
     monkeypatch.setenv("CXR_HOME", str(RESULTS.parent))
     table = score.read_split(path.name.removesuffix(".csv.gz"))
     assert (table["label"] == (table["kind"] != "normal")).all()
+
+
+def test_the_ablations_are_as_notebook_05_tells_them():
+    table = claims.ablations(RESULTS).set_index(["setting", "recipe"])
+    assert (table.loc["augmentation", ["accuracy_low", "auc_low"]] > 0).all(axis=None)
+    others = table.drop("augmentation")
+    assert len(others) == 2 and (others["accuracy_low"] < 0).all() and (others["accuracy_high"] > 0).all()
+    assert (others["auc"] < 0).all()

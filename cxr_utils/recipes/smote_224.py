@@ -41,7 +41,7 @@ RECIPE = Recipe(
     reasons={
         "image_size": "the README says 244 x 244 once and 224 x 224 once: 224, as in systems 001 and 004",
         "layers": "filters, padding and dropout rates are not published: 32, 64, 128, same, .25 are common choices; "
-        "of the 12 layers that the README names it lists 15: as listed",
+        "the README counts 12 layers and lists 15: as listed",
         "l2": "factor and place are not published: 1e-4 on the first dense layer, which holds most weights",
         "batch_size": "not published: 32 is the default of Keras",
         "epochs": "not published: far above where early stopping ends",
