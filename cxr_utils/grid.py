@@ -47,13 +47,14 @@ class Cell:
         """The cell's name in files and commands, such as ``plain_224-honest-s0``."""
         return f"{self.recipe}-{self.protocol}-s{self.seed}"
 
-    def get_recipe(self) -> recipes.Recipe:
-        """Return what is trained.
+    def get_recipe(self, index: pd.DataFrame | None = None) -> recipes.Recipe:
+        """Return what is trained: on the images of an index as `recipes.Recipe.of` says, else as published.
 
         Under the honest protocol validation chooses the epoch, also where the authors took the last one.
         """
         base, changes = VARIANTS.get(self.recipe, (self.recipe, {}))
         recipe = recipes.get(base).but(**changes)
+        recipe = recipe if index is None else recipe.of(index)
         if self.protocol != "honest":
             return recipe
         reasons = {**recipe.reasons, "validation": "the honest protocol, not the authors' way"}
@@ -78,11 +79,11 @@ class Cell:
             return splits.grouped(index, seed=0)
         return splits.published(index, **self.get_recipe().split, seed=self.seed)
 
-    def identity(self, split: pd.DataFrame) -> str:
+    def identity(self, split: pd.DataFrame, index: pd.DataFrame) -> str:
         """Return 12 hexadecimal digits of all that decides the result: another digest is another result."""
         content = {
             "version": training.VERSION,
-            "recipe": self.get_recipe().settings(),
+            "recipe": self.get_recipe(index).settings(),
             "protocol": self.protocol,
             "validate_on": self.validate_on,
             "split": splits.digest(split),
@@ -151,7 +152,9 @@ def image_source(source: str, index: pd.DataFrame) -> str:
     return f"{source}: {len(index):,} images{same}"
 
 
-def evaluate(cell: Cell, run: training.Run, pixels, split: pd.DataFrame, *, out: str | Path, source: str) -> Path:
+def evaluate(
+    cell: Cell, run: training.Run, pixels, split: pd.DataFrame, *, index: pd.DataFrame, out: str | Path, source: str
+) -> Path:
     """Read test for a cell, and keep what came of it.
 
     The reading goes to the ledger ``out/test_reads.csv`` before it happens. Then ``out/splits/<digest>.csv.gz``,
@@ -168,6 +171,8 @@ def evaluate(cell: Cell, run: training.Run, pixels, split: pd.DataFrame, *, out:
         The image cache.
     split : DataFrame
         The cell's split of the same images.
+    index : DataFrame
+        The index of the same images.
     out : str or Path
         The folder of results.
     source : str
@@ -181,7 +186,7 @@ def evaluate(cell: Cell, run: training.Run, pixels, split: pd.DataFrame, *, out:
     """
     out, record, history = files.resolve(out), run.record, run.history
     reads = len(history) + 1 if cell.validate_on == "test" else 1
-    identity = cell.identity(split)
+    identity = cell.identity(split, index)
     # Another training of the same cell is another network: it reads test once more.
     trained = files.digest(json.dumps(record, sort_keys=True), length=12)
     enter(

@@ -29,6 +29,8 @@ MAX_BYTES = 256 * 2**20
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")
 """What Pillow may open; some of its other readers start programs or are hardly looked after."""
 RESIZING = ("squash", "pad")
+INTERPOLATIONS = {"area": cv2.INTER_AREA, "nearest": cv2.INTER_NEAREST_EXACT, "bilinear": cv2.INTER_LINEAR}
+"""How a picture may be shrunk. Only "area" averages what it leaves out."""
 
 _VERSION = 2  # of the pixels in a cache, kept in its note; a new one makes old caches to be made again
 # 1: areas of any picture averaged by OpenCV. 2: those of large ones by `_average`.
@@ -207,11 +209,12 @@ def _gray(image: Image.Image) -> np.ndarray:
     return np.asarray(image if image.mode == "L" else image.convert("L"))
 
 
-def resize(image: np.ndarray, size: int, *, how: str = "squash") -> np.ndarray:
+def resize(image: np.ndarray, size: int, *, how: str = "squash", interpolation: str = "area") -> np.ndarray:
     """Resize a grayscale image to a square.
 
     Sides that shrink are averaged over areas, sides that grow are interpolated linearly. In large pictures a
-    mean that lies between two whole numbers may go to the other one than OpenCV's.
+    mean that lies between two whole numbers may go to the other one than OpenCV's. Other ways are there to repeat
+    what others did: they leave out pixels of a large picture, and edges get jagged.
 
     Parameters
     ----------
@@ -221,6 +224,8 @@ def resize(image: np.ndarray, size: int, *, how: str = "squash") -> np.ndarray:
         Pixels a side of the result.
     how : {"squash", "pad"}
         "squash" stretches both sides to `size`; "pad" keeps the proportions and fills with black.
+    interpolation : {"area", "nearest", "bilinear"}
+        "nearest" is Pillow's, and so that of Keras' image generators; "bilinear" that of ``tf.image.resize``.
 
     Returns
     -------
@@ -230,14 +235,14 @@ def resize(image: np.ndarray, size: int, *, how: str = "squash") -> np.ndarray:
     Raises
     ------
     BadInput
-        `image`, `size` or `how` is not of this kind.
+        `image`, `size`, `how` or `interpolation` is not of this kind.
 
     Examples
     --------
     >>> resize(np.full((2, 4), 9, np.uint8), 4, how="pad")[:, 0].tolist()
     [0, 9, 9, 0]
     """
-    _check_settings(size, how)
+    _check_settings(size, how, interpolation)
     if image.ndim != 2 or image.dtype != np.uint8 or not image.size:
         raise BadInput(f"image: {image.dtype} of shape {image.shape}; expected uint8 of shape (h, w)")
     height, width = image.shape
@@ -245,10 +250,10 @@ def resize(image: np.ndarray, size: int, *, how: str = "squash") -> np.ndarray:
     if how == "pad":
         new_height, new_width = (max(1, round(side * size / max(height, width))) for side in (height, width))
     small = (min(width, new_width), min(height, new_height))
-    if image.size in _LARGE:
+    if interpolation == "area" and image.size in _LARGE:
         image = _average(image, *small)
     else:
-        image = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
+        image = cv2.resize(image, small, interpolation=INTERPOLATIONS[interpolation])
     if small != (new_width, new_height):
         image = cv2.resize(image, (new_width, new_height), interpolation=cv2.INTER_LINEAR)
     if how == "squash":
@@ -288,15 +293,23 @@ def _average(image: np.ndarray, width: int, height: int) -> np.ndarray:
     return np.rint(areas).astype(np.uint8)
 
 
-def _check_settings(size: int, how: str) -> None:
+def _check_settings(size: int, how: str, interpolation: str) -> None:
     if not isinstance(size, (int, np.integer)) or not 1 <= size <= 4096:
         raise BadInput(f"size: {size!r}; expected whole pixels from 1 to 4096")
     if how not in RESIZING:
         raise BadInput(f"how: {how!r}; expected one of {', '.join(RESIZING)}")
+    if interpolation not in INTERPOLATIONS:
+        raise BadInput(f"interpolation: {interpolation!r}; expected one of {', '.join(INTERPOLATIONS)}")
 
 
 def cache(
-    index: pd.DataFrame, folder: str | Path, *, size: int = 224, how: str = "squash", progress: bool = False
+    index: pd.DataFrame,
+    folder: str | Path,
+    *,
+    size: int = 224,
+    how: str = "squash",
+    interpolation: str = "area",
+    progress: bool = False,
 ) -> np.memmap:
     """Decode and resize all images once, and keep them as one array on disk.
 
@@ -311,7 +324,7 @@ def cache(
         The folder that the paths are relative to.
     size : int
         Pixels a side.
-    how : {"squash", "pad"}
+    how, interpolation
         See `resize`.
     progress : bool
         Show a bar.
@@ -335,10 +348,13 @@ def cache(
     --------
     >>> pixels = cache(index, "data/sample", size=64)  # doctest: +SKIP
     """
-    _check_settings(size, how)
+    _check_settings(size, how, interpolation)
     folder = files.resolve(folder)
     content = files.digest("\n".join(f"{row.path} {row.sha256}" for row in index.itertuples()))
     settings = {"index": content, "images": len(index), "size": int(size), "how": how, "version": _VERSION}
+    if interpolation != "area":
+        settings["interpolation"] = interpolation
+        how = f"{how}-{interpolation}"
     name = f"{size}-{how}-{files.digest(f'{content} {_VERSION}', length=12)}"
     array, note = folder / "cache" / f"{name}.npy", folder / "cache" / f"{name}.json"
     shape = (len(index), size, size, 1)
@@ -350,7 +366,7 @@ def cache(
                 warnings.warn(f"{array}: not as it was written (cut off or changed); it is made again", stacklevel=2)
             note.unlink(missing_ok=True)
             with files.atomic(array) as temporary:
-                _fill(temporary, [folder / path for path in index["path"]], shape, how, progress)
+                _fill(temporary, [folder / path for path in index["path"]], shape, settings, progress)
             files.write_json(note, settings | {"signature": _signature(array)})
     return np.load(array, mmap_mode="r")
 
@@ -379,19 +395,21 @@ def _signature(path: Path, *, blocks: int = 256, size: int = 4096) -> str:
     return seen.hexdigest()[:16]
 
 
-def _fill(target: Path, paths: list[Path], shape: tuple, how: str, progress: bool) -> None:
+def _fill(target: Path, paths: list[Path], shape: tuple, settings: dict, progress: bool) -> None:
     """Write the images into a new .npy file, in threads: Pillow and OpenCV let go of the lock."""
     from tqdm import tqdm
 
     if not paths:
         raise BadInput("index: no row in it; a cache needs at least one image")
-    size = shape[1]
+    size, how, interpolation = shape[1], settings["how"], settings.get("interpolation", "area")
+    at_least = 2 * size if interpolation == "area" else None  # JPEG's own reduction averages, too
     pixels = np.lib.format.open_memmap(target, mode="w+", dtype=np.uint8, shape=shape)
     files.reserve(target)
 
     def one(row: int) -> None:
         try:
-            pixels[row, :, :, 0] = resize(_warned(paths[row], 2 * size), size, how=how)
+            image = _warned(paths[row], at_least)
+            pixels[row, :, :, 0] = resize(image, size, how=how, interpolation=interpolation)
         except BadInput as error:
             raise BadInput(
                 f"{error}; it has changed since it was looked at: make the index again with "

@@ -31,9 +31,9 @@ class Rehearsal(grid.Cell):
         """The cell's name, marked, so that it is never taken for one of the grid."""
         return f"rehearsal_{super().name}"
 
-    def get_recipe(self):
+    def get_recipe(self, index=None):
         """Return the small recipe: it is part of the identity and of the record, as any."""
-        recipe = super().get_recipe()
+        recipe = super().get_recipe(index)
         stop = recipe.early_stopping and {k: v for k, v in recipe.early_stopping.items() if k != "start_from_epoch"}
         small = recipe.at(image_size=min(recipe.image_size, 96), width=recipe.width / 4)
         return small.but(epochs=min(recipe.epochs, 8), early_stopping=stop)
@@ -194,7 +194,7 @@ def plan(
         way = "honest" if one.protocol == "honest" else f"{one.get_recipe().split} {one.seed}"
         if way not in splits:
             splits[way] = one.split(index)
-        found.identity[one.name] = one.identity(splits[way])
+        found.identity[one.name] = one.identity(splits[way], index)
     return found
 
 

@@ -41,7 +41,9 @@ cell
 # The last column says why, where the authors published nothing and the choice is ours.
 
 # %%
-chosen = cell.get_recipe()
+folder = sources.fetch(source, data_dir=data_dir)
+index = dataset.scan(folder)
+chosen = cell.get_recipe(index)
 chosen.table()
 
 # %% [markdown]
@@ -50,10 +52,8 @@ chosen.table()
 # The split is that of the protocol. Its digest and everything else that decides the result make the cell's identity.
 
 # %%
-folder = sources.fetch(source, data_dir=data_dir)
-index = dataset.scan(folder)
 split = cell.split(index)
-identity = cell.identity(split)
+identity = cell.identity(split, index)
 print(grid.image_source(source, index))
 print(f"split {splits.digest(split)}, identity {identity}, looked at while training: {cell.validate_on}")
 splits.sizes(split)
@@ -64,7 +64,7 @@ splits.sizes(split)
 # After an interruption this goes on after the last whole epoch; a finished training is only opened.
 
 # %%
-pixels = images.cache(index, folder, size=chosen.image_size)
+pixels = images.cache(index, folder, size=chosen.image_size, interpolation=chosen.interpolation)
 run = training.fit(
     chosen,
     pixels,
@@ -91,7 +91,7 @@ plots.show(
 # cell is done.
 
 # %%
-path = grid.evaluate(cell, run, pixels, split, out=out, source=grid.image_source(source, index))
+path = grid.evaluate(cell, run, pixels, split, index=index, out=out, source=grid.image_source(source, index))
 record = files.read_json(path)
 print(path)
 print(f"kept epoch: {record['kept_epoch']}; threshold from validation: {record['metrics']['threshold']:.3f}")

@@ -58,17 +58,18 @@ def main(arguments: list[str] | None = None) -> None:
     index = dataset.scan(folder)
     cells = [grid.Cell("reference", "honest", seed) for seed in SEEDS]
     recipe, split = cells[0].get_recipe(), cells[0].split(index)
+    identity = {cell: cell.identity(split, index) for cell in cells}
     pixels = images.cache(index, folder, size=recipe.image_size)
     rows = np.flatnonzero(split["part"] == "test")
     path = out / "scores" / "reference_mean_of_five.predictions.csv.gz"
     files.write_csv(path, mean_of_five(out))
     parts = out / "splits" / f"{splits.digest(split)}.csv.gz"
     score.score(path, split=parts, out=path.with_name("reference_mean_of_five.json"))
-    runs = [training.load(work / f"{cell.name}-{cell.identity(split)}") for cell in cells]
+    runs = [training.load(work / f"{cell.name}-{identity[cell]}") for cell in cells]
 
     plain = []
     for cell, run in zip(cells, runs, strict=True):
-        grid.enter(out / "test_reads.csv", cell=f"{cell.name}, plain answers", identity=cell.identity(split),
+        grid.enter(out / "test_reads.csv", cell=f"{cell.name}, plain answers", identity=identity[cell],
                    protocol="other", reads=1, remark="results/reference.json")  # fmt: skip
         table = evaluation.predict(run.load_model(), pixels, split)
         each = {part: table[table["split"] == part] for part in ("validation", "test")}
@@ -79,7 +80,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     shipped = runs[SHIPPED]
     grid.enter(out / "test_reads.csv", cell=f"{cells[SHIPPED].name}, heat and shortcuts",
-               identity=cells[SHIPPED].identity(split), protocol="other", reads=1,
+               identity=identity[cells[SHIPPED]], protocol="other", reads=1,
                remark="results/reference.json")  # fmt: skip
     tests = shortcuts.judge(shipped.load_model(), pixels[rows], split.iloc[rows].reset_index(drop=True),
                             threshold=recipe.threshold, views=recipe.views)  # fmt: skip

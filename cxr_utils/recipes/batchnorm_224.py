@@ -37,6 +37,7 @@ RECIPE = Recipe(
     system="001",
     image_size=224,
     channels=3,
+    interpolation="nearest",  # the default of Keras' ImageDataGenerator
     layers=layers,
     learning_rate=3e-5,
     epochs=50,

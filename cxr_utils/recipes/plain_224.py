@@ -26,6 +26,7 @@ RECIPE = Recipe(
     title="three convolutions and two dense layers, ten epochs",
     system="004",
     image_size=224,
+    interpolation="nearest",  # the default of Keras' ImageDataGenerator
     layers=layers,
     epochs=10,
     augmentation=Augmentation(rotation=0.2, width_shift=0.2, height_shift=0.2, zoom=0.2, horizontal_flip=True),

@@ -34,6 +34,7 @@ RECIPE = Recipe(
     system="000, as coded",
     image_size=64,
     channels=3,
+    interpolation="nearest",  # the default of Keras' ImageDataGenerator
     layers=layers,
     epochs=5,
     augmentation=Augmentation(shear=0.2, zoom=0.2, horizontal_flip=True),

@@ -45,6 +45,7 @@ RECIPE = Recipe(
     system="keras.io, Pneumonia Classification with TPUs (2020)",
     image_size=180,
     channels=3,
+    interpolation="bilinear",  # tf.image.resize, without antialiasing
     layers=layers,
     batch_size=128,
     epochs=125,

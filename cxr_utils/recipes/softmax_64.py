@@ -18,6 +18,7 @@ RECIPE = Recipe(
     system="000, as its README says",
     image_size=64,
     channels=3,
+    interpolation=AS_CODED.interpolation,
     layers=layers,
     loss="categorical_crossentropy",
     epochs=50,
@@ -32,6 +33,7 @@ RECIPE = Recipe(
         "learning_rate": "not published: the default of Adam, as coded",
         "validation": "not described in the README: the test set, as coded",
         "augmentation": "not in the README: as coded",
+        "interpolation": "not in the README: as coded",
     },
     claims=(
         Claim(
