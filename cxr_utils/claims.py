@@ -23,7 +23,7 @@ FACTS: dict[str, Any] = {
     "train_classes": tuple(_COUNTS["train"].values()),
     "ages": "children of one to five years",  # Kermany and others, Cell 172:1122, 2018
 }
-#: A set on which the 95% interval of a figure is wider than this says next to nothing: 16 right of 16, 84 of 93.
+#: An interval wider than this says next to nothing, be it of a figure (16 right of 16, 84 of 93) or of a training.
 WIDE = 0.15
 NOT_RUN = "not run yet"
 
@@ -142,6 +142,10 @@ class Found:
     ----------
     ours : tuple of float
         The claim's metric under the published protocol, one value a seed.
+    planned : int
+        How many seeds there will be.
+    others_images : bool
+        Whether ours is of other images than the claim, and of the same for all seeds.
     spread : float
         Of `permuted`: the largest standard deviation over the seeds.
     honest : tuple of float, optional
@@ -149,12 +153,14 @@ class Found:
     honest_seeds : int
         How many seeds that mean is of.
     rival : Claim, optional
-        The claim that can't be true beside this one.
+        The claim that speaks against this one.
     others : dict of str to tuple of float
         `ours` of the other recipes of the same system.
     """
 
     ours: tuple[float, ...] = ()
+    planned: int = len(grid.SEEDS)
+    others_images: bool = False
     spread: float = 0.0
     honest: tuple[float, float, float] | None = None
     honest_seeds: int = 0
@@ -169,10 +175,22 @@ def _not_a_fact(claim: Claim, found: Found) -> str | None:
     return None
 
 
-def _contradicts_itself(claim: Claim, found: Found) -> str | None:
-    """*contradicts itself*: this and another figure of the source lie outside each other's binomial 95% interval.
+def _another_copy(claim: Claim, found: Found) -> str | None:
+    """*true of another copy*: the dataset's record denies it, but it holds of the upload that its authors used."""
+    denied = _not_a_fact(claim, found)
+    return f"True of what it used, {claim.copy}. {denied}" if claim.copy and denied else None
 
-    The interval is that of a figure's own set, or of the other's where its own is not stated.
+
+def _typed(claim: Claim, found: Found) -> str | None:
+    """*typed text*: the code prints the figure as fixed text, and the log beside it has another."""
+    return f"The code prints it as fixed text; {claim.typed}." if claim.typed else None
+
+
+def _contradicts_itself(claim: Claim, found: Found) -> str | None:
+    """*contradicts itself*: another, more plausible figure of the source and this one exclude each other.
+
+    Each lies outside the other's binomial 95% interval: that of its own set, or of the other's where none is stated.
+    Which of two is the plausible one stands in the recipe, by `Claim.contradicts`.
     """
     rival = found.rival
     if rival is None or not (_is_share(claim) and _is_share(rival)) or not (n := claim.n or rival.n):
@@ -231,12 +249,43 @@ def _underspecified(claim: Claim, found: Found) -> str | None:
     return f"{claim.unstated[0].upper()}{claim.unstated[1:]}; {'; '.join([gave, *others])}."
 
 
+def prediction(values: tuple[float, ...]) -> tuple[float, float]:
+    """Return the 95% interval in which one further training is to be expected, by Student's t [1]_.
+
+    Mean ± t s sqrt(1 + 1/k), with k values of standard deviation s and t at k - 1 degrees of freedom; without limits
+    for a single value. It takes trainings to be normally distributed.
+
+    References
+    ----------
+    .. [1] Hahn, Meeker, Statistical intervals, 1991, chapter 4.
+
+    Examples
+    --------
+    >>> [round(end, 2) for end in prediction((0.88, 0.90, 0.92))]
+    [0.8, 1.0]
+    """
+    from scipy.stats import t
+
+    if len(values) < 2:
+        return -np.inf, np.inf
+    reach = t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) * np.sqrt(1 + 1 / len(values))
+    return float(np.mean(values) - reach), float(np.mean(values) + reach)
+
+
 def _reach(claim: Claim, found: Found) -> tuple[float, float]:
-    """Return how far ours goes: the range of the seeds, widened by the binomial 95% interval of the claim's set."""
+    """Return how far ours goes: the range of the seeds and what one further training may give.
+
+    It is widened by the binomial 95% interval of the claim's set where its images are others than ours, unless each
+    seed draws its own: then the seeds hold that error.
+    """
     if claim.metric == "augmentation_gain":
         return found.honest[1:]
-    low, high = min(found.ours), max(found.ours)
-    if claim.n and _is_share(claim):
+    low, high = prediction(found.ours)
+    low, high = min(low, *found.ours), max(high, *found.ours)
+    if not _is_share(claim):
+        return low, high
+    low, high = max(low, 0.0), min(high, 1.0)
+    if claim.n and found.others_images:
         return interval(low, claim.n)[0], interval(high, claim.n)[1]
     return low, high
 
@@ -264,8 +313,24 @@ def _ends(claim: Claim) -> tuple[float, float]:
     return -np.inf if low is None else low, np.inf if high is None else high
 
 
+def _undecided(claim: Claim, found: Found) -> str | None:
+    """*undecided*: outside the range of our seeds, and these differ so much that a further one may give it.
+
+    That is where the interval of one further training is wider than `WIDE`.
+    """
+    if claim.metric in FACTS or claim.metric == "augmentation_gain":
+        return None
+    (low, high), (least, most) = _reach(claim, found), _ends(claim)
+    within = least <= max(found.ours) and most >= min(found.ours)
+    if within or high - low <= WIDE or not (least <= high and most >= low):
+        return None
+    if len(found.ours) < 2:
+        return f"One training says nothing of the next: {_gave(claim, found, 'ours')}."
+    return f"Our trainings differ too much: {_compared(claim, found)}"
+
+
 def _reproduced(claim: Claim, found: Found) -> str | None:
-    """*reproduced*: inside the range of our seeds widened by the binomial 95% interval of its set; or a true fact."""
+    """*reproduced*: in the range of our seeds, or in the 95% interval of one further training; or a true fact."""
     if claim.metric in FACTS:
         return f"The dataset has {shown(FACTS[claim.metric])}."
     (low, high), (least, most) = _reach(claim, found), _ends(claim)
@@ -284,11 +349,14 @@ def _below(claim: Claim, found: Found) -> str | None:
 
 #: The verdicts in order of precedence: the first whose rule answers is given.
 VERDICTS: dict[str, Callable[[Claim, Found], str | None]] = {
+    "true of another copy": _another_copy,
     "not a fact of the dataset": _not_a_fact,
+    "typed text": _typed,
     "contradicts itself": _contradicts_itself,
     "an artefact": _artefact,
     NOT_RUN: _not_run,
     "underspecified": _underspecified,
+    "undecided": _undecided,
     "reproduced": _reproduced,
     "above what we can reach": _above,
     "below": _below,
@@ -355,7 +423,7 @@ def _range(low: float, high: float) -> str:
 
 
 def _seeds(found: Found) -> str:
-    less = "" if len(found.ours) >= len(grid.SEEDS) else f" ({_count(len(found.ours))} seeds)"
+    less = "" if len(found.ours) >= found.planned else f" ({_count(len(found.ours), found.planned)} seeds)"
     return f"{_range(min(found.ours), max(found.ours))}{less}"
 
 
@@ -368,14 +436,15 @@ def _gave(claim: Claim, found: Found, who: str) -> str:
 
 def _compared(claim: Claim, found: Found) -> str:
     gave = _gave(claim, found, "our seeds")
-    widened = claim.n and claim.metric != "augmentation_gain" and _is_share(claim)
-    error = f", with the error of {claim.n:,} images {_range(*_reach(claim, found))}" if widened else ""
-    return f"{gave[0].upper()}{gave[1:]}{error}."
+    if claim.metric == "augmentation_gain" or len(found.ours) < 2:
+        return f"{gave[0].upper()}{gave[1:]}."
+    others = f" and the error of {claim.n:,} other images" if claim.n and found.others_images else ""
+    return f"{gave[0].upper()}{gave[1:]}; with one further training{others} {_range(*_reach(claim, found))}."
 
 
-def _count(seeds: int) -> str:
+def _count(seeds: int, planned: int) -> str:
     """Say how many of the seeds are there: "2 of 3"."""
-    return f"{seeds} of {max(seeds, len(grid.SEEDS))}"
+    return f"{seeds} of {max(seeds, planned)}"
 
 
 class _Results:
@@ -445,14 +514,18 @@ class _Results:
             made = [float(ours(run, self.test(run) if shuffled else None)) for run in runs]
             return tuple(value for value in made if np.isfinite(value))
 
+        metric_of_test = claim.metric in ("test_accuracy", "permuted_accuracy", "recall_minus_precision")
+        drawn = recipe.split.get("validation") not in (None, "test", "val")
         spread = [permuted(self.test(run))[1] for run in self.of(recipe.name, "published")] if shuffled else []
         honest, honest_seeds = self.honest(claim, recipe.name)
         return Found(
             ours=values(recipe.name),
+            planned=grid.planned(_GAIN[0] if claim.metric == "augmentation_gain" else recipe.name),
+            others_images=drawn and not metric_of_test and "random_state" in recipe.split,
             spread=max(spread, default=0.0),
             honest=honest,
             honest_seeds=honest_seeds,
-            rival=_rival(claim, recipe),
+            rival=_rival(claim, recipe.number),
             others={name: values(name) for name in others},
         )
 
@@ -463,14 +536,15 @@ def _limits(drawn: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _rival(claim: Claim, recipe: recipes.Recipe) -> Claim | None:
+def _rival(claim: Claim, system: str) -> Claim | None:
     if not claim.contradicts:
         return None
-    for other in recipe.claims:
-        if other.text == claim.contradicts:
-            return other
+    for recipe in map(recipes.get, recipes.names()):
+        for other in recipe.claims if recipe.number == system else ():
+            if other.text == claim.contradicts:
+                return other
     raise BadInput(
-        f"recipe {recipe.name}: claim {claim.text!r} contradicts {claim.contradicts!r}, "
+        f"system {system}: claim {claim.text!r} contradicts {claim.contradicts!r}, "
         "which is not the text of another of its claims"
     )
 
@@ -486,7 +560,8 @@ def table(out: str | Path) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row a claim, by system. ``system``, ``recipe``, ``claim``, ``source``, ``metric`` (str); ``published``
+        One row a claim, by system. ``system``, ``recipe``, ``claim``, ``source``, ``place``, ``address`` (where it
+        can be read), ``metric`` (str); ``published``
         (str, as shown) and ``value`` (float, <NA> unless a single share), ``n`` (Int64, images of its set) and
         ``low``, ``high`` (its binomial 95% interval there); ``dataset`` (str, what the dataset has, of facts);
         ``reconstruction`` (bool: set or settings were not published); ``ours``, ``ours_min``, ``ours_max`` (under
@@ -520,6 +595,8 @@ def _table(results: _Results) -> pd.DataFrame:
                     "recipe": recipe.name,
                     "claim": claim.text,
                     "source": claim.source,
+                    "place": claim.place,
+                    "address": recipe.published.link(claim),
                     "metric": claim.metric,
                     "published": published(claim),
                     "value": claim.value if share else None,
@@ -531,9 +608,9 @@ def _table(results: _Results) -> pd.DataFrame:
                     "ours": np.mean(ours) if ours else None,
                     "ours_min": min(ours, default=None),
                     "ours_max": max(ours, default=None),
-                    "seeds": "" if fact or METRICS[claim.metric].ours is None else _count(len(ours)),
+                    "seeds": "" if fact or METRICS[claim.metric].ours is None else _count(len(ours), found.planned),
                     **dict(zip(("honest", "honest_low", "honest_high"), found.honest or (None,) * 3, strict=True)),
-                    "honest_seeds": "" if fact else _count(found.honest_seeds),
+                    "honest_seeds": "" if fact else _count(found.honest_seeds, found.planned),
                     "verdict": judged,
                     "why": why,
                 }
@@ -585,7 +662,7 @@ def _summary(results: _Results) -> pd.DataFrame:
     planned = dict.fromkeys((cell.recipe, cell.protocol) for cell in grid.cells(seeds=[0]))
     for recipe, protocol in planned:
         runs = results.of(recipe, protocol)
-        row: dict[str, Any] = {"recipe": recipe, "protocol": protocol, "seeds": _count(len(runs))}
+        row: dict[str, Any] = {"recipe": recipe, "protocol": protocol, "seeds": _count(len(runs), grid.planned(recipe))}
         for metric in MEASURES if runs else ():
             values = [_half(run, "test")[metric] for run in runs]
             row |= _five(metric, values, *_limits(results.draws(recipe, protocol)[metric]))
@@ -704,7 +781,8 @@ def _ablations(results: _Results) -> pd.DataFrame:
         counts = [len(results.of(name, "honest")) for name in (recipe, without)]
         if not all(counts):
             continue
-        row: dict[str, Any] = dict(zip(columns, (setting, recipe, without, *map(_count, counts)), strict=True))
+        told = [_count(count, grid.planned(name)) for count, name in zip(counts, (recipe, without), strict=True)]
+        row: dict[str, Any] = dict(zip(columns, (setting, recipe, without, *told), strict=True))
         for metric in MEASURES:
             found = results.mean(lambda metrics, metric=metric: metrics[metric], recipe, without)
             row |= {f"{metric}{end}": value for end, value in zip(ends, found, strict=True)}

@@ -271,7 +271,9 @@ def replicate(
         list[str] | None,
         typer.Option(metavar="NAME", help="published or honest; may be repeated.", show_default="both"),
     ] = None,
-    seeds: Annotated[str, typer.Option(metavar="LIST", help="The repetitions, with commas.")] = "0,1,2",
+    seeds: Annotated[
+        str | None, typer.Option(metavar="LIST", help="The repetitions, with commas; else all that are planned.")
+    ] = None,
     cores: Annotated[
         int | None,
         typer.Option(
@@ -320,7 +322,7 @@ def replicate(
     plan = grid_run.plan(
         recipe=recipe or (),
         protocol=protocol or (),
-        seeds=grid_run.parse_seeds(seeds),
+        seeds=None if seeds is None else grid_run.parse_seeds(seeds),
         source=source,
         data_dir=data_dir,
         out=out,

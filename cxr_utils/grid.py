@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from cxr_utils.errors import BadInput
 
 PROTOCOLS = ("published", "honest")
 SEEDS = (0, 1, 2)
+#: How many seeds where it is not three: cheap trainings have more, so that their spread can be told.
+MORE_SEEDS = {"plain_64": 10, "softmax_64": 10, "plain_224": 10, "plain_224-unaugmented": 10, "reference": 5}
 #: Ablations, by name: the recipe, and what is changed in it. They are judged by the honest protocol alone.
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "plain_224-unaugmented": ("plain_224", {"augmentation": None}),
@@ -92,7 +95,18 @@ class Cell:
         return files.digest(json.dumps(content, sort_keys=True), length=12)
 
 
-def cells(*, recipe=(), protocol=(), seeds=SEEDS) -> list[Cell]:
+def planned(name: str) -> int:
+    """Return how many seeds a recipe or variant of the grid gets.
+
+    Examples
+    --------
+    >>> planned("plain_64"), planned("smote_224")
+    (10, 3)
+    """
+    return MORE_SEEDS.get(name, len(SEEDS))
+
+
+def cells(*, recipe=(), protocol=(), seeds: Sequence[int] | None = None) -> list[Cell]:
     """Return the cells of the grid, those of one recipe together.
 
     Variants, and recipes of our own, have no published protocol.
@@ -103,8 +117,8 @@ def cells(*, recipe=(), protocol=(), seeds=SEEDS) -> list[Cell]:
         Names of recipes or `VARIANTS`; none is all.
     protocol : sequence of {"published", "honest"}
         None is both.
-    seeds : sequence of int
-        The repetitions.
+    seeds : sequence of int, optional
+        The repetitions; else as many as are `planned`.
 
     Raises
     ------
@@ -127,10 +141,10 @@ def cells(*, recipe=(), protocol=(), seeds=SEEDS) -> list[Cell]:
         Cell(name, way, seed)
         for name in recipe or known
         for way in PROTOCOLS
-        for seed in seeds
+        for seed in (range(planned(name)) if seeds is None else seeds)
         if (not protocol or way in protocol) and (way == "honest" or _was_published(name))
     ]
-    if seeds and not chosen:
+    if seeds != [] and not chosen:
         raise BadInput(f"protocol published: {', '.join(recipe)} was never published; it has the honest protocol alone")
     return chosen
 

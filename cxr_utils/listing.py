@@ -53,7 +53,7 @@ def one_recipe(name: str) -> str:
     recipe = grid.Cell(name, "published", 0).get_recipe()
     table = recipe.table().drop(index="name")
     settings = [("setting", "value", "why ours"), *table.itertuples(name=None)]
-    claims = [("claim", "stands in"), *((claim.text, claim.source) for claim in recipe.claims)]
+    claims = [("claim", "stands in"), *((claim.text, f"{claim.file}, {claim.place}") for claim in recipe.claims)]
     shown = [_columns(claims)] if recipe.claims else []
     table = layers(recipe)
     model = [("layer", "settings", "output", "parameters"), *table.itertuples(index=False, name=None)]
@@ -61,7 +61,7 @@ def one_recipe(name: str) -> str:
     trained = f"{table.attrs['parameters']:,} parameters, {table.attrs['trainable']:,} of them trainable"
     base, changes = grid.VARIANTS.get(name, ("", {}))
     title = f"{base}, but {_changed(changes)}" if base else recipe.title
-    head = f"{name}: {title}\nsystem {recipe.system}"
+    head = f"{name}: {title}\nsystem {recipe.system}" + (f"\n{recipe.published.link()}" if recipe.published else "")
     return "\n\n".join([head, _columns(settings), *shown, _columns(model), trained])
 
 

@@ -142,7 +142,7 @@ def plan(
     *,
     recipe: Sequence[str] = (),
     protocol: Sequence[str] = (),
-    seeds: Sequence[int] = grid.SEEDS,
+    seeds: Sequence[int] | None = None,
     source: str | None = None,
     data_dir: str | Path = "data",
     out: str | Path | None = None,

@@ -251,7 +251,9 @@ def _evaluate(home):
     _, pixels, split = _training()
     run = training.load(home / "run")
     evaluation.evaluate(run, evaluation.predict(run, pixels, split))
-    grid.evaluate(grid.Cell("plain_64", "honest", 0), run, pixels, split, out=home / "results", source="drawn")
+    index = split.assign(width=24, height=24)
+    cell = grid.Cell("plain_64", "honest", 0)
+    grid.evaluate(cell, run, pixels, split, index=index, out=home / "results", source="drawn")
 
 
 def _notebooks(home):

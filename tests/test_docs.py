@@ -181,10 +181,10 @@ def test_the_example_is_trained_and_judged_and_its_claims_are_answered(added, ti
     for cell in grid.cells(recipe=[added], seeds=[0]):
         split = cell.split(index)
         run = training.fit(
-            cell.get_recipe(), pixels, split, run_dir=tmp_path / cell.name, seed=cell.seed, epochs=2,
+            cell.get_recipe(index), pixels, split, run_dir=tmp_path / cell.name, seed=cell.seed, epochs=2,
             protocol=cell.protocol, validate_on=cell.validate_on,
         )  # fmt: skip
-        grid.evaluate(cell, run, pixels, split, out=out, source=grid.image_source("tiny", index))
+        grid.evaluate(cell, run, pixels, split, index=index, out=out, source=grid.image_source("tiny", index))
     results = grid.results(out)
     assert list(results) == [f"{added}-honest-s0", f"{added}-published-s0"]
     after = claims.table(out)
@@ -192,7 +192,7 @@ def test_the_example_is_trained_and_judged_and_its_claims_are_answered(added, ti
     half = results[f"{added}-published-s0"]["metrics"]["test"]["at_half"]
     assert after["ours"]["test_accuracy"] == pytest.approx(half["accuracy"]["value"], abs=1e-4)
     assert after["seeds"]["test_accuracy"] == after["honest_seeds"]["test_accuracy"] == "1 of 3"
-    assert after["verdict"]["test_accuracy"] in ("reproduced", "above what we can reach", "below")
+    assert after["verdict"]["test_accuracy"] in ("undecided", "reproduced")  # by one seed
     assert after["verdict"]["validation_accuracy"] == "underspecified"
     grown = claims.summary(out).set_index(["recipe", "protocol"]).loc[added]
     assert list(grown["seeds"]) == ["1 of 3", "1 of 3"]

@@ -181,6 +181,33 @@ def test_wrong_arguments_are_refused(call):
         call()
 
 
+@given(height=st.integers(65, 300), width=st.integers(65, 300))
+@settings(max_examples=20, deadline=None)
+def test_nearest_is_that_of_pillow(height, width):
+    picture = np.random.default_rng(height * width).integers(0, 256, (height, width), dtype=np.uint8)
+    theirs = Image.fromarray(picture).resize((64, 64), Image.Resampling.NEAREST)
+    assert np.array_equal(images.resize(picture, 64, interpolation="nearest"), theirs)
+
+
+def test_bilinear_is_that_of_tensorflow():
+    tf = pytest.importorskip("tensorflow")
+    picture = np.random.default_rng(0).integers(0, 256, (301, 157), dtype=np.uint8)
+    theirs = tf.image.resize(picture[..., None].astype("float32"), (64, 64)).numpy()[..., 0]
+    ours = images.resize(picture, 64, interpolation="bilinear")
+    assert np.abs(ours - theirs).max() <= 1
+
+
+def test_a_cache_by_nearest_holds_pixels_of_the_files_and_stands_beside_the_other(tiny, tiny_index):
+    area, nearest = (images.cache(tiny_index, tiny, size=16, interpolation=how) for how in ("area", "nearest"))
+    assert area.filename != nearest.filename and (area != nearest).any()
+    for row, path in enumerate(tiny_index["path"][:4]):
+        whole = images.read(tiny / path)
+        assert np.isin(nearest[row], whole).all()
+        assert np.array_equal(nearest[row, :, :, 0], images.resize(whole, 16, interpolation="nearest"))
+    with pytest.raises(BadInput, match="interpolation: 'lanczos'.*nearest"):
+        images.cache(tiny_index, tiny, size=16, interpolation="lanczos")
+
+
 def test_cache_holds_the_images_in_index_order(tiny, tiny_index):
     pixels = images.cache(tiny_index, tiny, size=24, how="pad")
     assert pixels.shape == (len(tiny_index), 24, 24, 1) and pixels.dtype == np.uint8

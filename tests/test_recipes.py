@@ -1,3 +1,7 @@
+import math
+import re
+
+import pandas as pd
 import pytest
 
 from cxr_utils import recipes
@@ -11,6 +15,7 @@ from cxr_utils.errors import BadInput
         ("batchnorm_224", 2_099_201, 2_098_113),
         ("plain_300", 1_983_009, 1_983_009),
         ("plain_224", 4_349_897, 4_349_897),
+        ("separable_180", 3_496_801, None),
         ("smote_224", 13_131_745, 13_131_745),  # not published: of the reconstruction
         ("reference", 479_889, 478_545),  # our own
     ],
@@ -18,7 +23,7 @@ from cxr_utils.errors import BadInput
 def test_parameters_are_the_published_ones(name, parameters, trainable):
     model = recipes.get(name).build(compiled=False)
     assert model.count_params() == parameters
-    assert sum(int(variable.value.numpy().size) for variable in model.trainable_variables) == trainable
+    assert trainable in (None, sum(math.prod(variable.shape) for variable in model.trainable_variables))
 
 
 @pytest.mark.parametrize("name", recipes.names())
@@ -67,3 +72,128 @@ def test_weight_decay_spares_biases_and_batchnorm_and_labels_are_smoothed():
     assert spared == {"bias", "gamma", "beta"} and model.optimizer.weight_decay == 0.02
     assert float(model.loss([[1.0]], [[1.0]])) > 0.5  # sure, and right, but the label is .95
     assert recipe.build().loss == "binary_crossentropy"
+
+
+ADAM = {"optimizer": "adam", "learning_rate": 1e-3, "loss": "binary_crossentropy", "imbalance": "none"}
+STOPS = {"monitor": "val_loss", "patience": 5, "restore_best_weights": True}
+#: The systems as published, typed from what their authors wrote and coded, not from the recipes.
+FACTS = {
+    "plain_64": ADAM | {
+        "image_size": 64, "channels": 3, "interpolation": "nearest", "batch_size": 32, "epochs": 5,
+        "augmentation": {"shear": 0.2, "zoom": 0.2, "horizontal_flip": True}, "split": {"validation": "test"},
+        "layers": "C32 P C64 P C128 P F D128 O0.5 D1",
+    },
+    "softmax_64": ADAM | {
+        "loss": "categorical_crossentropy", "image_size": 64, "channels": 3, "interpolation": "nearest",
+        "batch_size": 32, "epochs": 50, "early_stopping": STOPS,
+        "augmentation": {"shear": 0.2, "zoom": 0.2, "horizontal_flip": True}, "split": {"validation": "test"},
+        "layers": "C32 P C64 P C128 P F D128 O0.5 D2",
+    },
+    "batchnorm_224": ADAM | {
+        "learning_rate": 3e-5, "image_size": 224, "channels": 3, "interpolation": "nearest", "batch_size": 32,
+        "epochs": 50, "early_stopping": STOPS | {"min_delta": 1e-7},
+        "reduce_lr": {"monitor": "val_loss", "factor": 0.2, "patience": 2},
+        "augmentation": {"rotation": 0.1, "width_shift": 0.1, "height_shift": 0.1, "shear": 0.2, "zoom": 0.2,
+                         "horizontal_flip": True},
+        "split": {"validation": 0.2, "of": "train and val", "random_state": 42},
+        "layers": "C32 B P C64 O0.1 B P C64 B P C128 O0.2 B P C256 O0.2 B P F D256 O0.2 D128 O0.2 D1",
+    },
+    "plain_300": ADAM | {
+        "image_size": 300, "channels": 3, "interpolation": "nearest", "batch_size": 128, "epochs": 50,
+        "augmentation": {"shear": 0.2, "zoom": 0.2, "horizontal_flip": True}, "split": {"validation": "test"},
+        "layers": "C16 P C32 P C64 P C128 P C128 P F D256 D512 D1",
+    },
+    "smote_224": ADAM | {
+        "learning_rate": 1e-4, "image_size": 224, "channels": 1, "interpolation": "area", "batch_size": 32,
+        "epochs": 50, "early_stopping": STOPS, "imbalance": "smote",
+        "split": {"validation": 0.1, "of": "train", "random_state": 42},
+        "layers": "S32 S32 P O0.25 S64 S64 P O0.25 S128 S128 P O0.25 F D128 D1",
+    },
+    "plain_224": ADAM | {
+        "image_size": 224, "channels": 1, "interpolation": "nearest", "batch_size": 32, "epochs": 10,
+        "augmentation": {"rotation": 0.2, "width_shift": 0.2, "height_shift": 0.2, "zoom": 0.2,
+                         "horizontal_flip": True},
+        "split": {"validation": "test"}, "layers": "C16 P C32 P C64 P F D100 D1",
+    },
+    "separable_180": ADAM | {
+        "image_size": 180, "channels": 3, "interpolation": "bilinear", "batch_size": 128, "epochs": 125,
+        "early_stopping": STOPS | {"patience": 10, "start_from_epoch": 25}, "imbalance": "class_weight",
+        "schedule": {"from_epoch": 25, "start": 0.01, "factor": 0.1, "epochs": 20},
+        "split": {"validation": 0.2, "of": "train and val", "stratify": False},
+        "layers": "S16 S16 P X32 X32 B P X64 X64 B P X128 X128 B P O0.2 X256 X256 B P O0.2 F "
+                  "D512 B O0.7 D128 B O0.5 D64 B O0.3 D1",
+    },
+}  # fmt: skip
+FACTS["smote_224_slim"] = FACTS["smote_224"] | {"layers": "S16 S16 P O0.25 S32 S32 P O0.25 S64 S64 P O0.25 F D128 D1"}
+
+
+def spell(model):
+    """Write layers as FACTS does: C a 3x3 convolution, S one with padding, X a separable one, P pooling by two."""
+    words = []
+    for layer in model.layers:
+        kind, config = type(layer).__name__, layer.get_config()
+        letter = {"MaxPooling2D": "P", "BatchNormalization": "B", "Flatten": "F", "Dropout": "O", "Dense": "D",
+                  "SeparableConv2D": "X"}.get(kind, "C" if config.get("padding") == "valid" else "S")  # fmt: skip
+        if letter in "CSX":
+            assert tuple(config["kernel_size"]) == (3, 3) and tuple(config["strides"]) == (1, 1)
+            assert config["activation"] == "relu" and (letter == "C") == (config["padding"] == "valid")
+        if letter == "P":
+            assert tuple(config["pool_size"]) == tuple(config["strides"]) == (2, 2) and config["padding"] == "valid"
+        words.append(f"{letter}{config.get('filters', config.get('units', config.get('rate', '')))}")
+    return " ".join(words)
+
+
+@pytest.mark.parametrize("name", [name for name in recipes.names() if recipes.get(name).published])
+def test_each_field_is_that_of_the_published_system(name):
+    recipe, wanted = recipes.get(name), FACTS[name]
+    for field in ("early_stopping", "reduce_lr", "schedule"):
+        assert getattr(recipe, field) == wanted.get(field), field
+    given = recipe.augmentation.settings() if recipe.augmentation else {}
+    assert {key: value for key, value in given.items() if value} == wanted.get("augmentation", {})
+    for field in wanted.keys() - {"early_stopping", "reduce_lr", "schedule", "augmentation", "layers"}:
+        assert getattr(recipe, field) == wanted[field], field
+    ours = ("weight_decay", "cosine", "label_smoothing", "views", "threshold", "dropout", "l2", "batchnorm")
+    assert not any(getattr(recipe, field) for field in ours) and recipe.width == 1  # nothing of ours is in it
+    model = recipe.build(compiled=False)
+    assert spell(model) == wanted["layers"]
+    outputs = {"binary_crossentropy": "sigmoid", "categorical_crossentropy": "softmax"}
+    assert model.layers[-1].get_config()["activation"] == outputs[recipe.loss]
+    dense = [layer.get_config()["activation"] for layer in model.layers[:-1] if type(layer).__name__ == "Dense"]
+    assert set(dense) == {"relu"}
+
+
+COPIES = pd.DataFrame({"width": [224], "height": [224]})
+ORIGINALS = pd.DataFrame({"width": [1317, 408], "height": [857, 304]})
+
+
+def test_how_pictures_are_shrunk_counts_only_where_pixels_change():
+    changed = {name for name in recipes.names() if recipes.get(name).of(COPIES).interpolation != "area"}
+    assert changed == {"plain_64", "softmax_64"}
+    for name in recipes.names():
+        recipe = recipes.get(name)
+        assert recipe.of(ORIGINALS) == recipe
+        assert ("interpolation" in recipe.of(ORIGINALS).settings()) == (recipe.interpolation != "area")
+        assert recipe.at(width=0.5).interpolation == "area"
+
+
+def test_every_claim_has_an_address_with_its_commit():
+    count = 0
+    for recipe in map(recipes.get, recipes.names()):
+        assert bool(recipe.published) == bool(recipe.split)
+        for claim in recipe.claims:
+            address = recipe.published.link(claim)
+            where = r"https://github\.com/[\w.-]+/[\w.-]+/blob/[0-9a-f]{40}/[\w./%-]+(\?plain=1#L\d+)?"
+            assert re.fullmatch(where, address), address
+            assert re.fullmatch(r"(line|cell|section) \d+|picture", claim.place), claim.text
+            assert (claim.place.startswith("line")) == ("#L" in address)
+            assert (claim.place.startswith("cell")) == claim.file.endswith(".ipynb")
+            count += 1
+    assert count == 28
+
+
+def test_the_sources_stand_once_a_system():
+    table = recipes.sources()
+    assert list(table["system"]) == ["000", "001", "002", "003", "004", "keras.io"]
+    assert table["link"].str.fullmatch(r"https://github\.com/\S+/tree/[0-9a-f]{40}").all()
+    assert pd.to_datetime(table["date"]).between("2020-01-01", "2026-01-01").all()
+    assert table.notna().all(axis=None) and (table != "").all(axis=None)

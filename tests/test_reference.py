@@ -33,8 +33,8 @@ def test_all_that_the_protocol_opens_is_made_and_entered(sample_data, tmp_path, 
         cell = grid.Cell("reference", "honest", seed)
         split = cell.split(index)
         run = training.fit(cell.get_recipe(), pixels, split, seed=seed, epochs=None, image_source="sample",
-                           run_dir=tmp_path / "work" / f"{cell.name}-{cell.identity(split)}")  # fmt: skip
-        grid.evaluate(cell, run, pixels, split, out=out, source="sample")
+                           run_dir=tmp_path / "work" / f"{cell.name}-{cell.identity(split, index)}")  # fmt: skip
+        grid.evaluate(cell, run, pixels, split, index=index, out=out, source="sample")
     arguments = ["--source", "sample", "--data-dir", str(sample_data), "--work", str(tmp_path / "work"),
                  "--out", str(out)]  # fmt: skip
     opened.main(arguments)

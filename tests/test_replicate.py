@@ -67,7 +67,7 @@ def test_help_reads_well(capsys):
 def test_a_cell_is_done_when_its_identity_is_that_of_now(data, home, capsys):
     cells = grid.cells(recipe=["plain_64"], seeds=[0])
     index = dataset.scan(data / "folder")
-    keep(home / "out", cells[0], cells[0].identity(cells[0].split(index)))
+    keep(home / "out", cells[0], cells[0].identity(cells[0].split(index), index))
     keep(home / "out", cells[1], "0123456789ab")
     assert cli.main([*"replicate --dry-run --recipe plain_64 --seeds 0,1 --out out --data-dir".split(), str(data)]) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
@@ -183,7 +183,8 @@ def test_rehearsals_are_small_and_never_taken_for_the_grid(tiny_index):
         recipe, split = small.get_recipe(), cell.split(tiny_index)
         assert recipe.image_size <= 96 and recipe.epochs <= 8 and recipe.width == 0.25
         assert "start_from_epoch" not in recipe.early_stopping  # later than the last epoch, for separable_180
-        assert small.name == f"rehearsal_{cell.name}" and small.identity(split) != cell.identity(split)
+        assert small.name == f"rehearsal_{cell.name}"
+        assert small.identity(split, tiny_index) != cell.identity(split, tiny_index)
         assert recipe.build(compiled=False).count_params() < cell.get_recipe().build(compiled=False).count_params()
 
 

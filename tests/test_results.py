@@ -46,10 +46,12 @@ def test_a_run_is_the_cell_that_its_name_says(kept):
     cell = grid.Cell(recipe, protocol, int(seed[1:]))
     split = files.read_csv(RESULTS / "splits" / f"{kept['split']}.csv.gz")
     assert splits.digest(split) == kept["split"]
-    assert cell.identity(split) == kept["identity"]
-    assert kept["recipe"] == cell.get_recipe().settings()
+    assert kept["image_source"].endswith(", each 224 x 224 pixels")
+    index = pd.DataFrame({"width": [224], "height": [224]})
+    assert cell.identity(split, index) == kept["identity"]
+    assert kept["recipe"] == cell.get_recipe(index).settings()
     assert (kept["protocol"], kept["seed"], kept["validate_on"]) == (protocol, cell.seed, cell.validate_on)
-    assert kept["epochs_run"] == len(kept["history"]) and kept["seconds"] > 0 and kept["image_source"]
+    assert kept["epochs_run"] == len(kept["history"]) and kept["seconds"] > 0
     chosen = cell.get_recipe().early_stopping
     losses = [row["val_loss"] for row in kept["history"]]
     allowed = losses[chosen.get("start_from_epoch", 0) :] if chosen else losses[-1:]

@@ -8,6 +8,7 @@ import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import pandas as pd
 
@@ -25,6 +26,38 @@ SHRUNK = 2
 
 
 @dataclass(frozen=True, kw_only=True)
+class System:
+    """A published system: where it stands, and what of it could be read.
+
+    Attributes
+    ----------
+    repository : str
+        Its address on GitHub.
+    commit : str
+        The commit that was read, 40 hexadecimal digits.
+    date : str
+        Of that commit, ISO.
+    licence : str
+        What it says of its licence.
+    read : str
+        What stands beside the README, and how much of it could be read.
+    """
+
+    repository: str
+    commit: str
+    date: str
+    licence: str
+    read: str
+
+    def link(self, claim: Claim | None = None) -> str:
+        """Return the address of the whole at its commit, or of the place of a claim: of the line where it has one."""
+        if claim is None:
+            return f"{self.repository}/tree/{self.commit}"
+        line = f"?plain=1#L{claim.place[5:]}" if claim.place.startswith("line ") else ""
+        return f"{self.repository}/blob/{claim.commit or self.commit}/{quote(claim.file)}{line}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Claim:
     """A published figure, as a paper's table would state it, and what is needed to judge it.
 
@@ -33,7 +66,12 @@ class Claim:
     text : str
         The claim, as published; unique within its recipe.
     source : str
-        Where it stands: "README", "notebook" or "console" (printed by the code as published), "tutorial".
+        What it stands in: "README", "notebook" or "console" (printed by the code as published), "plot", "tutorial".
+    file, place : str
+        The file in its system's repository, and where in it: "line 40", "cell 36" (counted from 1, text too) or
+        "picture".
+    commit : str
+        Where it stands in another commit than that of its `System`.
     metric : str
         What of ours it is compared with: one of `cxr_utils.claims.METRICS`, or of `cxr_utils.claims.FACTS` for a
         statement about the dataset.
@@ -43,7 +81,11 @@ class Claim:
     n : int, optional
         Images in the set that it was measured on, where that is known.
     contradicts : str
-        The `text` of another claim of this recipe that can't be true beside it.
+        The `text` of another claim of its system that speaks against it.
+    typed : str
+        What the log beside it says, where the code prints the figure as fixed text.
+    copy : str
+        Which other copy of the data it is true of.
     unstated : str
         What was not published and decides the figure: ours is a reconstruction then.
     note : str
@@ -52,10 +94,15 @@ class Claim:
 
     text: str
     source: str
+    file: str = "README.md"
+    place: str = ""
+    commit: str = ""
     metric: str
     value: float | tuple | str
     n: int | None = None
     contradicts: str = ""
+    typed: str = ""
+    copy: str = ""
     unstated: str = ""
     note: str = ""
 
@@ -67,7 +114,10 @@ class Recipe:
     Attributes
     ----------
     name, title, system : str
-        The name used in commands, a line that says what it is, and whose system it replicates.
+        The name used in commands, a line that says what it is, and whose system it replicates: its number, and after
+        a comma what tells apart several recipes of it.
+    published : System, optional
+        Where that stands; None for a recipe of our own.
     image_size : int
         Side of the square input in pixels.
     channels : int
@@ -125,6 +175,7 @@ class Recipe:
     name: str
     title: str
     system: str
+    published: System | None = None
     image_size: int
     channels: int = 1
     interpolation: str = "area"
@@ -152,6 +203,11 @@ class Recipe:
     dropout: float = 0.0
     l2: float = 0.0
     batchnorm: bool = False
+
+    @property
+    def number(self) -> str:
+        """The system's number, such as "002"."""
+        return self.system.partition(",")[0]
 
     def but(self, **changes: Any) -> Recipe:
         """Return this recipe with some settings changed.
@@ -207,7 +263,7 @@ class Recipe:
         Layers are code: whoever changes those of a recipe gives it another name, or raises `training.VERSION`.
         """
         record = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        for name in ("layers", "title", "system", "reasons", "claims", "split", "validation"):
+        for name in ("layers", "title", "system", "published", "reasons", "claims", "split", "validation"):
             del record[name]
         for name in _LATER:  # the identity of older recipes must not change with what came later
             if not record[name]:
@@ -328,3 +384,28 @@ def get(name: str) -> Recipe:
     if name not in names():
         raise BadInput(f"recipe {name!r}: there is none of this name; there are {', '.join(names())}")
     return importlib.import_module(f"{__name__}.{name}").RECIPE
+
+
+def sources() -> pd.DataFrame:
+    """Return *The sources*: where each published system stands, one row a system.
+
+    Returns
+    -------
+    DataFrame
+        system, recipes, link (at the commit that was read), date, licence, read (str).
+
+    Examples
+    --------
+    >>> sources()["recipes"][0]
+    'plain_64, softmax_64'
+    """
+    every = sorted((get(name) for name in names()), key=lambda recipe: (recipe.system, recipe.name))
+    rows: dict[str, dict[str, str]] = {}
+    for recipe in every:
+        if (found := recipe.published) is None:
+            continue
+        row = {"link": found.link(), "date": found.date, "licence": found.licence, "read": found.read}
+        there = rows.setdefault(recipe.number, {"system": recipe.number, "recipes": recipe.name} | row)
+        if there["recipes"] != recipe.name:
+            there["recipes"] += f", {recipe.name}"
+    return pd.DataFrame(rows.values())

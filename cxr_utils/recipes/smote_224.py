@@ -1,6 +1,6 @@
 """System 003: six convolutions in three blocks, on training data balanced by SMOTE. A reconstruction."""
 
-from cxr_utils.recipes import Claim, Recipe
+from cxr_utils.recipes import Claim, Recipe, System
 
 
 def layers(width: float = 1.0, filters: tuple[int, ...] = (32, 64, 128)) -> list:
@@ -24,12 +24,23 @@ def layers(width: float = 1.0, filters: tuple[int, ...] = (32, 64, 128)) -> list
     ]
 
 
-UNSTATED = "filters, padding, dropout rates, L2, dense width, batch size, epochs and validation set are not published"
+README = "0a1b4d1936ffc2ff6edaa76d06a1277a34514e2a"  # the commit whose README is replicated
+UNSTATED = (
+    "filters, padding, dropout rates, L2, dense width, batch size, epochs and validation set are not in its README, "
+    "and the notebook beside it was not readable to us"
+)
 
 RECIPE = Recipe(
     name="smote_224",
     title="six convolutions in three blocks, SMOTE, early stopping",
     system="003",
+    published=System(
+        repository="https://github.com/elnemr19/Pneumonia-Detection-CNN-",
+        commit="923024bad482567430c29d89f442af72c2719222",
+        date="2024-08-26",
+        licence="none given",
+        read="the README alone; a notebook and a saved model stand beside it today, too large for the copy that we had",
+    ),
     image_size=224,
     layers=layers,
     learning_rate=1e-4,
@@ -39,18 +50,21 @@ RECIPE = Recipe(
     split={"validation": 0.1, "of": "train", "random_state": 42},
     validation="not stated; ours: 10% of train, by image, set apart before SMOTE",
     reasons={
+        "interpolation": "how its author shrank the pictures is not in the README: by areas",
         "image_size": "the README says 244 x 244 once and 224 x 224 once: 224, as in systems 001 and 004",
-        "layers": "filters, padding and dropout rates are not published: 32, 64, 128, same, .25 are common choices; "
-        "the README counts 12 layers and lists 15: as listed",
-        "l2": "factor and place are not published: 1e-4 on the first dense layer, which holds most weights",
-        "batch_size": "not published: 32 is the default of Keras",
-        "epochs": "not published: far above where early stopping ends",
-        "validation": "not published",
+        "layers": "filters, padding and dropout rates are not in the README: 32, 64, 128, same, .25 are common "
+        "choices; the README counts 12 layers and lists 15: as listed",
+        "l2": "factor and place are not in the README: 1e-4 on the first dense layer, which holds most weights",
+        "batch_size": "not in the README: 32 is the default of Keras",
+        "epochs": "not in the README: far above where early stopping ends",
+        "validation": "not in the README",
     },
     claims=(
         Claim(
             text="accuracy 93% in training",
             source="README",
+            commit=README,
+            place="line 61",
             metric="train_accuracy",
             value=0.93,
             unstated=UNSTATED,
@@ -58,6 +72,8 @@ RECIPE = Recipe(
         Claim(
             text="accuracy 87% in testing",
             source="README",
+            commit=README,
+            place="line 61",
             metric="test_accuracy",
             value=0.87,
             n=624,
@@ -66,6 +82,8 @@ RECIPE = Recipe(
         Claim(
             text="training set: 1,341 NORMAL, 3,875 PNEUMONIA",
             source="README",
+            commit=README,
+            place="line 29",
             metric="train_classes",
             value=(1341, 3875),
         ),

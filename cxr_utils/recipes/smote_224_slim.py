@@ -13,5 +13,5 @@ RECIPE = smote_224.RECIPE.but(
     title="smote_224 with 16, 32 and 64 filters",
     layers=layers,
     claims=(),  # they stand in smote_224: two reconstructions of one system
-    reasons={**smote_224.RECIPE.reasons, "layers": "filters are not published: half of those of smote_224"},
+    reasons={**smote_224.RECIPE.reasons, "layers": "filters are not in the README: half of those of smote_224"},
 )
