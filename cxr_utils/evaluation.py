@@ -18,7 +18,7 @@ METRICS = (
 )  # fmt: skip
 
 
-def predict(run, pixels, split: pd.DataFrame, *, parts=("validation", "test")) -> pd.DataFrame:
+def predict(run, pixels, split: pd.DataFrame, *, parts=("validation", "test"), views: int = 0) -> pd.DataFrame:
     """Let a model answer, and keep the truth beside each answer so that they can't be misaligned.
 
     Parameters
@@ -32,6 +32,8 @@ def predict(run, pixels, split: pd.DataFrame, *, parts=("validation", "test")) -
         Row by row with `pixels`.
     parts : sequence of {"train", "validation", "test"}
         What is predicted.
+    views : int
+        How many changed views a model averages; a run's recipe says so itself.
 
     Returns
     -------
@@ -48,7 +50,7 @@ def predict(run, pixels, split: pd.DataFrame, *, parts=("validation", "test")) -
         if not (split["part"] == part).any():
             raise BadInput(f"parts: the split has no image in part {part!r}")
     if not isinstance(run, training.Run):
-        return _predict(run, pixels, split, parts)
+        return _predict(run, pixels, split, parts, views=views)
     path = run.folder / "predictions.csv"
     there = read_predictions(path) if path.is_file() else None
     missing = [p for p in parts if there is None or p not in set(there["split"])]
