@@ -183,7 +183,7 @@ def _another_copy(claim: Claim, found: Found) -> str | None:
 
 def _typed(claim: Claim, found: Found) -> str | None:
     """*typed text*: the code prints the figure as fixed text, and the log beside it has another."""
-    return f"The code prints it as fixed text; {claim.typed}." if claim.typed else None
+    return f"The code prints it as fixed text: {claim.typed}." if claim.typed else None
 
 
 def _contradicts_itself(claim: Claim, found: Found) -> str | None:

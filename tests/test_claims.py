@@ -88,7 +88,7 @@ def test_every_published_claim_stands_once_in_its_system():
         (claim(value=0.95), Found(ours=(0.86, 0.90, 0.94)), "undecided", "with one further training .701 to 1."),
         (claim(value=0.93), Found(ours=(0.86, 0.90, 0.94)), "reproduced", ""),  # in the range of the seeds
         (claim(value=0.95), Found(ours=(0.9,)), "undecided", "nothing of the next: ours gave .900 (1 of 3"),
-        (claim(value=1.0, typed="the log says .94"), SEEDS, "typed text", "fixed text; the log says .94."),
+        (claim(value=1.0, typed="the log says .94"), SEEDS, "typed text", "fixed text: the log says .94."),
         (claim("images", 5930, copy="another"), Found(), "true of another copy", "used, another. The dataset has 5"),
         (claim(value=0.877, n=None), Found(ours=(0.8766,)), "reproduced", ""),  # rounded
         (claim(value=(0.85, 0.95)), Found(rival=RIVAL, ours=(0.9,)), "reproduced", ""),
