@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -272,6 +273,66 @@ def resample(
     return _weighted(y_true, y_score, counts[:, group], threshold)
 
 
+def over_seeds(
+    arms: Sequence[Sequence[float]], drawn: np.ndarray, *, bounds: tuple[float, float] = (0.0, 1.0)
+) -> tuple[float, float, float]:
+    """Return a mean over seeds, or the difference of two, with its 95% interval over seeds and images.
+
+    The variances add up: of each arm that of its seeds' mean, s² / k with k seeds, and the images', b², that of
+    `drawn`. The interval is the mean -/+ Student's t times the root of their sum, with the degrees of freedom of Welch
+    and Satterthwaite [1]_::
+
+        df = (sum(s² / k) + b²)² / sum((s² / k)² / (k - 1))
+
+    b² comes from thousands of draws of hundreds of groups and counts as known (infinite degrees of freedom), so it
+    has no term below the line. Arms are paired over images, by `drawn`, never over seeds. Of three seeds that differ
+    much the interval holds the truth in somewhat less than 95%: ``results/coverage.csv`` has the simulated coverage.
+    An arm of one seed tells nothing of its seeds' variance; where no arm has two, the limits are the middle 95% of
+    the draws, the images' error alone.
+
+    Parameters
+    ----------
+    arms : sequence of one or two sequences of float
+        A metric's value for each seed; with two arms the second is subtracted.
+    drawn : array of float
+        Their mean, or the difference of their means, on each sample of `resample`, the same samples for all seeds.
+    bounds : tuple of two floats
+        The metric's range: the limits are clipped to it.
+
+    Returns
+    -------
+    value, low, high : float
+        NaN where the metric is.
+
+    References
+    ----------
+    .. [1] Satterthwaite, An approximate distribution of estimates of variance components, Biometrics Bulletin 2:110,
+       1946.
+
+    Examples
+    --------
+    >>> [round(x, 2) for x in over_seeds([[0.88, 0.90, 0.92]], np.random.default_rng(0).normal(0.9, 0.01, 2000))]
+    [0.9, 0.86, 0.94]
+    """
+    from scipy.stats import t
+
+    seeds = [np.asarray(arm, dtype="float64") for arm in arms]
+    value = float(seeds[0].mean() - sum(arm.mean() for arm in seeds[1:]))
+    known = drawn[np.isfinite(drawn)]
+    if len(known) < 2 or not np.isfinite(value):
+        return value, np.nan, np.nan
+    several = [arm for arm in seeds if len(arm) > 1]
+    if not several:
+        low, high = np.percentile(known, [2.5, 97.5])
+        return value, float(low), float(high)
+    parts = [arm.var(ddof=1) / len(arm) for arm in several]
+    total = sum(parts) + known.var(ddof=1)
+    below = sum(part**2 / (len(arm) - 1) for part, arm in zip(parts, several, strict=True))
+    half = t.ppf(0.975, total**2 / below if below else np.inf) * np.sqrt(total)
+    low, high = np.clip([value - half, value + half], *bounds)
+    return value, float(low), float(high)
+
+
 def best_threshold(y_true, y_score) -> float:
     """Return the threshold with the largest balanced accuracy (Youden's index [1]_).
 
@@ -329,12 +390,20 @@ def recalibrate(y_true, y_score, new_score) -> np.ndarray:
     >>> recalibrate([0, 1, 0, 1], [0.1, 0.4, 0.3, 0.9], [0.5]).shape
     (1,)
     """
+    return _logistic(*_both(y_true, y_score)).predict_proba(_log_odds(new_score)[:, None])[:, 1]
+
+
+def _log_odds(y_score) -> np.ndarray:
     from scipy.special import logit
+
+    return logit(np.clip(np.asarray(y_score, dtype="float64"), 1e-7, 1 - 1e-7))
+
+
+def _logistic(y_true, y_score):
+    """Fit the labels by the log-odds of the scores."""
     from sklearn.linear_model import LogisticRegression
 
-    y_true, y_score = _both(y_true, y_score)
-    known, new = (logit(np.clip(np.asarray(s, dtype="float64"), 1e-7, 1 - 1e-7)) for s in (y_score, new_score))
-    return LogisticRegression(C=1e6, max_iter=1000).fit(known[:, None], y_true).predict_proba(new[:, None])[:, 1]
+    return LogisticRegression(C=1e6, max_iter=1000).fit(_log_odds(y_score)[:, None], y_true)
 
 
 def without_known(predictions: pd.DataFrame, split: pd.DataFrame) -> pd.DataFrame:

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from sklearn import metrics as sk
 
 from cxr_utils import evaluation
@@ -82,6 +83,42 @@ def test_unknown_patients_are_groups_of_their_own():
     alone = predictions.assign(patient=predictions["path"])
     width = [f["high"] - f["low"] for f in map(evaluation.bootstrap, (unknown, alone))]
     np.testing.assert_allclose(width[0], width[1], atol=0.03)
+
+
+few = st.lists(st.floats(0.3, 0.7), min_size=2, max_size=6)
+
+
+@given(one=few, other=few)
+@settings(max_examples=60, deadline=None)
+def test_without_error_of_the_images_the_interval_over_seeds_is_students_t(one, other):
+    sure = np.full(100, 0.5)
+    alone, both = (evaluation.over_seeds(arms, sure, bounds=(-9, 9)) for arms in ([one], [one, other]))
+    assert alone[0] == pytest.approx(np.mean(one)) and both[0] == pytest.approx(np.mean(one) - np.mean(other))
+    if np.std(one) > 1e-3 and np.std(other) > 1e-3:
+        expected = stats.ttest_1samp(one, 0).confidence_interval()
+        assert alone[1:] == pytest.approx((expected.low, expected.high))
+        expected = stats.ttest_ind(one, other, equal_var=False).confidence_interval()
+        assert both[1:] == pytest.approx((expected.low, expected.high))
+
+
+@given(seeds=few, error=st.floats(0.001, 0.1))
+@settings(max_examples=60, deadline=None)
+def test_the_interval_over_seeds_is_wider_than_of_either_error_alone(seeds, error):
+    drawn = np.mean(seeds) + error * np.random.default_rng(0).normal(size=500)
+    value, low, high = evaluation.over_seeds([seeds], drawn, bounds=(-9, 9))
+    assert value - low == pytest.approx(high - value)
+    assert high - value >= 1.9599 * drawn.std(ddof=1)
+    assert high - value >= 1.9599 * np.std(seeds, ddof=1) / len(seeds) ** 0.5
+
+
+def test_limits_over_seeds_stay_in_the_range_and_one_seed_has_the_images_alone():
+    drawn = np.random.default_rng(0).normal(0.95, 0.02, 2000)
+    assert evaluation.over_seeds([[0.9, 1.0, 0.95]], drawn)[2] == 1
+    assert evaluation.over_seeds([[0.95]], drawn)[1:] == tuple(np.percentile(drawn, [2.5, 97.5]))
+    some = evaluation.over_seeds([[0.9, 1.0, 0.95]], np.append(drawn, np.nan))
+    assert some == evaluation.over_seeds([[0.9, 1.0, 0.95]], drawn)
+    assert np.isnan(evaluation.over_seeds([[np.nan, 0.9]], drawn)).all()
+    assert np.isnan(evaluation.over_seeds([[0.9, 0.8]], np.full(9, np.nan))[1:]).all()
 
 
 @given(rows=scored)

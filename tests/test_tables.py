@@ -30,7 +30,7 @@ def small(tmp_path):
     """Copy README, ledger and the results of at most two cells elsewhere, with the tables that belong to them."""
     (tmp_path / "results" / "runs").mkdir(parents=True)
     shutil.copy(ROOT / "README.md", tmp_path)
-    for name in ("test_reads.csv", "published.csv"):
+    for name in ("test_reads.csv", "published.csv", "coverage.csv"):
         shutil.copy(RESULTS / name, tmp_path / "results")
     for cell in list(grid.results(RESULTS))[:2]:
         for path in (RESULTS / "runs").glob(f"{cell}.*"):
@@ -91,7 +91,8 @@ def test_check_fails_where_a_run_was_edited(small):
 def test_without_results_the_tables_say_so(tmp_path):
     shutil.copy(ROOT / "README.md", tmp_path)
     (tmp_path / "results").mkdir()
-    shutil.copy(RESULTS / "published.csv", tmp_path / "results")
+    for name in ("published.csv", "coverage.csv"):
+        shutil.copy(RESULTS / name, tmp_path / "results")
     (tmp_path / "results" / "test_reads.csv").write_text(",".join(grid.LEDGER) + "\n")
     assert tables.main([], root=tmp_path) == 0
     text = (tmp_path / "README.md").read_text()

@@ -29,6 +29,7 @@ def outputs(root: Path) -> dict[Path, str]:
         "reference": reference_block(made["grid.csv"], published),
         "limits": limits_block(out / "reference.json"),
         "claims": claims_block(made["claims.csv"]),
+        "coverage": coverage_block(files.read_csv(out / "coverage.csv")),
         "grid": grid_block(made["grid.csv"]),
         "ablations": ablations_block(made["ablations.csv"]),
         "reads": reads_block(files.read_csv(out / "test_reads.csv")),
@@ -120,6 +121,19 @@ def limits_block(path: Path) -> str:
         f"covered, {claims.shown(auc['border covered'])}; with surroundings of the other class, "
         f"{claims.shown(auc['surroundings of the other class'])}; as it is, {claims.shown(auc['as it is'])}. A side "
         f"marker drawn into a corner changes {flipped:.1%} of its answers."
+    )
+
+
+def coverage_block(table: pd.DataFrame) -> str:
+    """Say how often an interval over seeds and images holds the truth, as `workflow/coverage.py` simulated it."""
+    seeds = " and ".join(f"{count}" for count in table["seeds"].unique())
+    ends = {name: (table[name].min(), table[name].max()) for name in ("ratio", "normal", "skewed")}
+    normal, skewed = (" to ".join(map(claims.shown, ends[name])) for name in ("normal", "skewed"))
+    least, most = (f"{end:g}".removeprefix("0") for end in ends["ratio"])
+    return (
+        f"How often such a 95% interval holds the truth was [simulated](results/coverage.csv), for {seeds} seeds with "
+        f"a standard error of {least} to {most} times the test set's: in {normal} of all cases if the seeds' figures "
+        f"are spread normally, in {skewed} if they lean to one side."
     )
 
 
