@@ -209,14 +209,14 @@ def _weighted(y_true, y_score, weights, threshold) -> dict[str, np.ndarray]:
 
 
 def bootstrap(
-    predictions: pd.DataFrame, *, threshold: float = 0.5, draws: int = 2000, seed: int = 0
+    predictions: pd.DataFrame, *, threshold: float = 0.5, draws: int = 2000, seed: int = 0, by: str = "patient"
 ) -> pd.DataFrame:
     """Return all metrics with 95% intervals from a bootstrap over patient groups.
 
     Images of one patient are drawn together, because they are not independent; groups are drawn with
     replacement within each class (a group of both classes counts with its larger one), and the interval
     holds the middle 95% of the draws [1]_. NORMAL numbers of this dataset are not known to be patients,
-    so for that class the interval may be too narrow.
+    so for that class the interval may be too narrow: see `blocks`.
 
     Parameters
     ----------
@@ -228,6 +228,8 @@ def bootstrap(
         Number of bootstrap samples.
     seed : int
         Decides the samples.
+    by : str
+        The column that names the groups.
 
     Returns
     -------
@@ -239,7 +241,7 @@ def bootstrap(
     .. [1] Efron, Tibshirani, An introduction to the bootstrap, 1993, chapter 13.
     """
     value = metrics(predictions["label"], predictions["probability"], threshold=threshold)
-    drawn = resample(predictions, threshold=threshold, draws=draws, seed=seed)
+    drawn = resample(predictions, threshold=threshold, draws=draws, seed=seed, by=by)
     with np.errstate(invalid="ignore"):
         limits = {m: np.nanpercentile(v, [2.5, 97.5]) if np.isfinite(v).any() else (np.nan,) * 2
                   for m, v in drawn.items()}  # fmt: skip
@@ -248,7 +250,7 @@ def bootstrap(
 
 
 def resample(
-    predictions: pd.DataFrame, *, threshold: float = 0.5, draws: int = 2000, seed: int = 0
+    predictions: pd.DataFrame, *, threshold: float = 0.5, draws: int = 2000, seed: int = 0, by: str = "patient"
 ) -> dict[str, np.ndarray]:
     """Return every metric on each sample that `bootstrap` draws, with its parameters.
 
@@ -261,7 +263,7 @@ def resample(
         As `metrics`.
     """
     y_true, y_score = _both(predictions["label"], predictions["probability"])
-    patient = predictions["patient"].astype("object")
+    patient = predictions[by].astype("object")
     patient = patient.where(patient.notna(), [f"image {i}" for i in range(len(patient))])
     group = pd.factorize(patient)[0]
     share = np.bincount(group, weights=y_true) / np.bincount(group)
@@ -331,6 +333,74 @@ def over_seeds(
     half = t.ppf(0.975, total**2 / below if below else np.inf) * np.sqrt(total)
     low, high = np.clip([value - half, value + half], *bounds)
     return value, float(low), float(high)
+
+
+def blocks(predictions: pd.DataFrame, *, size: int = 20) -> pd.Series:
+    """Name larger groups for `bootstrap`: the NORMAL images by blocks of neighbouring numbers, the others by patient.
+
+    Numbers of NORMAL images are not known to be patients, and neighbours resemble each other (`neighbours`), maybe
+    because they were taken on one day or by one machine. Blocks allow for that as far as `size` numbers go [1]_.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        With label and patient, such as ``NORMAL2-IM-0171``; NORMAL images without a number keep their patient.
+    size : int
+        How many numbers of one prefix make a block, whether each is there or not.
+
+    Returns
+    -------
+    Series of str
+        Row by row, for a column that `by` of `bootstrap` names.
+
+    References
+    ----------
+    .. [1] Kuensch, The jackknife and the bootstrap for general stationary observations, Annals of Statistics 17:1217,
+       1989.
+
+    Examples
+    --------
+    >>> blocks(pd.DataFrame({"label": [0, 0, 1], "patient": ["IM-0019", "IM-0020", "person20"]})).tolist()
+    ['IM, block 0', 'IM, block 1', 'person20']
+    """
+    number = _numbers(predictions)
+    named = number["prefix"] + ", block " + (number["number"] // size).astype("string")
+    return predictions["patient"].astype("string").mask(named.notna(), named)
+
+
+def neighbours(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Say how much NORMAL images with neighbouring numbers resemble each other to a model.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        Of one part, with path, label, patient and probability.
+
+    Returns
+    -------
+    DataFrame
+        Index prefix (IM, NORMAL2-IM); images, and correlation: of each image's log-odds with those of the next one, in
+        order of number (the autocorrelation at lag 1). It is NaN for fewer than three images.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"label": 0, "patient": ["IM-1", "IM-3", "IM-4"], "probability": [0.1, 0.2, 0.4]})
+    >>> int(neighbours(table.assign(path="")).loc["IM", "images"])
+    3
+    """
+    table = _numbers(predictions).assign(path=predictions["path"], odds=_log_odds(predictions["probability"]))
+    ordered = table.dropna(subset="number").sort_values(["prefix", "number", "path"]).groupby("prefix")["odds"]
+    return pd.DataFrame({
+        "images": ordered.size(),
+        "correlation": ordered.apply(lambda odds: odds.corr(odds.shift()) if len(odds) > 2 else np.nan),
+    })  # fmt: skip
+
+
+def _numbers(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Return prefix and number (Int64) of each NORMAL image; <NA> for the others."""
+    found = predictions["patient"].astype("string").str.extract(r"^(?P<prefix>.+)-(?P<number>\d+)$")
+    found = found.where(predictions["label"] == 0)
+    return found.astype({"number": "Int64"})
 
 
 def best_threshold(y_true, y_score) -> float:

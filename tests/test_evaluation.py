@@ -121,6 +121,39 @@ def test_limits_over_seeds_stay_in_the_range_and_one_seed_has_the_images_alone()
     assert np.isnan(evaluation.over_seeds([[0.9, 0.8]], np.full(9, np.nan))[1:]).all()
 
 
+def test_blocks_hold_neighbouring_numbers_of_one_prefix():
+    names = ["IM-0001", "IM-0019", "NORMAL2-IM-0019", "IM-0039", "IM-0040", "person3", "stranger", pd.NA, "IM-0001"]
+    predictions = pd.DataFrame({"patient": names, "label": [0, 0, 0, 0, 0, 1, 0, 0, 1]})
+    found = evaluation.blocks(predictions)
+    assert found.tolist() == ["IM, block 0", "IM, block 0", "NORMAL2-IM, block 0", "IM, block 1", "IM, block 2",
+                              "person3", "stranger", pd.NA, "IM-0001"]  # fmt: skip
+    assert evaluation.blocks(predictions, size=100)[3] == "IM, block 0"
+
+
+def test_neighbours_that_resemble_each_other_are_found_and_widen_the_interval():
+    rng = np.random.default_rng(0)
+    days = np.repeat(rng.normal(0, 1.5, 20), 20)
+    log_odds = np.concatenate([days + rng.normal(0, 0.5, 400) - 1, rng.normal(2, 1, 400)])
+    predictions = pd.DataFrame({
+        "path": [f"{i:04d}.jpeg" for i in range(800)], "label": [0] * 400 + [1] * 400,
+        "patient": [f"IM-{i:04d}" for i in range(400)] + [f"person{i}" for i in range(400)],
+        "probability": 1 / (1 + np.exp(-log_odds)),
+    })  # fmt: skip
+    mixed = predictions.sample(frac=1, random_state=0)
+    assert evaluation.neighbours(mixed).equals(evaluation.neighbours(predictions))
+    alike = evaluation.neighbours(predictions)
+    assert alike.index.tolist() == ["IM"] and alike["images"].tolist() == [400]
+    assert alike["correlation"].item() == pytest.approx(np.corrcoef(log_odds[:399], log_odds[1:400])[0, 1])
+    strangers = predictions.assign(patient=[f"IM-{i:04d}" for i in rng.permutation(800)])
+    assert abs(evaluation.neighbours(strangers)["correlation"].item()) < 0.15
+    by_number, by_block = (
+        evaluation.bootstrap(predictions.assign(group=of), by="group", draws=500).loc[["sensitivity", "specificity"]]
+        for of in (predictions["patient"], evaluation.blocks(predictions))
+    )
+    wider = (by_block["high"] - by_block["low"]) / (by_number["high"] - by_number["low"])
+    assert wider["specificity"] > 2 and 0.8 < wider["sensitivity"] < 1.25
+
+
 @given(rows=scored)
 @settings(max_examples=60, deadline=None)
 def test_no_threshold_beats_the_best_one(rows):
