@@ -229,6 +229,43 @@ def test_recalibration_finds_the_curve_that_distorted_the_scores():
     assert before > 0.1 > 0.02 > after
 
 
+def test_slope_and_intercept_are_those_that_distorted_the_scores():
+    rng = np.random.default_rng(0)
+    log_odds = rng.normal(0.3, 1.2, 40_000)
+    label = (rng.random(log_odds.size) < 1 / (1 + np.exp(-log_odds))).astype(int)
+    score = 1 / (1 + np.exp(-(2 * log_odds - 1)))  # too extreme
+    found = evaluation.calibration_slope(label, score)
+    assert found["slope"] == pytest.approx(0.5, abs=0.02) and found["intercept"] == pytest.approx(0.5, abs=0.05)
+    shifted = 1 / (1 + np.exp(-(log_odds - 1)))  # too low on the whole
+    assert evaluation.calibration_slope(label, shifted)["in_the_large"] == pytest.approx(1, abs=0.05)
+    again = evaluation.recalibrate(label, score, score)
+    assert evaluation.calibration_slope(label, again) == pytest.approx(
+        {"slope": 1, "intercept": 0, "in_the_large": 0}, abs=1e-3
+    )
+
+
+@given(rows=scored, share=st.one_of(st.none(), st.floats(0.01, 0.99)))
+@settings(max_examples=60, deadline=None)
+def test_net_benefit_is_counted_by_hand(rows, share):
+    y, p = (np.array(column) for column in zip(*rows, strict=True))
+    found = evaluation.net_benefit(y, p, prevalence=[share]).set_index("threshold")
+    pi = y.mean() if share is None else share
+    weights = np.where(y == 1, pi / y.sum(), (1 - pi) / (1 - y).sum())
+    for cut in (0.1, 0.5, 0.77):
+        called = p >= cut
+        by_hand = (weights * called * np.where(y == 1, 1, -cut / (1 - cut))).sum()
+        assert found.loc[cut, "model"] == pytest.approx(by_hand)
+        assert found.loc[cut, "treat_all"] == pytest.approx(pi - (1 - pi) * cut / (1 - cut))
+    assert (found["treat_none"] == 0).all() and (found["model"] <= pi + 1e-12).all()
+    assert len(evaluation.net_benefit(y, p, prevalence=[None, 0.1, 0.3])) == 3 * 99
+
+
+@pytest.mark.parametrize("share", [0, 1, 10])
+def test_a_prevalence_is_a_share(share):
+    with pytest.raises(BadInput, match=f"prevalence: {share}"):
+        evaluation.net_benefit([0, 1], [0.1, 0.9], prevalence=[share])
+
+
 def test_judging_takes_less_than_two_seconds():
     predictions = pd.concat([table(800, seed=1, split="validation"), table(624)])
     split = pd.DataFrame({"patient": [f"p{i}" for i in range(0, 312, 2)], "part": "train"})

@@ -108,6 +108,17 @@ def test_intervals_over_seeds_are_those_of_other_code():
         assert (row[f"{metric}_low"], row[f"{metric}_high"]) == pytest.approx((low, high), abs=0.003)
 
 
+def test_calibration_of_reference_on_test_is_that_of_other_code():
+    found = []
+    for seed in range(5):
+        table = evaluation.read_predictions(RESULTS / "runs" / f"reference-honest-s{seed}.predictions.csv.gz")
+        test = table[table["split"] == "test"]
+        found.append(evaluation.calibration_slope(test["label"], test["probability"]))
+    slopes, intercepts = ([one[name] for one in found] for name in ("slope", "intercept"))
+    assert (min(slopes), max(slopes)) == pytest.approx((1.41, 1.92), abs=0.01)
+    assert (min(intercepts), max(intercepts)) == pytest.approx((-4.60, -1.15), abs=0.01)
+
+
 def test_the_simulated_coverage_is_what_is_kept():
     found = coverage.table()
     pd.testing.assert_frame_equal(found, files.read_csv(RESULTS / "coverage.csv"), atol=0.003, check_dtype=False)
