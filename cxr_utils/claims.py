@@ -34,6 +34,7 @@ class Metric(NamedTuple):
     words: str
     ours: Callable[[dict, pd.DataFrame], float] | None
     honest: Callable[[dict], Any]
+    least: float = 0.0
 
 
 def permuted(predictions: pd.DataFrame, *, threshold: float = 0.5) -> tuple[float, float]:
@@ -101,6 +102,7 @@ METRICS: dict[str, Metric] = {
         "recall less precision on test",
         lambda run, _: _recall_minus_precision(_half(run, "test")),
         _recall_minus_precision,
+        least=-1.0,
     ),
     # No published system trained both ways: the grid's ablation of plain_224 answers.
     "augmentation_gain": Metric("accuracy with augmentation less without, plain_224", None, _accuracy),
@@ -474,33 +476,28 @@ class _Results:
         return table[table["split"] == "test"].sort_values("path", ignore_index=True)
 
     def draws(self, recipe: str, protocol: str) -> dict[str, np.ndarray]:
-        """Draw the mean over the seeds of every metric on test: patient groups, and seeds too, with replacement.
-
-        The same groups for all cells, so that draws of two recipes can be subtracted.
-        """
+        """Return the mean over the seeds of every metric on each bootstrap sample of test: the same for all cells."""
         if (recipe, protocol) not in self.kept:
             drawn = [evaluation.resample(self.test(record)) for record in self.of(recipe, protocol)]
-            count, samples = len(drawn), len(drawn[0]["accuracy"])
-            pick = np.random.default_rng(0).integers(count, size=(count, samples))
-            self.kept[recipe, protocol] = {
-                metric: np.take_along_axis(np.stack([one[metric] for one in drawn]), pick, axis=0).mean(axis=0)
-                for metric in drawn[0]
-            }
+            self.kept[recipe, protocol] = {m: np.mean([one[m] for one in drawn], axis=0) for m in drawn[0]}
         return self.kept[recipe, protocol]
 
     def honest(self, claim: Claim, recipe: str) -> tuple[tuple[float, float, float] | None, int]:
         """Return a claim's metric on test under the honest protocol (mean, low, high), and the number of seeds."""
         names = _GAIN if claim.metric == "augmentation_gain" else (recipe,)
         seeds = min(len(self.of(name, "honest")) for name in names)
-        return (self.mean(METRICS[claim.metric].honest, *names) if seeds else None), seeds
+        metric = METRICS[claim.metric]
+        return (self.mean(metric.honest, *names, least=metric.least) if seeds else None), seeds
 
-    def mean(self, take: Callable[[dict], Any], recipe: str, without: str = "") -> tuple[float, float, float]:
-        """Return the mean over the honest runs of what `take` takes of their test, less another's, with its limits."""
-        value, drawn = 0.0, 0.0
-        for sign, name in [(1, recipe)] + [(-1, without)] * bool(without):
-            value += sign * np.mean([take(_half(run, "test")) for run in self.of(name, "honest")])
-            drawn = drawn + sign * take(self.draws(name, "honest"))
-        return float(value), *_limits(drawn)
+    def mean(
+        self, take: Callable[[dict], Any], recipe: str, without: str = "", *, protocol="honest", least=0.0
+    ) -> tuple[float, float, float]:
+        """Return the mean over the runs of what `take` takes of their test, less another's, and its interval."""
+        names = [recipe, *([without] if without else [])]
+        arms = [[take(_half(run, "test")) for run in self.of(name, protocol)] for name in names]
+        drawn = [take(self.draws(name, protocol)) for name in names]
+        bounds = (-1.0, 1.0) if without else (least, 1.0)
+        return evaluation.over_seeds(arms, drawn[0] - sum(drawn[1:]), bounds=bounds)
 
     def found(self, claim: Claim, recipe: recipes.Recipe, others: list[str]) -> Found:
         """Gather what a claim is judged by."""
@@ -528,12 +525,6 @@ class _Results:
             rival=_rival(claim, recipe.number),
             others={name: values(name) for name in others},
         )
-
-
-def _limits(drawn: np.ndarray) -> tuple[float, float]:
-    """Return the middle 95% of draws."""
-    low, high = np.nanpercentile(drawn, [2.5, 97.5]) if np.isfinite(drawn).any() else (np.nan, np.nan)
-    return float(low), float(high)
 
 
 def _rival(claim: Claim, system: str) -> Claim | None:
@@ -627,11 +618,10 @@ _WITHOUT = ("accuracy_without_known", "auc_without_known")
 def summary(out: str | Path) -> pd.DataFrame:
     """Sum up the grid: one row a recipe (or variant) and protocol, and one a table of `cxr score`.
 
-    The 95% interval is of the mean over the seeds, from a two-level bootstrap on test: each of 2,000 draws takes
-    patient groups as `evaluation.bootstrap` does, the same for all seeds, and as many seeds as there are, both with
-    replacement, and averages the metric over them. So it holds the error of the test set, which does not shrink with
-    more seeds, as well as that of training. Of three seeds it holds too little of the latter, of one seed nothing;
-    NORMAL numbers are not known to be patients, so for them it may be too narrow.
+    The 95% interval is of the mean over the seeds, and holds the error of training as well as that of the test set,
+    which does not shrink with more seeds: `evaluation.over_seeds` says how, with the patient groups of 2,000 draws, the
+    same for all seeds. Of one seed it holds the test set's error alone. NORMAL numbers are not known to be patients, so
+    for them it may be too narrow.
 
     Parameters
     ----------
@@ -665,7 +655,8 @@ def _summary(results: _Results) -> pd.DataFrame:
         row: dict[str, Any] = {"recipe": recipe, "protocol": protocol, "seeds": _count(len(runs), grid.planned(recipe))}
         for metric in MEASURES if runs else ():
             values = [_half(run, "test")[metric] for run in runs]
-            row |= _five(metric, values, *_limits(results.draws(recipe, protocol)[metric]))
+            limits = results.mean(lambda metrics, metric=metric: metrics[metric], recipe, protocol=protocol)[1:]
+            row |= _five(metric, values, *limits)
         rows.append(row | (_run_facts(runs) if runs else {}))
     usual = {run["metrics"]["test"]["images"] for runs in results.records.values() for run in runs}
     for path in sorted((results.out / "scores").glob("*.json")):
@@ -761,8 +752,8 @@ def ablations(out: str | Path) -> pd.DataFrame:
     DataFrame
         One row of `ABLATIONS` whose runs are there. ``setting``, ``recipe``, ``without``, ``seeds`` and
         ``seeds_without`` (str, "3 of 3"); of accuracy, auc, sensitivity and specificity on test at .5 the mean over
-        the seeds less that without the setting, and with ``_low`` and ``_high`` its 95% interval, which `summary`
-        explains: the same patient groups are drawn for both.
+        the seeds less that without the setting, and with ``_low`` and ``_high`` its 95% interval, from
+        `evaluation.over_seeds`: the same patient groups are drawn for both, seeds are not paired.
 
     Raises
     ------

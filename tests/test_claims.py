@@ -300,6 +300,16 @@ def test_the_interval_holds_the_seeds_as_well_as_the_images(tmp_path):
     assert wide["accuracy_high"] - wide["accuracy_low"] > np.mean([half["high"] - half["low"] for half in halves])
 
 
+def test_recall_less_precision_may_lie_below_0(tmp_path):
+    keep(tmp_path, "separable_180-honest-s0", skill=2)
+    results = claims._Results(tmp_path)
+    results.records["separable_180", "honest"] *= 2  # two seeds alike
+    results.kept["separable_180", "honest"] = {"sensitivity": np.array([0.1, 0.3]), "ppv": np.array([0.9, 0.7])}
+    metric = claims.METRICS["recall_minus_precision"]
+    value, low, high = results.mean(metric.honest, "separable_180", least=metric.least)
+    assert -1 <= low < min(0, value) and value < high <= 1
+
+
 def test_scored_predictions_get_a_row(tmp_path):
     record = keep(tmp_path, "plain_64-honest-s0", skill=2)
     (tmp_path / "scores").mkdir()

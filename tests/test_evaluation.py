@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from sklearn import metrics as sk
 
 from cxr_utils import evaluation
@@ -84,6 +85,75 @@ def test_unknown_patients_are_groups_of_their_own():
     np.testing.assert_allclose(width[0], width[1], atol=0.03)
 
 
+few = st.lists(st.floats(0.3, 0.7), min_size=2, max_size=6)
+
+
+@given(one=few, other=few)
+@settings(max_examples=60, deadline=None)
+def test_without_error_of_the_images_the_interval_over_seeds_is_students_t(one, other):
+    sure = np.full(100, 0.5)
+    alone, both = (evaluation.over_seeds(arms, sure, bounds=(-9, 9)) for arms in ([one], [one, other]))
+    assert alone[0] == pytest.approx(np.mean(one)) and both[0] == pytest.approx(np.mean(one) - np.mean(other))
+    if np.std(one) > 1e-3 and np.std(other) > 1e-3:
+        expected = stats.ttest_1samp(one, 0).confidence_interval()
+        assert alone[1:] == pytest.approx((expected.low, expected.high))
+        expected = stats.ttest_ind(one, other, equal_var=False).confidence_interval()
+        assert both[1:] == pytest.approx((expected.low, expected.high))
+
+
+@given(seeds=few, error=st.floats(0.001, 0.1))
+@settings(max_examples=60, deadline=None)
+def test_the_interval_over_seeds_is_wider_than_of_either_error_alone(seeds, error):
+    drawn = np.mean(seeds) + error * np.random.default_rng(0).normal(size=500)
+    value, low, high = evaluation.over_seeds([seeds], drawn, bounds=(-9, 9))
+    assert value - low == pytest.approx(high - value)
+    assert high - value >= 1.9599 * drawn.std(ddof=1)
+    assert high - value >= 1.9599 * np.std(seeds, ddof=1) / len(seeds) ** 0.5
+
+
+def test_limits_over_seeds_stay_in_the_range_and_one_seed_has_the_images_alone():
+    drawn = np.random.default_rng(0).normal(0.95, 0.02, 2000)
+    assert evaluation.over_seeds([[0.9, 1.0, 0.95]], drawn)[2] == 1
+    assert evaluation.over_seeds([[0.95]], drawn)[1:] == tuple(np.percentile(drawn, [2.5, 97.5]))
+    some = evaluation.over_seeds([[0.9, 1.0, 0.95]], np.append(drawn, np.nan))
+    assert some == evaluation.over_seeds([[0.9, 1.0, 0.95]], drawn)
+    assert np.isnan(evaluation.over_seeds([[np.nan, 0.9]], drawn)).all()
+    assert np.isnan(evaluation.over_seeds([[0.9, 0.8]], np.full(9, np.nan))[1:]).all()
+
+
+def test_blocks_hold_neighbouring_numbers_of_one_prefix():
+    names = ["IM-0001", "IM-0019", "NORMAL2-IM-0019", "IM-0039", "IM-0040", "person3", "stranger", pd.NA, "IM-0001"]
+    predictions = pd.DataFrame({"patient": names, "label": [0, 0, 0, 0, 0, 1, 0, 0, 1]})
+    found = evaluation.blocks(predictions)
+    assert found.tolist() == ["IM, block 0", "IM, block 0", "NORMAL2-IM, block 0", "IM, block 1", "IM, block 2",
+                              "person3", "stranger", pd.NA, "IM-0001"]  # fmt: skip
+    assert evaluation.blocks(predictions, size=100)[3] == "IM, block 0"
+
+
+def test_neighbours_that_resemble_each_other_are_found_and_widen_the_interval():
+    rng = np.random.default_rng(0)
+    days = np.repeat(rng.normal(0, 1.5, 20), 20)
+    log_odds = np.concatenate([days + rng.normal(0, 0.5, 400) - 1, rng.normal(2, 1, 400)])
+    predictions = pd.DataFrame({
+        "path": [f"{i:04d}.jpeg" for i in range(800)], "label": [0] * 400 + [1] * 400,
+        "patient": [f"IM-{i:04d}" for i in range(400)] + [f"person{i}" for i in range(400)],
+        "probability": 1 / (1 + np.exp(-log_odds)),
+    })  # fmt: skip
+    mixed = predictions.sample(frac=1, random_state=0)
+    assert evaluation.neighbours(mixed).equals(evaluation.neighbours(predictions))
+    alike = evaluation.neighbours(predictions)
+    assert alike.index.tolist() == ["IM"] and alike["images"].tolist() == [400]
+    assert alike["correlation"].item() == pytest.approx(np.corrcoef(log_odds[:399], log_odds[1:400])[0, 1])
+    strangers = predictions.assign(patient=[f"IM-{i:04d}" for i in rng.permutation(800)])
+    assert abs(evaluation.neighbours(strangers)["correlation"].item()) < 0.15
+    by_number, by_block = (
+        evaluation.bootstrap(predictions.assign(group=of), by="group", draws=500).loc[["sensitivity", "specificity"]]
+        for of in (predictions["patient"], evaluation.blocks(predictions))
+    )
+    wider = (by_block["high"] - by_block["low"]) / (by_number["high"] - by_number["low"])
+    assert wider["specificity"] > 2 and 0.8 < wider["sensitivity"] < 1.25
+
+
 @given(rows=scored)
 @settings(max_examples=60, deadline=None)
 def test_no_threshold_beats_the_best_one(rows):
@@ -157,6 +227,43 @@ def test_recalibration_finds_the_curve_that_distorted_the_scores():
     np.testing.assert_allclose(found, true, atol=0.02)
     before, after = (evaluation.metrics(label, scores)["ece"] for scores in (too_sure, found))
     assert before > 0.1 > 0.02 > after
+
+
+def test_slope_and_intercept_are_those_that_distorted_the_scores():
+    rng = np.random.default_rng(0)
+    log_odds = rng.normal(0.3, 1.2, 40_000)
+    label = (rng.random(log_odds.size) < 1 / (1 + np.exp(-log_odds))).astype(int)
+    score = 1 / (1 + np.exp(-(2 * log_odds - 1)))  # too extreme
+    found = evaluation.calibration_slope(label, score)
+    assert found["slope"] == pytest.approx(0.5, abs=0.02) and found["intercept"] == pytest.approx(0.5, abs=0.05)
+    shifted = 1 / (1 + np.exp(-(log_odds - 1)))  # too low on the whole
+    assert evaluation.calibration_slope(label, shifted)["in_the_large"] == pytest.approx(1, abs=0.05)
+    again = evaluation.recalibrate(label, score, score)
+    assert evaluation.calibration_slope(label, again) == pytest.approx(
+        {"slope": 1, "intercept": 0, "in_the_large": 0}, abs=1e-3
+    )
+
+
+@given(rows=scored, share=st.one_of(st.none(), st.floats(0.01, 0.99)))
+@settings(max_examples=60, deadline=None)
+def test_net_benefit_is_counted_by_hand(rows, share):
+    y, p = (np.array(column) for column in zip(*rows, strict=True))
+    found = evaluation.net_benefit(y, p, prevalence=[share]).set_index("threshold")
+    pi = y.mean() if share is None else share
+    weights = np.where(y == 1, pi / y.sum(), (1 - pi) / (1 - y).sum())
+    for cut in (0.1, 0.5, 0.77):
+        called = p >= cut
+        by_hand = (weights * called * np.where(y == 1, 1, -cut / (1 - cut))).sum()
+        assert found.loc[cut, "model"] == pytest.approx(by_hand)
+        assert found.loc[cut, "treat_all"] == pytest.approx(pi - (1 - pi) * cut / (1 - cut))
+    assert (found["treat_none"] == 0).all() and (found["model"] <= pi + 1e-12).all()
+    assert len(evaluation.net_benefit(y, p, prevalence=[None, 0.1, 0.3])) == 3 * 99
+
+
+@pytest.mark.parametrize("share", [0, 1, 10])
+def test_a_prevalence_is_a_share(share):
+    with pytest.raises(BadInput, match=f"prevalence: {share}"):
+        evaluation.net_benefit([0, 1], [0.1, 0.9], prevalence=[share])
 
 
 def test_judging_takes_less_than_two_seconds():

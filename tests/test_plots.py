@@ -152,6 +152,14 @@ FIGURES = {
     "learning_curves": lambda: plots.learning_curves(HISTORY),
     "learning_curves of one epoch": lambda: plots.learning_curves(HISTORY[:1]),
     "calibration": lambda: plots.calibration(evaluation.calibration(LABELS, PREDICTIONS["probability"])),
+    "calibration, fitted": lambda: plots.calibration(
+        evaluation.calibration(LABELS, PREDICTIONS["probability"]),
+        fitted=evaluation.calibration_slope(LABELS, PREDICTIONS["probability"]),
+    ),
+    "decision_curve": lambda: plots.decision_curve(evaluation.net_benefit(LABELS, PREDICTIONS["probability"])),
+    "decision_curve at three prevalences": lambda: plots.decision_curve(
+        evaluation.net_benefit(LABELS, PREDICTIONS["probability"], prevalence=[None, 0.1, 0.3])
+    ),
 }
 
 
@@ -524,6 +532,25 @@ def test_predictive_values_marks_prevalences():
     table = evaluation.predictive_values(0.9, 0.8, np.linspace(0, 1, 11))
     assert "official test set\n62.5%" in texts(plots.predictive_values(table))
     assert "here\n10%" in texts(plots.predictive_values(table, marks={"here": 0.1}))
+
+
+def test_the_fitted_curve_says_its_slope():
+    table = evaluation.calibration(LABELS, PREDICTIONS["probability"])
+    ax = plots.calibration(table, fitted={"slope": 2.0, "intercept": -1.0}).axes[0]
+    assert "fitted: slope 2.00, intercept -1.00" in legend(ax)
+    given, expected = ax.get_lines()[-1].get_data()
+    assert np.interp(0.5, given, expected) == pytest.approx(1 / (1 + np.e))
+    assert len(plots.calibration(table).axes[0].get_lines()) == 2
+
+
+def test_a_decision_curve_has_a_panel_a_prevalence():
+    table = evaluation.net_benefit(LABELS, PREDICTIONS["probability"], prevalence=[0.625, 0.1])
+    axes = plots.decision_curve(table).axes
+    assert [ax.get_title() for ax in axes] == ["prevalence 62.5%", "prevalence 10%"]
+    assert legend(axes[0]) == ["model", "treat all", "treat none"]
+    for ax, prevalence in zip(axes, (0.625, 0.1), strict=True):
+        rows = table[table["prevalence"] == prevalence]
+        np.testing.assert_allclose(ax.get_lines()[0].get_ydata(), rows["model"])
 
 
 def test_a_forest_names_what_was_not_run_and_draws_what_was():

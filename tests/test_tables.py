@@ -29,7 +29,7 @@ def copy_pages(to):
     """Copy what the tables are written into, and the figures of others."""
     shutil.copytree(RESULTS / "systems", to / "results" / "systems")
     shutil.copy(ROOT / "README.md", to)
-    for name in ("README.md", "published.csv"):
+    for name in ("README.md", "published.csv", "coverage.csv"):
         shutil.copy(RESULTS / name, to / "results")
 
 

@@ -31,6 +31,7 @@ from cxr_utils.plots.replication import claim_forest, mistakes_worth, validation
 from cxr_utils.plots.results import (
     calibration,
     confusion,
+    decision_curve,
     intervals,
     precision_recall,
     predictive_values,
@@ -41,8 +42,8 @@ from cxr_utils.plots.results import (
 
 __all__ = [
     "CLASS_COLOURS", "KIND_COLOURS", "LINES", "MARK", "calibration", "claim_forest", "class_counts",
-    "class_shares", "comparison", "confusion", "descent", "feature_maps", "filters", "heat_maps", "image_grid",
-    "image_sizes", "images_per_patient", "intensity_histograms", "intervals", "kernel_steps",
+    "class_shares", "comparison", "confusion", "decision_curve", "descent", "feature_maps", "filters", "heat_maps",
+    "image_grid", "image_sizes", "images_per_patient", "intensity_histograms", "intervals", "kernel_steps",
     "leak_bars", "learning_curves", "mean_images", "mistakes_worth", "precision_recall",
     "predictive_values", "render", "resize_comparison", "roc", "score_histogram", "shortcut_bars",
     "show", "smote_triplet", "split_sizes", "style", "threshold_sweep", "validation_against_test",

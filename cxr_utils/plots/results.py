@@ -122,13 +122,15 @@ def precision_recall(predictions: Predictions, *, ax: Axes | None = None) -> Axe
     return ax
 
 
-def calibration(table: pd.DataFrame) -> Figure:
+def calibration(table: pd.DataFrame, *, fitted: Mapping[str, float] | None = None) -> Figure:
     """Draw the observed share of PNEUMONIA over the probability that the model gave.
 
     Parameters
     ----------
     table : DataFrame
         From `evaluation.calibration`: ``mean_probability``, ``observed`` (in [0, 1]), ``images``.
+    fitted : dict of str to float, optional
+        From `evaluation.calibration_slope`: adds its logistic curve.
 
     Returns
     -------
@@ -140,12 +142,46 @@ def calibration(table: pd.DataFrame) -> Figure:
     )
     ax.plot([0, 1], [0, 1], color=GREY, linewidth=1, label="perfectly calibrated")
     ax.plot(table["mean_probability"], table["observed"], "o-", color=LINES[1][0], label="model")
+    if fitted is not None:
+        odds = np.linspace(-9, 9, 181)
+        given, expected = (1 / (1 + np.exp(-x)) for x in (odds, fitted["intercept"] + fitted["slope"] * odds))
+        text = f"fitted: slope {fitted['slope']:.2f}, intercept {fitted['intercept']:+.2f}"
+        ax.plot(given, expected, color=LINES[2][0], linestyle="--", label=text)
     ax.set(ylabel="observed share of PNEUMONIA", xlim=UNIT, ylim=(-0.04, 1.04))
-    ax.legend(loc="upper left")
+    ax.legend(loc="upper left" if fitted is None else "best")
     bars = counts.bar(table["mean_probability"], table["images"], width=0.03, color=LINES[1][0])
     counts.bar_label(bars, fmt="{:,.0f}", fontsize=10, padding=1)
     counts.set(xlabel="mean predicted probability of PNEUMONIA", ylabel="images")
     counts.margins(y=0.3)
+    return figure
+
+
+def decision_curve(table: pd.DataFrame) -> Figure:
+    """Draw the net benefit of treating by the model, of treating all and of treating none, over the threshold.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `evaluation.net_benefit`: ``prevalence``, ``threshold``, ``model``, ``treat_all``, ``treat_none``.
+
+    Returns
+    -------
+    Figure
+        A panel a prevalence, three lines each; what lies far below 0 is cut off.
+    """
+    prevalences = table["prevalence"].unique()
+    figure, axes = plt.subplots(
+        1, len(prevalences), figsize=(3.6 * max(2, len(prevalences)), 4.4), layout="constrained", squeeze=False
+    )
+    looks = {"model": (LINES[1][0], "-"), "treat_all": ("black", "--"), "treat_none": (GREY, ":")}
+    for ax, prevalence in zip(axes[0], prevalences, strict=True):
+        rows = table[table["prevalence"] == prevalence]
+        for column, (colour, dashes) in looks.items():
+            ax.plot(rows["threshold"], rows[column], color=colour, linestyle=dashes, label=pretty(column))
+        ax.set(xlabel="threshold", xlim=(0, 1), ylim=(-0.25 * prevalence, 1.05 * prevalence))
+        ax.set_title(f"prevalence {prevalence:.1%}".replace(".0%", "%"))
+    axes[0, 0].set_ylabel("net benefit, a person examined")
+    axes[0, 0].legend(loc="lower left")
     return figure
 
 
