@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cxr_utils import files, images, imbalance, models, training
+from cxr_utils import files, images, imbalance, ledger, models, training
 from cxr_utils.errors import BadInput
 
 COLUMNS = ("path", "patient", "split", "label", "probability")
@@ -19,7 +20,9 @@ METRICS = (
 )  # fmt: skip
 
 
-def predict(run, pixels, split: pd.DataFrame, *, parts=("validation", "test"), views: int = 0) -> pd.DataFrame:
+def predict(
+    run, pixels, split: pd.DataFrame, *, parts=("validation", "test"), views: int = 0, entered: bool = False
+) -> pd.DataFrame:
     """Let a model answer, and keep the truth beside each answer so that they can't be misaligned.
 
     Parameters
@@ -35,6 +38,9 @@ def predict(run, pixels, split: pd.DataFrame, *, parts=("validation", "test"), v
         What is predicted.
     views : int
         How many changed views a model averages; a run's recipe says so itself.
+    entered : bool
+        Whether the reading of test stands in a ledger already. Else that of a run is entered into the ledger beside
+        its folder, see `cxr_utils.ledger`.
 
     Returns
     -------
@@ -56,6 +62,15 @@ def predict(run, pixels, split: pd.DataFrame, *, parts=("validation", "test"), v
     there = read_predictions(path) if path.is_file() else None
     missing = [p for p in parts if there is None or p not in set(there["split"])]
     if missing:
+        if "test" in missing and not entered:
+            record = run.record
+            ledger.enter(
+                run.folder.parent,
+                cell=run.folder.name,
+                identity=files.digest(json.dumps(record, sort_keys=True), length=12),
+                protocol=record["protocol"],
+                remark=record.get("image_source", ""),
+            )
         fresh = _predict(run.load_model(), pixels, split, missing, views=run.record["recipe"].get("views", 0))
         there = fresh if there is None else pd.concat([there, fresh])
         there = there.sort_values(["split", "path"], ignore_index=True)

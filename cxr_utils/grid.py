@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from cxr_utils import evaluation, files, recipes, splits, training
+from cxr_utils import evaluation, files, ledger, recipes, splits, training
 from cxr_utils.errors import BadInput
 
 PROTOCOLS = ("published", "honest")
@@ -203,11 +202,10 @@ def evaluate(
     identity = cell.identity(split, index)
     # Another training of the same cell is another network: it reads test once more.
     trained = files.digest(json.dumps(record, sort_keys=True), length=12)
-    enter(
-        out / "test_reads.csv", cell=cell.name, identity=identity, protocol=cell.protocol, reads=reads,
-        remark=f"training {trained}",
-    )  # fmt: skip
-    predictions = evaluation.predict(run, pixels, split, parts=sorted({cell.validate_on, "test"}))
+    ledger.enter(
+        out, cell=cell.name, identity=identity, protocol=cell.protocol, reads=reads, remark=f"training {trained}"
+    )
+    predictions = evaluation.predict(run, pixels, split, parts=sorted({cell.validate_on, "test"}), entered=True)
     files.write_csv(out / "splits" / f"{splits.digest(split)}.csv.gz", split)
     files.write_csv(out / "runs" / f"{cell.name}.predictions.csv.gz", predictions)
     kept = {"cell": cell.name, "identity": identity} | record
@@ -228,35 +226,6 @@ def _kept_epoch(record: dict[str, Any], history: pd.DataFrame) -> int:
     watched = history.loc[stops.get("start_from_epoch", 0) :, stops["monitor"]]
     rises = stops.get("mode") == "max" or stops.get("mode", "auto") == "auto" and "acc" in stops["monitor"]
     return int(watched.idxmax() if rises else watched.idxmin()) + 1
-
-
-LEDGER = ("date", "cell", "identity", "protocol", "reads", "remark")
-
-
-def enter(path: Path, **row: Any) -> None:
-    """Enter a reading of test in a ledger, once: not again when the cell was killed and is evaluated again.
-
-    The same reading is known by its cell, identity and remark.
-
-    Parameters
-    ----------
-    path : Path
-        The table, ``test_reads.csv`` in a folder of results; made if missing.
-    **row
-        Values of the columns `LEDGER`; the date is today's if not given.
-
-    Examples
-    --------
-    >>> enter(Path("results/test_reads.csv"), cell="mine", identity="", protocol="other", reads=1)  # doctest: +SKIP
-    """
-    with files.lock(path):
-        there = pd.read_csv(path, dtype="string") if path.is_file() else pd.DataFrame(columns=LEDGER, dtype="string")
-        keys = {name: str(row.get(name, "")) for name in ("cell", "identity", "remark")}
-        if (there[list(keys)].fillna("") == pd.Series(keys)).all(axis=1).any():
-            return
-        today = datetime.datetime.now(datetime.UTC).date().isoformat()
-        new = pd.DataFrame([{"date": today, "remark": "", **row}], columns=LEDGER).astype("string")
-        files.write_csv(path, pd.concat([there, new]))
 
 
 #: What the JSON of every cell has.

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from cxr_utils import dataset, evaluation, files, grid, splits
+from cxr_utils import dataset, evaluation, files, ledger, splits
 from cxr_utils.errors import BadInput
 
 #: The digest of `splits.grouped` with seed 0 on all 5,856 images: the split of the honest protocol.
@@ -189,10 +189,7 @@ def enter(record: dict[str, Any], out: Path, *, command: str) -> None:
     >>> enter(record, Path("results/scores/mine.json"), command="score")  # doctest: +SKIP
     """
     folder = out.parent.parent if out.parent.name in ("scores", "evaluations") else out.parent
-    grid.enter(
-        folder / "test_reads.csv", cell=record["name"], identity=record["identity"], protocol="other", reads=1,
-        remark=f"cxr {command}, {out.name}",
-    )  # fmt: skip
+    ledger.enter(folder, cell=record["name"], identity=record["identity"], remark=f"cxr {command}, {out.name}")
 
 
 def as_text(record: dict[str, Any]) -> str:

@@ -141,15 +141,6 @@ def test_under_the_honest_protocol_validation_chooses_and_the_table_says_so():
     assert "honest" in grid.Cell("plain_64", "honest", 0).get_recipe().table().loc["early_stopping", "why ours"]
 
 
-def test_another_training_of_a_cell_is_another_reading(tmp_path):
-    ledger, cell = tmp_path / "test_reads.csv", {"cell": "plain_64-honest-s0", "identity": "abc", "protocol": "honest"}
-    for remark in ("training 1", "training 1", "training 2"):
-        grid.enter(ledger, **cell, reads=1, remark=remark)
-    for _ in range(2):
-        grid.enter(ledger, cell="mine", identity="", protocol="other", reads=1)
-    assert pd.read_csv(ledger)["cell"].tolist() == ["plain_64-honest-s0"] * 2 + ["mine"]
-
-
 def test_a_profile_that_is_not_there(data):
     found = replicate.plan(data_dir=data, recipe=["plain_64"])
     with pytest.raises(BadInput, match="'pbs': choose local or slurm"):

@@ -22,6 +22,7 @@ from cxr_utils import (
     files,
     grid,
     images,
+    ledger,
     models,
     score,
     shortcuts,
@@ -69,8 +70,8 @@ def main(arguments: list[str] | None = None) -> None:
 
     plain = []
     for cell, run in zip(cells, runs, strict=True):
-        grid.enter(out / "test_reads.csv", cell=f"{cell.name}, plain answers", identity=identity[cell],
-                   protocol="other", reads=1, remark="results/reference.json")  # fmt: skip
+        ledger.enter(out, cell=f"{cell.name}, plain answers", identity=identity[cell],
+                     remark="results/reference.json")  # fmt: skip
         table = evaluation.predict(run.load_model(), pixels, split)
         each = {part: table[table["split"] == part] for part in ("validation", "test")}
         found = {part: evaluation.metrics(t["label"], t["probability"]) for part, t in each.items()}
@@ -79,9 +80,8 @@ def main(arguments: list[str] | None = None) -> None:
         })  # fmt: skip
 
     shipped = runs[SHIPPED]
-    grid.enter(out / "test_reads.csv", cell=f"{cells[SHIPPED].name}, heat and shortcuts",
-               identity=identity[cells[SHIPPED]], protocol="other", reads=1,
-               remark="results/reference.json")  # fmt: skip
+    ledger.enter(out, cell=f"{cells[SHIPPED].name}, heat and shortcuts",
+                 identity=identity[cells[SHIPPED]], remark="results/reference.json")  # fmt: skip
     tests = shortcuts.judge(shipped.load_model(), pixels[rows], split.iloc[rows].reset_index(drop=True),
                             threshold=recipe.threshold, views=recipe.views)  # fmt: skip
     files.write_json(out / "reference.json", {"plain": plain, "shipped": cells[SHIPPED].name, "tests": tests})

@@ -337,10 +337,13 @@ def reads_block(ledger: pd.DataFrame) -> str:
     kinds = ledger.apply(_kind, axis=1)
     lines = ["| who read test | entries | readings |", "| --- | ---: | ---: |"]
     for kind in KINDS:
-        of_kind = ledger[kinds == kind]
-        lines.append(f"| {kind} | {len(of_kind):,} | {of_kind['reads'].sum():,} |")
-    lines.append(f"| all | {len(ledger):,} | {ledger['reads'].sum():,} |")
-    return "\n".join(lines)
+        lines.append(_reads(kind, ledger[kinds == kind]))
+    return "\n".join([*lines, _reads("all", ledger)])
+
+
+def _reads(what: str, table: pd.DataFrame) -> str:
+    least = "at least " if table["remark"].fillna("").str.contains("at least").any() else ""
+    return f"| {what} | {len(table):,} | {least}{table['reads'].sum():,} |"
 
 
 KINDS = (

@@ -1,0 +1,42 @@
+"""The ledger: who read the test set how often. Each reading is entered before it happens."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from cxr_utils import files
+
+NAME = "test_reads.csv"
+COLUMNS = ("date", "cell", "identity", "protocol", "reads", "remark")
+
+
+def enter(folder: str | Path, **row: Any) -> None:
+    """Enter a reading of test, once: not again when what reads was killed and reads again.
+
+    The same reading is known by its cell, identity and remark.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Holds the ledger, ``test_reads.csv``; made if missing. A run's folder of runs, or a folder of results.
+    **row
+        Values of the columns `COLUMNS`. Without them the date is today's, the protocol "other", and one reading.
+
+    Examples
+    --------
+    >>> enter("runs/mine", cell="my forest", remark="to see how it does")  # doctest: +SKIP
+    """
+    path = files.resolve(folder) / NAME
+    with files.lock(path):
+        there = pd.read_csv(path, dtype="string") if path.is_file() else pd.DataFrame(columns=COLUMNS, dtype="string")
+        keys = {name: str(row.get(name, "")) for name in ("cell", "identity", "remark")}
+        if (there[list(keys)].fillna("") == pd.Series(keys)).all(axis=1).any():
+            return
+        today = datetime.datetime.now(datetime.UTC).date().isoformat()
+        usual = {"date": today, "identity": "", "protocol": "other", "reads": 1, "remark": ""}
+        new = pd.DataFrame([usual | row], columns=COLUMNS).astype("string")
+        files.write_csv(path, pd.concat([there, new]))
