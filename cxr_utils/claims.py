@@ -297,7 +297,10 @@ def _is_share(claim: Claim) -> bool:
 
 
 def _countable(claim: Claim, n: int) -> bool:
-    """Tell whether some count of `n` images gives the share, with the digits that were published, rounded or cut."""
+    """Tell whether some count of `n` images gives the share, with the digits that were published, rounded or cut.
+
+    The library mlscorecheck says the same of every share here; it would bring a solver of integer programs for this.
+    """
     digit = 10.0 ** -_places(claim)
     return np.floor((claim.value + digit) * n - 1e-6) >= np.ceil((claim.value - digit / 2) * n - 1e-6)
 

@@ -240,8 +240,7 @@ exercises.check("01.2", with_pneumonia, quiz=quiz)
 #
 # | they say | in fact |
 # | --- | --- |
-# | 4,538 images | 5,856 |
-# | 5,930 images, 1,431 of them NORMAL in train | digits swapped: 1,341 |
+# | 4,538 images (system 000, `plain_64`) | 5,856 |
 # | children *and adults* | children of one to five years [3] |
 # | 2.3 million children under five died of pneumonia in 2020, 14% of all deaths at that age | see below |
 #
@@ -251,14 +250,16 @@ exercises.check("01.2", with_pneumonia, quiz=quiz)
 # %% tags=["core"]
 # NBVAL_CHECK_OUTPUT
 print(f"{2.3 / 5.30:.0%} of all deaths, against the 14% published")
-print("their parts, then with 1,341:", 3875 + 1431 + 390 + 234, 3875 + 1341 + 390 + 234)
+print("the parts of 5,930:", 3875 + 1431 + 390 + 234, "- with 1,341 NORMAL in train:", 3875 + 1341 + 390 + 234)
 
 # %% [markdown] tags=["core"]
 # Three times the published share: 2.3 million can't be the 14% beside it. A similar figure, 2.38 million, is an
 # estimate for people of *all ages* in 2016; 0.65 million of them were under five [12].
 # Estimates differ by year and method, so give both with each figure.
 #
-# Even the corrected 5,840 lacks 16 images: that project left out `val`.
+# And 5,930? System 004 (`plain_224`) counts so many images, 1,431 of them NORMAL in train, where this dataset has 1,341.
+# That looks like swapped digits, and we said so once. It was wrong: a file beside its notebook names *another upload* of
+# the images, which has 90 NORMAL more. Find the source before you accuse; [its page](../results/systems/004.md) says it.
 
 # %% [markdown] tags=["further"]
 # ### Exercise 3

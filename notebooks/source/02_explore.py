@@ -289,8 +289,8 @@ exercises.check("02.3", strongest, statistics=statistics, index=index)
 # %% [markdown] tags=["core"]
 # ## What went wrong in published work
 #
-# - One project reports a validation accuracy of 100%. Its [validation set](glossary.md#validation-set) is
-#   `val`: 16 images.
+# - System 002 (`plain_300`) reports a validation accuracy of 100%. Its [validation set](glossary.md#validation-set) is
+#   the folder of *test*, and the figure is text: somebody typed it into a `print`. Notebook 7 reads the log beside it.
 # - The most read tutorial on this dataset reports about 98% in validation and 83% on test. It split by image,
 #   so pictures of one patient fell on both sides; and test is of another make than train.
 # - None of the five projects that this course replicates mentions duplicates, patients with many images, or

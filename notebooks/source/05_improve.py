@@ -249,7 +249,7 @@ plots.show(plots.comparison(by_way, metric="balanced_accuracy"),
 # %% [markdown] tags=["core"]
 # ## A whole recipe with SMOTE
 #
-# One published system uses SMOTE. Its description leaves gaps, so our `smote_224` is a *reconstruction*. The
+# System 003 (`smote_224`) uses SMOTE. Its README leaves gaps, so our `smote_224` is a *reconstruction*. The
 # last column says what is ours, and why.
 
 # %% tags=["core"]
@@ -421,9 +421,9 @@ changed = claims.ablations(course.results())
 changed.filter(regex="setting|recipe|seeds$|accuracy|auc").round(3)
 
 # %% [markdown] tags=["core"]
-# Augmentation did: its intervals lie above 0. For SMOTE and class weights no gain is seen. Their accuracy can have gone
-# either way, and the AUC went rather down. (Over so few seeds such intervals are somewhat too narrow.) These are
-# reports, made once at the end: nobody chose a setting by them, for then test would be a second validation.
+# Augmentation did: for accuracy its intervals lie above 0. For SMOTE and class weights no gain is seen, and no sure loss:
+# their intervals hold 0. (An interval adds the chance of the seeds to that of the images, so over few seeds it is wide.)
+# These are reports, made once at the end: nobody chose a setting by them, for then test would be a second validation.
 
 # %% [markdown] tags=["further"]
 # ## A recipe that was built to hold
