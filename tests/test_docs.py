@@ -3,15 +3,17 @@
 import functools
 import importlib
 import json
+import math
 import re
 import shlex
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import typer
 
-from cxr_utils import claims, cli, dataset, grid, images, recipes, training
+from cxr_utils import claims, cli, dataset, evaluation, grid, images, recipes, training
 
 ROOT = Path(__file__).parents[1]
 FACTS = ROOT.parent / "shared" / "replication-facts.md"
@@ -19,10 +21,17 @@ ADD = ROOT / "cxr_utils" / "recipes" / "README.md"
 FEATURES = ROOT / "notebooks" / "README.md"
 CLAIM = ROOT / "results" / "checklists" / "claim-2024.md"
 TRIPOD = ROOT / "results" / "checklists" / "tripod-ai.md"
-PAGES = (ADD, FEATURES, CLAIM, TRIPOD, *(ROOT / p / "README.md" for p in (".", "data", "results", "workflow")))
+REFORMS = ROOT / "results" / "checklists" / "reforms.md"
+DETAILS = ROOT / "results" / "checklists" / "details.md"
+SIZES = ROOT.parent / "shared" / "data" / "original-sizes.csv"
+READMES = (ROOT / place / "README.md" for place in (".", "data", "results", "workflow"))
+PAGES = (ADD, FEATURES, CLAIM, TRIPOD, REFORMS, DETAILS, *READMES)
 TRIPOD_ITEMS = (
     "1 2 3a 3b 3c 4 5a 5b 6a 6b 6c 7 8a 8b 8c 9a 9b 9c 10 11 12a 12b 12c 12d 12e 12f 12g 13 14 15 16 17 "
     "18a 18b 18c 18d 18e 18f 19 20a 20b 20c 21 22 23a 23b 24 25 26 27a 27b 27c"
+).split()
+REFORMS_ITEMS = (
+    "1a 1b 1c 2a 2b 2c 2d 2e 3a 3b 3c 3d 3e 3f 3g 4a 4b 4c 5a 5b 5c 5d 5e 5f 6a 6b 6c 7a 7b 7c 8a 8b"
 ).split()
 COMMANDS = typer.main.get_command(cli.app).commands
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -70,9 +79,10 @@ def wrong_with(page, label, target):
     return None
 
 
-def rows(page):
-    """Return the rows of a page's first table, as lists of cells."""
-    table = re.search(r"(?m)^\| ---.*\n((?:\|.*\n)+)", text(page))[1].splitlines()
+def rows(page, heading=""):
+    """Return the rows of a page's first table (after a heading), as lists of cells."""
+    table = re.search(r"(?m)^\| ---.*\n((?:\|.*\n)+)", text(page).partition(heading)[2] if heading else text(page))
+    table = table[1].splitlines()
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in table]
 
 
@@ -102,12 +112,66 @@ def test_commands_and_their_options_exist(page):
         assert target in targets, target
 
 
-@pytest.mark.parametrize(("page", "items"), [(CLAIM, [str(i) for i in range(1, 45)]), (TRIPOD, TRIPOD_ITEMS)])
+@pytest.mark.parametrize(
+    ("page", "items"), [(CLAIM, [str(i) for i in range(1, 45)]), (TRIPOD, TRIPOD_ITEMS), (REFORMS, REFORMS_ITEMS)]
+)
 def test_each_item_of_a_checklist_is_there_once_and_answered(page, items):
     answered = [row for row in rows(page) if row[0]]
     assert [row[0] for row in answered] == items
     for number, item, where in answered:
         assert item and ("](" in where or re.search(r"\*\*not done\*\*: \w.{10}", where)), number
+
+
+def test_the_flow_is_that_of_the_split_tables():
+    table = pd.read_csv(ROOT / "results" / "splits" / "98ef3b64854cd068.csv.gz")
+    sick = table["label"] == 1
+    table["person"] = table["path"].str.extract(r"/(person\d+)_")[0].where(sick)
+    table["number"] = table["patient"].mask(sick)
+
+    def counted(part):
+        some = [part["label"].eq(label).sum() for label in (0, 1)]
+        return [f"{n:,}" for n in (*some, len(part), part["person"].nunique(), part["number"].nunique())]
+
+    found = {row[0]: row[1:] for row in rows(DETAILS, "## Flow of images and persons")}
+    assert found["in the archive"] == counted(table)
+    for name, part in table.groupby("part"):
+        assert next(row for step, row in found.items() if step.startswith(name)) == counted(part)
+
+
+def test_the_sizes_are_those_of_the_originals():
+    if not SIZES.is_file():
+        pytest.skip(f"the sizes of original files are not at hand: no {SIZES}")
+    table = pd.read_csv(SIZES).assign(ratio=lambda table: table["width"] / table["height"])
+    for label, shown_images, of_all, *spread, ratio, coloured in rows(DETAILS, "## Sizes and modes"):
+        some = table[table["path"].str.contains(f"/{label}/")]
+        assert shown_images == f"{len(some):,}"
+        assert of_all == f"{dataset.RECORD.counts['train'][label]:,}"
+        for side, shown in zip(("width", "height"), spread, strict=True):
+            low, middle, high = (f"{math.floor(q + 0.5):,}" for q in some[side].quantile([0.25, 0.5, 0.75]))
+            assert shown == f"{middle} ({low} to {high})"
+        assert ratio == f"{some['ratio'].median():.2f}"
+        assert coloured == str((some["channels"] == 3).sum())
+
+
+def test_what_624_images_can_tell_is_computed():
+    for _, size, about, exact in rows(DETAILS, "## What 624 images can tell"):
+        n = int(size)
+        low, high = claims.interval(round(0.92 * n) / n, n)
+        assert about == f"± {100 * 1.96 * math.sqrt(0.92 * 0.08 / n):.1f} points"
+        assert exact == f"{low:.3f} to {high:.3f}".replace("0.", ".")
+    assert f"{math.ceil(1.96**2 * 0.92 * 0.08 / 0.01**2):,} images" in text(DETAILS)
+    assert f"{280 * math.sqrt(0.08 / 624):.1f} points if they differ on 8% of 624" in text(DETAILS)
+
+
+def test_the_calibration_is_that_of_the_runs():
+    found = rows(DETAILS, "## Calibration of the reference")
+    assert [row[0] for row in found] == list("01234")
+    for seed, *shown in found:
+        table = pd.read_csv(ROOT / "results" / "runs" / f"reference-honest-s{seed}.predictions.csv.gz")
+        fits = [evaluation.calibration_slope(part["label"], part["probability"])
+                for part in (table[table["split"] == name] for name in ("validation", "test"))]  # fmt: skip
+        values = [fit[name] for fit in fits for name in ("slope", "intercept")] + [fits[1]["in_the_large"]]
+        assert [float(cell) for cell in shown] == pytest.approx(values, abs=0.006)
 
 
 def test_each_feature_has_its_place():

@@ -39,7 +39,8 @@ RECIPE = Recipe(
         commit="923024bad482567430c29d89f442af72c2719222",
         date="2024-08-26",
         licence="none given",
-        read="the README alone; a notebook and a saved model stand beside it today, too large for the copy that we had",
+        read="the README, without the pictures that it links, and 16 images; a notebook and a saved model stand beside "
+        "them, too large for the copy that we had",
     ),
     image_size=224,
     layers=layers,
