@@ -76,7 +76,7 @@ RECIPE = Recipe(
             place="section 8",
             metric="train_accuracy",
             value=0.98,
-            n=4185,
+            n=4096,
         ),
         Claim(
             text="accuracy around 98% in validation",
@@ -85,7 +85,7 @@ RECIPE = Recipe(
             place="section 8",
             metric="validation_accuracy",
             value=0.98,
-            n=1047,
+            n=1024,
         ),
         Claim(
             text="accuracy 83% on test",
