@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from cxr_utils import evaluation, files
+from cxr_utils import dataset, evaluation, files
 from cxr_utils.errors import printable
 
 _SHOWN = {
@@ -154,7 +154,7 @@ def text(
             "",
             "## Caveats and known failures",
             "",
-            *_failures(metrics, synthetic, on_test),
+            *_failures(metrics, predictions, note["threshold"], synthetic, on_test),
             *_seeds(record),
             "",
         ]
@@ -202,7 +202,9 @@ def _kinds(predictions: pd.DataFrame, threshold: float, judged: str) -> list[str
     return [f"By kind, on {judged}, at the threshold:", "", _markdown(pd.DataFrame(rows))]
 
 
-def _failures(metrics: dict[str, Any] | None, synthetic: bool, on_test: bool) -> list[str]:
+def _failures(
+    metrics: dict[str, Any] | None, predictions: pd.DataFrame, threshold: float, synthetic: bool, on_test: bool
+) -> list[str]:
     found = []
     if on_test:
         found.append("Epochs or threshold were chosen on test: its figures on test are too good.")
@@ -225,6 +227,8 @@ def _failures(metrics: dict[str, Any] | None, synthetic: bool, on_test: bool) ->
                 "Eight statistics of the whole picture, such as brightness and sharpness, already tell the classes "
                 f"apart with AUC {auc:.3f} on the official test set: a good figure there says little about lungs."
             )
+        if metrics is not None:
+            found += acquisition(predictions, threshold)
         if metrics is not None and "test_without_known" in metrics:
             all_of, alone = (metrics[part]["images"] for part in ("test", "test_without_known"))
             found.append(
@@ -236,6 +240,28 @@ def _failures(metrics: dict[str, Any] | None, synthetic: bool, on_test: bool) ->
             "hospital (Xin, Li, Yi, 2021, doi 10.1007/s10140-021-01954-x). This one was not tried elsewhere."
         )
     return [f"- {one}" for one in found]
+
+
+def acquisition(predictions: pd.DataFrame, threshold: float) -> list[str]:
+    """Say what a network calls the NORMAL images of test that were acquired as many of PNEUMONIA, where it is known."""
+    if not (kept := files.resolve("results/acquisition.json")).is_file():
+        return []
+    known = files.read_json(kept)
+    run, counts = known["run"], pd.DataFrame(known["stamp"]["counts"])
+    number = predictions["path"].map(dataset.stem_of).str[: len(run["first"])]
+    normal = (predictions["split"] == "test") & (predictions["label"] == 0)
+    inside, wrong = number.between(run["first"], run["last"]), predictions["probability"] >= threshold
+    if not (normal & inside).any():
+        return []
+    counts = counts[counts["part"] != "test"].groupby("class")[["stamped", "images"]].sum()
+    stamped = {name: f"{row['stamped']:,} of {row['images']:,}" for name, row in counts.iterrows()}
+    alarms, others = (f"{(rows & wrong).sum()} of {rows.sum()}" for rows in (normal & inside, normal & ~inside))
+    return [
+        f"Of NORMAL in test it calls {alarms} from {run['first']} to {run['last'][-4:]} similar to PNEUMONIA, and "
+        f"{others} others. This range was chosen {run['chosen']}. Its images look as if another machine had made them: "
+        f"{run['stamped']} have a stamp (\"KV59\", or another number) that, outside test, is on {stamped['NORMAL']} "
+        f"NORMAL and {stamped['PNEUMONIA']} PNEUMONIA images. So the way of acquisition goes with the label."
+    ]
 
 
 def _seeds(record: dict[str, Any]) -> list[str]:

@@ -27,6 +27,7 @@ def outputs(root: Path) -> dict[Path, str]:
         "lead": lead_block(made["grid.csv"], published, out / "reference.json"),
         "reference": reference_block(made["grid.csv"], published),
         "limits": limits_block(out / "reference.json"),
+        "acquisition": acquisition_block(out / "acquisition.json"),
         "neighbours": neighbours_block(out / "scores" / "reference_mean_of_five.predictions.csv.gz"),
         "claims": claims_block(made["claims.csv"]),
         "coverage": coverage_block(files.read_csv(out / "coverage.csv")),
@@ -209,6 +210,34 @@ def neighbours_block(path: Path) -> str:
         f"by {test} in test ({validation} in validation). Drawn number by number, the 95% interval of its specificity "
         f"on test, {claims.shown(found['number']['value'])}, is {number}; drawn in blocks of 20 neighbouring numbers "
         f"it is {block}. All other intervals are drawn number by number."
+    )
+
+
+def acquisition_block(path: Path) -> str:
+    """Say which acquisition goes with the label, and what it does to our five networks."""
+    if not path.is_file():
+        return f"- Which acquisition goes with the label is {claims.NOT_RUN}."
+    found = files.read_json(path)
+    run, row = found["run"], next(row for row in found["networks"] if row["network"] == "reference honest")
+    counts = pd.DataFrame(found["stamp"]["counts"]).assign(test=lambda t: t["part"] == "test")
+    stamped = {
+        key: f"{row['stamped']:,} of {row['images']:,}"
+        for key, row in counts.groupby(["test", "class"])[["stamped", "images"]].sum().iterrows()
+    }
+    figures = {name: claims.shown(value) for name, value in row.items() if isinstance(value, float)}
+    alarms = row["false_positives_run"], row["false_positives_run"] + row["false_positives_others"]
+    there = "all" if stamped[True, "NORMAL"].startswith(f"{run['stamped']} ") else run["stamped"]
+    return (
+        f"- The way in which an image was acquired goes with its label. Outside test, a stamp in the lower right "
+        f"corner (\"KV59\", or another number) is on {stamped[False, 'NORMAL']} NORMAL and "
+        f"{stamped[False, 'PNEUMONIA']} PNEUMONIA images. In test it is on {stamped[True, 'PNEUMONIA']} PNEUMONIA and "
+        f"on {stamped[True, 'NORMAL']} NORMAL images, {there} of these among the {run['images']} from {run['first']} "
+        f"to {run['last'][-4:]}. This range was chosen {run['chosen']}: it shows where errors are, and proves no "
+        f"cause. Of {alarms[1]:.1f} NORMAL images that one of our networks calls PNEUMONIA on average, {alarms[0]:.1f} "
+        f"lie there (specificity {figures['specificity_run']}, against {figures['specificity_others']} on the other "
+        f"{run['others']} NORMAL images). Without these {run['images']} images its accuracy would be "
+        f"{figures['accuracy_without_run']} in place of {figures['accuracy_test']}, and its AUC "
+        f"{figures['auc_without_run']} in place of {figures['auc_test']} ([all networks](results/acquisition.json))."
     )
 
 
