@@ -53,7 +53,8 @@ def watched(folder: Path, commands: dict[str, list[str]], *, seconds: float, ima
     """
     missing = [name for name in ("unshare", "ip", "mount", "openssl") if shutil.which(name) is None]
     if missing or subprocess.run([*_UNSHARE, "true"], capture_output=True).returncode:
-        pytest.skip(f"no network namespace can be made here ({missing[0] + ' is missing' if missing else 'unshare -n'})")
+        why = f"{missing[0]} is missing" if missing else "unshare -n is not allowed"
+        pytest.skip(f"no network namespace can be made here: {why}")
     order = {"commands": commands, "seconds": seconds, "image": str(images), "env": env}
     (folder / "order.json").write_text(json.dumps(order))
     done = subprocess.run([*_UNSHARE, sys.executable, __file__, str(folder)], capture_output=True, text=True)
@@ -131,8 +132,8 @@ def _ask(address: str, image: str) -> str:
     import httpx
 
     with httpx.Client(base_url=f"{address}/gradio_api", trust_env=False, timeout=300) as client:
-        kept = client.post("/upload", files={"files": ("a.jpeg", Path(image).read_bytes())}).raise_for_status().json()[0]
-        sent = [{"path": kept, "orig_name": "a.jpeg", "meta": {"_type": "gradio.FileData"}}]
+        kept = client.post("/upload", files={"files": ("a.jpeg", Path(image).read_bytes())}).raise_for_status()
+        sent = [{"path": kept.json()[0], "orig_name": "a.jpeg", "meta": {"_type": "gradio.FileData"}}]
         event = client.post("/call/answer", json={"data": [sent]}).raise_for_status().json()["event_id"]
         return client.get(f"/call/answer/{event}").text
 
@@ -175,7 +176,8 @@ def _main(folder: Path) -> None:
             process.terminate()
         process.wait()
     left = [path.relative_to(folder).as_posix() for path in (folder / "alone").rglob("*")]
-    record = {"packets": observer.packets, "names": observer.names, "bodies": observer.bodies, "said": said, "left": left}
+    record = {"packets": observer.packets, "names": observer.names, "bodies": observer.bodies}
+    record |= {"said": said, "left": left}
     (folder / "record.json").write_text(json.dumps(record, default=sorted))
 
 

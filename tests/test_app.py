@@ -275,7 +275,9 @@ def test_limits_and_strangers(served, films):
     assert httpx.get(f"{served.url}/config", headers={"origin": "http://evil.example"}, **get).status_code == 403
     big = {"files": ("big.png", bytes(app.MOST_BYTES + 1))}
     assert httpx.post(f"{served.url}/gradio_api/upload", files=big, **get).status_code == 413
-    assert "event: error" in served.answer(*films[: app.MOST_FILES + 1])
+    opened = [("files", (path.name, path.read_bytes())) for path in films[: app.MOST_FILES + 1]]
+    told = httpx.post(f"{served.url}/gradio_api/upload", files=opened, **get)
+    assert (told.status_code, told.text) == (400, f"at most {app.MOST_FILES} files at once are answered")
     assert httpx.get(f"{served.url}/gradio_api/file=/etc/passwd", **get).status_code in (403, 404)
     assert served.uploads() <= left
 
