@@ -400,7 +400,8 @@ def serve(
         settings = uvicorn.Config(made, log_level="warning", timeout_graceful_shutdown=2, server_header=False)
         servers.append(uvicorn.Server(settings))
         shown = f"[{host}]" if ":" in host else host
-        told(f"the page is at {public_url or f'http://{shown}:{listening.getsockname()[1]}'} (Ctrl-C ends it)")
+        others = f", by its proxy at {public_url}" if public_url else ""
+        told(f"the page is at http://{shown}:{listening.getsockname()[1]}{others} (Ctrl-C ends it)")
         with contextlib.suppress(KeyboardInterrupt):  # the way to end it
             servers[0].run(sockets=[listening])
 
