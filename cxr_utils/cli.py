@@ -627,7 +627,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     command = typer.main.get_command(app)
     with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_, **__: print(f"cxr: note: {message}", file=sys.stderr)
+        warnings.showwarning = lambda message, *_, **__: print(f"cxr: note: {printable(message)}", file=sys.stderr)
         try:
             status = command.main(args=arguments, prog_name="cxr", standalone_mode=False)
         except CxrError as error:
@@ -636,7 +636,7 @@ def main(arguments: list[str] | None = None) -> int:
         except KeyboardInterrupt:
             return _stopped()
         except OSError as error:
-            where = f"{error.filename}: " if error.filename else ""
+            where = f"{printable(error.filename)}: " if error.filename else ""
             print(f"cxr: {where}{error.strerror or error}; make room or see to the permissions, then the same "
                   "command goes on", file=sys.stderr)  # fmt: skip
             return 1
