@@ -428,6 +428,25 @@ def test_medmnist(data, to_zenodo, monkeypatch):
     assert sources.describe(folder)["licence"] == "CC BY 4.0"
 
 
+@pytest.mark.parametrize("name", ["ALL_PROXY", "all_proxy", "HTTP_PROXY", "http_proxy"])
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:9", "socks5h://127.0.0.1:9", "socks://127.0.0.1:9/"])
+def test_a_proxy_that_can_not_be_used_is_named_at_once(data, to_zenodo, monkeypatch, name, proxy):
+    for variable in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv(name, proxy)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setenv("CXR_MEDMNIST_URL", "http://zenodo.example")
+    kind = proxy.partition("://")[0]
+    says = f"source medmnist: {name}: a proxy of the kind {kind}:// .*unset the variable"
+    with pytest.raises(CxrError, match=says):
+        sources.fetch("medmnist", data_dir=data)
+    assert to_zenodo[0].requests == [] and here(data) == []
+    monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.setenv("CXR_MEDMNIST_URL", to_zenodo[0].url)
+    with pytest.warns(UserWarning, match="the number of images"):
+        sources.fetch("medmnist", data_dir=data)
+
+
 def test_medmnist_names_are_understood(tmp_path, to_zenodo):
     from cxr_utils import dataset
 
