@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 
 __version__ = "0.1.0"
 
@@ -17,6 +18,10 @@ SILENT = {
     "ENABLE_RUNTIME_UPTIME_TELEMETRY": "0",  # TensorFlow's runtime, on TPUs
     "DO_NOT_TRACK": "1",  # others that know the common word
 }
+_LATE = "onnxruntime" in sys.modules and os.environ.get("ORT_DISABLE_TELEMETRY") != "1"
 os.environ.update(SILENT)
-if "onnxruntime" in sys.modules:  # a notebook imported it first
-    sys.modules["onnxruntime"].disable_telemetry_events()
+if _LATE:  # its own function to switch it off afterwards does not: seen in a network namespace
+    warnings.warn(
+        "onnxruntime was imported before cxr_utils and reports to Microsoft: restart, and import cxr_utils first",
+        stacklevel=2,
+    )

@@ -248,6 +248,14 @@ def test_the_browser_is_told_to_ask_nobody_else(browser, served):
     page.close()
 
 
+def test_too_many_at_once_is_said(visit, served, films):
+    left, page = served.uploads(), visit()
+    page.set_input_files("#upload input[type=file]", films[: app.MOST_FILES + 1])
+    page.get_by_text(f"at most {app.MOST_FILES} files at once are answered").first.wait_for()
+    assert served.uploads() <= left
+    assert len(drop(page, films[:1])) == 1  # and the page goes on
+
+
 def test_twenty_at_the_same_time(served, films, truth):
     chosen = films[::9][:20]
     expected, process = truth(chosen), psutil.Process(served.process.pid)

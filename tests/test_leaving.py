@@ -25,7 +25,6 @@ print("ended", 0, flush=True)
 sys.stdin.read()
 """
 BY_HAND = "import sys; from cxr_utils import models; models.load(sys.argv[1]); print('ended', 0, flush=True); input()"
-LATE = "import sys, onnxruntime; " + BY_HAND.removeprefix("import sys; ")
 BARE = "import sys, onnxruntime as o; o.InferenceSession(sys.argv[1]); print('ended', 0, flush=True); sys.stdin.read()"
 
 
@@ -65,6 +64,14 @@ def test_every_process_is_told_to_tell_nothing():
     show = "import cxr_utils, os, json; print(json.dumps({n: os.environ[n] for n in cxr_utils.SILENT}))"
     told = subprocess.run([sys.executable, "-c", show], env=os.environ | loud, capture_output=True, text=True)
     assert json.loads(told.stdout) == cxr_utils.SILENT
+
+
+def test_too_late_is_said():
+    late = "import sys; sys.modules['onnxruntime'] = sys; import cxr_utils"
+    quiet = {name: value for name, value in os.environ.items() if name not in cxr_utils.SILENT}
+    for told, words in (({}, "restart, and import cxr_utils first"), ({"ORT_DISABLE_TELEMETRY": "1"}, "")):
+        done = subprocess.run([sys.executable, "-c", late], env=quiet | told, capture_output=True, text=True)
+        assert done.returncode == 0 and words in done.stderr and bool(words) == bool(done.stderr)
 
 
 def test_nothing_is_asked_and_nothing_kept_for_later(tmp_path, commands):
