@@ -289,7 +289,8 @@ def build(predictor: predict.Predictor) -> Any:
         for name, button in buttons.items():
             chosen = (name, examples[name])
             button.click(lambda chosen=chosen: answer(predictor, [chosen]), None, shown, api_visibility="private")
-    page.queue(max_size=WAITING, default_concurrency_limit=AT_ONCE)
+    # Without the last, whoever asks by hand would not wait in the queue.
+    page.queue(max_size=WAITING, default_concurrency_limit=AT_ONCE, api_open=False)
     return page
 
 

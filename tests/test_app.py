@@ -368,6 +368,13 @@ def test_a_password_is_asked_for(trained, tmp_path, monkeypatch):
         assert client.post("/login", data={"username": "teacher", "password": "guess"}).status_code == 400
         assert client.post("/login", data={"username": "teacher", "password": "correct horse"}).status_code == 200
         assert client.get("/config").status_code == 200
+        for name in ("", ".", "..", "/", "a/..", "\0", "\\", "con", "a" * 5000, "\u202e"):
+            told = client.post("/gradio_api/upload", files={"files": (name, b"a")})
+            assert told.status_code in (200, 400, 413), name
+        for content in (None, [], {}, {"data": []}, {"data": ["x"]}, {"data": [[{"path": "\0"}]]}, {"data": [1, 2, 3]}):
+            for path in ("run", "api", "run/", "call"):  # there is no way past the queue
+                told = client.post(f"/gradio_api/{path.strip('/')}/answer{'/' * path.endswith('/')}", json=content)
+                assert told.status_code in (422, 200 if path == "call" else 404), (path, content)
         (sent,) = client.post("/gradio_api/upload", files={"files": ("a", b"a")}).json()
         assert Path(sent).is_file()
         uploads.folder().forget(-1)  # as the page does for what nobody waited for
