@@ -15,7 +15,6 @@ SILENT = {
     "ORT_DISABLE_TELEMETRY": "1",  # ONNX Runtime: processor, system and paths to Microsoft, by native code
     "GRADIO_ANALYTICS_ENABLED": "False",  # Gradio: each start, and whether it is the newest
     "HF_HUB_DISABLE_TELEMETRY": "1",  # huggingface_hub, which Gradio brings
-    "ENABLE_RUNTIME_UPTIME_TELEMETRY": "0",  # TensorFlow's runtime, on TPUs
     "DO_NOT_TRACK": "1",  # others that know the common word
 }
 _LATE = "onnxruntime" in sys.modules and os.environ.get("ORT_DISABLE_TELEMETRY") != "1"
