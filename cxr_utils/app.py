@@ -7,29 +7,33 @@ no image longer than its answer takes.
 from __future__ import annotations
 
 import base64
-import ipaddress
+import contextlib
 import os
-import secrets
 import signal
 import socket
 import sys
-import tempfile
-from collections.abc import Callable, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import cv2
 import numpy as np
 
-from cxr_utils import explain, images, predict
+from cxr_utils import explain, guard, images, predict, uploads
 from cxr_utils.errors import BadInput, CxrError, printable
+from cxr_utils.guard import is_local
 
 MOST_FILES = 20
 MOST_BYTES = 32 * 2**20
-#: Requests that may wait for their turn; the model answers one after the other.
+#: Requests that may wait for their turn, and those whose images are read at the same time: one that is slow to read
+#: doesn't hold the others. The model itself answers one after the other.
 WAITING = 100
+AT_ONCE = 3
+#: Seconds after which the rest of a request's images are not read, so that the next request has its turn.
+PATIENCE = 60
 STRENGTH = 75
 #: Seconds after which an upload is deleted whose answer nobody waited for; one that is answered goes at once.
 FORGET = 600
@@ -44,12 +48,7 @@ PASSWORD = "CXR_APP_PASSWORD"  # nosec B105: the name of a variable
 SHORTEST = 8
 
 _SIDE = 640
-_LOCAL = ("localhost", "127.0.0.1", "::1")
-_SEALED = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data: blob:; font-src 'self' data:; worker-src 'self' blob:; object-src 'none'; "
-    "base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
-)
+_TURN = threading.Lock()
 _CSS = """
 :root { --heat: %s }
 .gradio-container { max-width: 68rem !important; margin: auto }
@@ -97,22 +96,27 @@ def answer(predictor: predict.Predictor, named: Sequence[tuple[str, str | Path |
     --------
     >>> answer(predict.load("runs/mine"), [("a child", "chest.jpeg")])  # doctest: +SKIP
     """
-    cards, read = {}, {}
+    cards, read, until = {}, {}, time.monotonic() + PATIENCE
     for number, (name, image) in enumerate(named):
         try:
+            if time.monotonic() > until:
+                raise BadInput(f"the images before it took more than {PATIENCE} s; send it again, alone")
             known = isinstance(image, np.ndarray)
-            read[number] = (image, []) if known else images.look(image, at_least=2 * predictor.model.image_size)
+            picture, said = (image, []) if known else images.look(image, at_least=2 * predictor.model.image_size)
+            # Of a large picture only what is shown is kept.
+            read[number] = predictor.prepare(picture), _shrink(picture), said
         except BadInput as error:
             reason = str(error).removeprefix(f"{printable(image)}: ")
             cards[number] = f'<h3>{_text(name)}</h3><p class="cxr-verdict">no answer</p><p>{_text(reason)}</p>'
     if read:
-        small = np.stack([predictor.prepare(picture) for picture, _ in read.values()])
-        remarks = [said for _, said in read.values()]
-        answers = predictor.answers(small, names=[named[number][0] for number in read], remarks=remarks)
-        heats = predictor.heats(small) if why_no_heat(predictor) is None else [None] * len(read)
+        small = np.stack([prepared for prepared, _, _ in read.values()])
+        remarks = [said for _, _, said in read.values()]
+        with _TURN:
+            answers = predictor.answers(small, names=[named[number][0] for number in read], remarks=remarks)
+            heats = predictor.heats(small) if why_no_heat(predictor) is None else [None] * len(read)
         for number, one, heat, pixels in zip(read, answers, heats, small, strict=True):
             # The heat lies on what the model took: the picture stretched, or with black around.
-            shown = read[number][0] if predictor.note["resize"] == "squash" else pixels[:, :, 0]
+            shown = read[number][1] if predictor.note["resize"] == "squash" else pixels[:, :, 0]
             cards[number] = _card(one, shown, heat, predictor.threshold)
     articles = "".join(f"<article>{cards[number]}</article>" for number in range(len(named)))
     return f'<section class="cxr-answers" aria-label="answers">{articles}</section>'
@@ -158,11 +162,7 @@ def _card(one: predict.Answer, picture: np.ndarray, heat: np.ndarray | None, thr
 
 def _film(picture: np.ndarray, heat: np.ndarray | None) -> str:
     """Return a picture and, over it, its heat, as opaque as the slider says; both hold all there is to them."""
-    shrink = min(1.0, _SIDE / max(picture.shape))
-    if shrink < 1:
-        size = [max(1, round(side * shrink)) for side in picture.shape[::-1]]
-        picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-    shown = f'<img src="{_inline(picture, ".jpg")}" alt="the image">'
+    shown = f'<img src="{_inline(_shrink(picture), ".jpg")}" alt="the image">'
     if heat is None:
         return f'<div class="cxr-film">{shown}</div>'
     ramp = _layer(np.linspace(0, 1, 64)[None])
@@ -171,6 +171,14 @@ def _film(picture: np.ndarray, heat: np.ndarray | None) -> str:
         f'<div class="cxr-ramp"><i style="background: url({ramp}) 0 / 100% 100%"></i></div>'
         '<div class="cxr-ends"><span>no heat</span><span>this picture\'s hottest place</span></div>'
     )
+
+
+def _shrink(picture: np.ndarray) -> np.ndarray:
+    shrink = _SIDE / max(picture.shape)
+    if shrink >= 1:
+        return picture
+    size = [max(1, round(side * shrink)) for side in picture.shape[::-1]]
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
 
 
 def _layer(heat: np.ndarray) -> str:
@@ -187,18 +195,16 @@ def _inline(picture: np.ndarray, suffix: str = ".png") -> str:
 # --- the page -------------------------------------------------------------------------------------
 
 
-def is_local(host: str) -> bool:
-    """Tell whether only this machine can reach a server at `host`.
-
-    Examples
-    --------
-    >>> is_local("127.0.0.1"), is_local("localhost"), is_local("0.0.0.0")
-    (True, True, False)
-    """
+@contextlib.contextmanager
+def _without_proxies() -> Iterator[None]:
+    """Let Gradio's client see no proxy: it asks nobody, and fails at once where one is set that it can't use."""
+    before = {name: os.environ.get(name) for name in ("no_proxy", "NO_PROXY")}
+    os.environ.update(dict.fromkeys(before, "*"))
     try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 def build(predictor: predict.Predictor) -> Any:
@@ -213,11 +219,14 @@ def build(predictor: predict.Predictor) -> Any:
     CxrError
         Gradio is missing.
     """
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ["GRADIO_TEMP_DIR"] = str(uploads.folder().path)
     try:
-        import gradio
-    except ImportError:
+        with _without_proxies():
+            import gradio
+    except ModuleNotFoundError as error:
+        if error.name != "gradio":
+            raise CxrError(f"gradio lacks a part ({error}); install it again: pip install 'cxr-utils[app]'") from None
         raise CxrError("gradio is missing; install it: pip install 'cxr-utils[app]'") from None
     from cxr_utils.sources import phantom
 
@@ -238,11 +247,10 @@ def build(predictor: predict.Predictor) -> Any:
             return None, answer(predictor, [(one.orig_name or Path(one.path).name, one.path) for one in sent])
         finally:
             for one in sent:
-                Path(one.path).unlink(missing_ok=True)
-                Path(one.path).parent.rmdir()
+                uploads.folder().drop(one.path)
 
     with gradio.Blocks(
-        title="A chest radiograph, and what a network says of it", analytics_enabled=False, delete_cache=(60, FORGET)
+        title="A chest radiograph, and what a network says of it", analytics_enabled=False
     ) as page:
         gradio.Markdown("# A chest radiograph, and what a network says of it")
         flat = {"elem_classes": "cxr-flat"}
@@ -281,18 +289,21 @@ def build(predictor: predict.Predictor) -> Any:
         for name, button in buttons.items():
             chosen = (name, examples[name])
             button.click(lambda chosen=chosen: answer(predictor, [chosen]), None, shown, api_visibility="private")
-    page.queue(max_size=WAITING, default_concurrency_limit=1)
+    # Without the last, whoever asks by hand would not wait in the queue.
+    page.queue(max_size=WAITING, default_concurrency_limit=AT_ONCE, api_open=False)
     return page
 
 
 async def _uploaded(path: str | Path | None) -> str | None:
     """Take a file that was uploaded; Gradio would fetch an address, too."""
-    if path is None or not Path(path).resolve().is_relative_to(Path(os.environ["GRADIO_TEMP_DIR"]).resolve()):
+    if path is None or not Path(path).resolve().is_relative_to(uploads.folder().path):
         raise BadInput(f"{path}: was not uploaded here")
     return str(path)
 
 
-def server(page: Any, *, local: bool = True, auth: tuple[str, str] | None = None) -> Any:
+def server(
+    page: Any, *, local: bool = True, auth: tuple[str, str] | None = None, public_url: str | None = None
+) -> Any:
     """Wrap a page into an ASGI application that keeps others out.
 
     Parameters
@@ -303,23 +314,23 @@ def server(page: Any, *, local: bool = True, auth: tuple[str, str] | None = None
         Answer only to the names of this machine: another site's name that leads here is refused.
     auth : (str, str), optional
         A user and a password that must be given first.
+    public_url : str, optional
+        The address at which people open the page where it stands behind a proxy.
 
     Returns
     -------
     callable
+
+    Raises
+    ------
+    BadInput
+        `public_url` is no address.
     """
     import fastapi
     import gradio
     from gradio import route_utils
 
-    class Upload(route_utils.GradioUploadFile):
-        """An upload with a folder of its own: two people may send the same file, and the first answer deletes it."""
-
-        def __init__(self, *given: Any, **named: Any) -> None:
-            super().__init__(*given, **named)
-            self.sha.update(secrets.token_bytes(16))
-
-    route_utils.GradioUploadFile = Upload
+    route_utils.GradioUploadFile = uploads.upload_type(MOST_FILES)
     page.has_launched = True  # Gradio takes files from its upload folder alone only after this
     # Fonts that are there already; and small print that can be read.
     theme = gradio.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]).set(
@@ -329,30 +340,12 @@ def server(page: Any, *, local: bool = True, auth: tuple[str, str] | None = None
     made = gradio.mount_gradio_app(
         fastapi.FastAPI(openapi_url=None), page, "/", auth=auth, max_file_size=MOST_BYTES, footer_links=[],
         run_history=False, enable_monitoring=False, ssr_mode=False, mcp_server=False, pwa=False, show_error=False,
-        allowed_paths=[], theme=theme, css=_CSS % (STRENGTH / 100),
+        allowed_paths=[], theme=theme, css=_CSS % (STRENGTH / 100), app_kwargs={"openapi_url": None},
+        root_path=public_url,
     )  # fmt: skip
 
-    async def guarded(scope: dict, receive: Callable, send: Callable) -> None:
-        if scope["type"] != "http":
-            return await made(scope, receive, send)
-        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
-        host, origin = headers.get(b"host", ""), headers.get(b"origin")
-        if local and urlsplit(f"//{host}").hostname not in _LOCAL:
-            return await fastapi.Response("this page has another name", 421)(scope, receive, send)
-        if origin and urlsplit(origin).netloc != host:  # another site's page, in a browser of this machine
-            return await fastapi.Response("asked by another site", 403)(scope, receive, send)
-
-        async def sealed(message: dict) -> None:
-            if message["type"] == "http.response.start":
-                added = {"content-security-policy": _SEALED, "referrer-policy": "no-referrer",
-                         "x-content-type-options": "nosniff"}  # fmt: skip
-                more = [(name.encode(), value.encode()) for name, value in added.items()]
-                message = message | {"headers": [*message.get("headers", []), *more]}
-            await send(message)
-
-        await made(scope, receive, sealed)
-
-    return guarded
+    most = MOST_FILES * MOST_BYTES + guard.MOST_BYTES_ASKED
+    return guard.Guard(made, local=local, public_url=public_url, most=most, forget=FORGET)
 
 
 def serve(
@@ -361,6 +354,7 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 7860,
     auth: tuple[str, str] | None = None,
+    public_url: str | None = None,
     told: Callable[[str], Any] = print,
 ) -> None:
     """Open the page until Ctrl-C.
@@ -375,6 +369,8 @@ def serve(
         0 takes any that is free.
     auth : (str, str), optional
         User and password.
+    public_url : str, optional
+        The address at which people open the page where it stands behind a proxy; it needs `auth`.
     told : callable
         Gets the line that says where the page is.
 
@@ -387,6 +383,10 @@ def serve(
     """
     if not is_local(host) and auth is None:
         raise BadInput(f"host: {host} lets other machines in; that needs a user and a password (--auth USER)")
+    if public_url is not None:
+        guard.public(public_url)
+        if auth is None:
+            raise BadInput(f"public_url: {public_url} lets others in; that needs a user and a password (--auth USER)")
     if auth and (not auth[0] or len(auth[1]) < SHORTEST):
         raise BadInput(f"auth: the user or the password is too short; a password has at least {SHORTEST} characters")
     try:
@@ -394,17 +394,37 @@ def serve(
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
         raise BadInput(f"host and port: {host}, {port}: {str(reason).lower()}; choose another --port, or 0") from None
-    with listening, tempfile.TemporaryDirectory(prefix="cxr-app-") as uploads:
-        os.environ["GRADIO_TEMP_DIR"] = uploads
-        made = server(build(predictor), local=is_local(host), auth=auth)
+    with listening, _tidy() as servers:
+        made = server(build(predictor), local=is_local(host), auth=auth, public_url=public_url)
         import uvicorn
 
-        shown = f"[{host}]" if ":" in host else host
-        told(f"the page is at http://{shown}:{listening.getsockname()[1]} (Ctrl-C ends it)")
-        # Uvicorn stops well, and then lets the signal do what it did before: here, leave by way of tidying up.
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         settings = uvicorn.Config(made, log_level="warning", timeout_graceful_shutdown=2, server_header=False)
-        try:
-            uvicorn.Server(settings).run(sockets=[listening])
-        except KeyboardInterrupt:
-            pass  # the way to end it
+        servers.append(uvicorn.Server(settings))
+        shown = f"[{host}]" if ":" in host else host
+        others = f", by its proxy at {public_url}" if public_url else ""
+        told(f"the page is at http://{shown}:{listening.getsockname()[1]}{others} (Ctrl-C ends it)")
+        with contextlib.suppress(KeyboardInterrupt):  # the way to end it
+            servers[0].run(sockets=[listening])
+
+
+@contextlib.contextmanager
+def _tidy() -> Iterator[list[Any]]:
+    """Delete the uploads at the end, also where a signal is the end; yields a list for the server that it stops."""
+    servers: list[Any] = []
+
+    def end(number: int, frame: Any) -> None:
+        if servers and not servers[0].should_exit:
+            return servers[0].handle_exit(number, frame)  # it stops well, and then raises the signal again
+        sys.exit(128 + number)
+
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGQUIT") if hasattr(signal, name)]
+    before = {}
+    try:
+        for number in numbers:
+            if signal.getsignal(number) != signal.SIG_IGN:  # nohup
+                before[number] = signal.signal(number, end)
+        yield servers
+    finally:
+        uploads.close()
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -97,6 +97,8 @@ def text(
             f"{record['precision']}{kept}; saved in float32.",
             f"- Versions: {', '.join(f'{name} {version}' for name, version in record['versions'].items())}.",
             f"- Threshold: {note['threshold']:.4f}, {rule}.",
+            "- Opened as `.onnx` without cxr-utils: set the variable `ORT_DISABLE_TELEMETRY=1` before ONNX Runtime is "
+            "imported. Its newer versions report to Microsoft otherwise.",
             "- Licence of the code and weights: MIT.",
             "",
             "## Intended use",

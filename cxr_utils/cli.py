@@ -578,6 +578,15 @@ def page(
             show_default=False,
         ),
     ] = None,
+    public_url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Behind a proxy (nginx, JupyterHub): the address that people open, such as "
+            "https://cxr.example.org/chest; with --auth.",
+            show_default=False,
+        ),
+    ] = None,
     data_dir: DataDir = "data",
 ) -> None:
     """Open a page in the browser: drop images, see probability, threshold, heat map and model card.
@@ -593,13 +602,16 @@ def page(
 
     if auth is None and not web.is_local(host):
         raise BadInput(f"--host {host}: lets other machines in; that needs --auth USER, and a password")
+    if auth is None and public_url is not None:
+        raise BadInput(f"--public-url {public_url}: lets others in; that needs --auth USER, and a password")
     password = os.environ.get(web.PASSWORD)
     if auth is not None and password is None:
         if not sys.stdin.isatty():
             raise BadInput(f"--auth {auth}: no password; put it into the variable {web.PASSWORD}")
         password = typer.prompt("password", hide_input=True, confirmation_prompt=True)
     predictor = answering.load(_from_here(model) if model else None, data_dir=data_dir, heat=True)
-    web.serve(predictor, host=host, port=port, auth=(auth, password) if auth is not None else None, told=typer.echo)
+    who = (auth, password) if auth is not None else None
+    web.serve(predictor, host=host, port=port, auth=who, public_url=public_url, told=typer.echo)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -617,7 +629,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     command = typer.main.get_command(app)
     with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_, **__: print(f"cxr: note: {message}", file=sys.stderr)
+        warnings.showwarning = lambda message, *_, **__: print(f"cxr: note: {printable(message)}", file=sys.stderr)
         try:
             status = command.main(args=arguments, prog_name="cxr", standalone_mode=False)
         except CxrError as error:
@@ -626,7 +638,7 @@ def main(arguments: list[str] | None = None) -> int:
         except KeyboardInterrupt:
             return _stopped()
         except OSError as error:
-            where = f"{error.filename}: " if error.filename else ""
+            where = f"{printable(error.filename)}: " if error.filename else ""
             print(f"cxr: {where}{error.strerror or error}; make room or see to the permissions, then the same "
                   "command goes on", file=sys.stderr)  # fmt: skip
             return 1

@@ -10,8 +10,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import cv2
@@ -21,7 +23,7 @@ import pytest
 from PIL import Image
 from test_predict import dicom_file
 
-from cxr_utils import app, cli, explain, images, predict
+from cxr_utils import app, cli, explain, images, predict, uploads
 from cxr_utils.errors import BadInput
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -45,6 +47,10 @@ sys.addaudithook(watch)
 from cxr_utils.cli import main
 sys.exit(main(sys.argv[1:]))
 """
+
+
+#: What Gradio shows before the log-in: the form for it, and what draws it.
+WITHOUT_LOG_IN = {"/", "/favicon.ico", "/logout", "/manifest.json", "/robots.txt", "/theme.css"}
 
 
 def as_sent(path, name):
@@ -81,6 +87,7 @@ class Served:
 def served(trained, tmp_path_factory):
     folder = tmp_path_factory.mktemp("served")
     nowhere = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
+    nowhere |= {"ALL_PROXY": "socks5://127.0.0.1:9", "all_proxy": "socks://127.0.0.1:9/"}  # no matter to the page
     command = [sys.executable, "-c", WATCHED, "app", "--model", str(trained / "out-gray/m.keras"), "--port", "0"]
     process = subprocess.Popen(
         command, env=os.environ | nowhere | {"TMPDIR": str(folder), "ASKED": str(folder / "asked.txt")},
@@ -107,7 +114,8 @@ def browser():
     playwright = pytest.importorskip("playwright.sync_api", reason="the browser is driven by playwright")
     if CHROMIUM is None:
         pytest.skip("there is no Chromium here; Debian and Ubuntu: apt install chromium")
-    blocked = ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--disable-background-networking"]
+    known = "MAP cxr.example.org 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
+    blocked = [f"--host-resolver-rules={known}", "--disable-background-networking"]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         blocked.append("--no-sandbox")  # Chromium refuses to start as root otherwise
     with playwright.sync_playwright() as started:
@@ -240,6 +248,14 @@ def test_the_browser_is_told_to_ask_nobody_else(browser, served):
     page.close()
 
 
+def test_too_many_at_once_is_said(visit, served, films):
+    left, page = served.uploads(), visit()
+    page.set_input_files("#upload input[type=file]", films[: app.MOST_FILES + 1])
+    page.get_by_text(f"at most {app.MOST_FILES} files at once are answered").first.wait_for()
+    assert served.uploads() <= left
+    assert len(drop(page, films[:1])) == 1  # and the page goes on
+
+
 def test_twenty_at_the_same_time(served, films, truth):
     chosen = films[::9][:20]
     expected, process = truth(chosen), psutil.Process(served.process.pid)
@@ -275,9 +291,46 @@ def test_limits_and_strangers(served, films):
     assert httpx.get(f"{served.url}/config", headers={"origin": "http://evil.example"}, **get).status_code == 403
     big = {"files": ("big.png", bytes(app.MOST_BYTES + 1))}
     assert httpx.post(f"{served.url}/gradio_api/upload", files=big, **get).status_code == 413
-    assert "event: error" in served.answer(*films[: app.MOST_FILES + 1])
+    opened = [("files", (path.name, path.read_bytes())) for path in films[: app.MOST_FILES + 1]]
+    told = httpx.post(f"{served.url}/gradio_api/upload", files=opened, **get)
+    assert (told.status_code, told.text) == (400, f"at most {app.MOST_FILES} files at once are answered")
     assert httpx.get(f"{served.url}/gradio_api/file=/etc/passwd", **get).status_code in (403, 404)
     assert served.uploads() <= left
+
+
+def test_a_file_that_is_named_twice_and_one_beside_it_are_deleted(served, films):
+    left = served.uploads()
+    with httpx.Client(base_url=f"{served.url}/gradio_api", trust_env=False, timeout=60) as client:
+        opened = [("files", (name, films[0].read_bytes())) for name in ("a.jpeg", "b.jpeg")]
+        one, other = client.post("/upload", files=opened).raise_for_status().json()
+    told = served.answer(sent=[as_sent(one, "a.jpeg"), as_sent(one, "a.jpeg"), as_sent(other, "b.jpeg")])
+    assert len(probabilities(told)) == 3 and served.uploads() <= left
+
+
+def test_a_slow_file_holds_nobody_else(trained, films, monkeypatch):
+    """One user's file is still being read while another's is answered; and the rest of a slow request has an end."""
+    predictor = predict.load(trained / "out-gray/m.onnx")
+    reading, go_on, look = threading.Event(), threading.Event(), images.look
+
+    def slow(path, **options):
+        if path == "slow":
+            reading.set()
+            assert go_on.wait(60)
+            path = films[0]
+        return look(path, **options)
+
+    monkeypatch.setattr(images, "look", slow)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(app.answer, predictor, [("a", "slow")])
+        assert reading.wait(60)
+        try:
+            assert probabilities(app.answer(predictor, [("b", films[1])])) and not first.done()
+        finally:
+            go_on.set()
+        assert probabilities(first.result())
+    monkeypatch.setattr(app, "PATIENCE", -1)
+    assert "send it again, alone" in app.answer(predictor, [("a", films[0])])
+    assert app.build(predictor)._queue.default_concurrency_limit == app.AT_ONCE > 1
 
 
 def test_heat_is_laid_as_in_figures():
@@ -300,22 +353,33 @@ def test_without_gradients_it_says_so(trained, films):
 
 
 def test_a_password_is_asked_for(trained, tmp_path, monkeypatch):
-    from gradio import route_utils
     from starlette.testclient import TestClient
 
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    uploads.close()
     page = app.build(predict.load(trained / "out-gray/m.onnx"))
     made = app.server(page, local=False, auth=("teacher", "correct horse"))
     with TestClient(made, base_url="http://hospital.example") as client:
         assert client.get("/config").status_code == 401
+        open_to_all = {route.path for route in page.app.routes if "{" not in getattr(route, "path", "{")}
+        open_to_all = {path for path in open_to_all if client.get(path).status_code == 200}
+        assert open_to_all <= WITHOUT_LOG_IN, open_to_all
         assert client.post("/gradio_api/upload", files={"files": ("a", b"a")}).status_code == 401
         assert client.post("/login", data={"username": "teacher", "password": "guess"}).status_code == 400
         assert client.post("/login", data={"username": "teacher", "password": "correct horse"}).status_code == 200
         assert client.get("/config").status_code == 200
+        for name in ("", ".", "..", "/", "a/..", "\0", "\\", "con", "a" * 5000, "\u202e"):
+            told = client.post("/gradio_api/upload", files={"files": (name, b"a")})
+            assert told.status_code in (200, 400, 413), name
+        for content in (None, [], {}, {"data": []}, {"data": ["x"]}, {"data": [[{"path": "\0"}]]}, {"data": [1, 2, 3]}):
+            for path in ("run", "api", "run/", "call"):  # there is no way past the queue
+                told = client.post(f"/gradio_api/{path.strip('/')}/answer{'/' * path.endswith('/')}", json=content)
+                assert told.status_code in (422, 200 if path == "call" else 404), (path, content)
         (sent,) = client.post("/gradio_api/upload", files={"files": ("a", b"a")}).json()
         assert Path(sent).is_file()
-        route_utils.delete_files_created_by_app(page, 0)  # as the page does for what nobody waited for
+        uploads.folder().forget(-1)  # as the page does for what nobody waited for
         assert not Path(sent).exists()
+    uploads.close()
 
 
 def test_others_are_let_in_with_a_password_alone(trained, monkeypatch, capsys, served):
@@ -325,6 +389,7 @@ def test_others_are_let_in_with_a_password_alone(trained, monkeypatch, capsys, s
     for more, reason in (
         (["--host", "0.0.0.0"], "needs --auth USER"),
         (["--host", "0.0.0.0", "--auth", "teacher"], app.PASSWORD),
+        (["--public-url", "https://cxr.example.org"], "needs --auth USER"),
         (["--port", served.url.rsplit(":")[-1]], "choose another --port"),
     ):
         assert cli.main([*model, *more]) == 2
@@ -332,6 +397,8 @@ def test_others_are_let_in_with_a_password_alone(trained, monkeypatch, capsys, s
     monkeypatch.setenv(app.PASSWORD, "short")
     assert cli.main([*model, "--host", "0.0.0.0", "--auth", "teacher"]) == 2
     assert f"at least {app.SHORTEST} characters" in capsys.readouterr().err
+    with pytest.raises(BadInput, match="https://cxr.example.org lets others in"):
+        app.serve(None, public_url="https://cxr.example.org")
     with pytest.raises(BadInput, match="lets other machines in"):
         app.serve(None, host="192.0.2.1")
 
@@ -340,3 +407,74 @@ def test_without_a_model_it_is_said_as_by_predict(capsys, monkeypatch):
     monkeypatch.setattr(predict, "REFERENCE", "results/models/none")
     assert cli.main(["app"]) == 2
     assert "results/models/none, the one that is shipped, is not there yet" in capsys.readouterr().err
+
+
+class Proxy(BaseHTTPRequestHandler):
+    """Pass on as a proxy does: ``keeps`` says whether it keeps Host, ``strips`` whether it takes away the path."""
+
+    protocol_version = "HTTP/1.1"
+    target = path_of_page = ""
+    keeps = strips = True
+
+    def pass_on(self):
+        path = self.path.removeprefix(self.path_of_page) if self.strips else self.path
+        headers = {name: value for name, value in self.headers.items() if name.lower() not in ("host", "connection")}
+        headers["host"] = self.headers["host"] if self.keeps else self.target.removeprefix("http://")
+        content = self.rfile.read(int(self.headers.get("content-length", 0)))
+        with httpx.Client(trust_env=False, timeout=60) as client:
+            with client.stream(self.command, self.target + path, headers=headers, content=content) as answer:
+                self.send_response(answer.status_code)
+                for name, value in answer.headers.multi_items():
+                    if name not in ("connection", "transfer-encoding", "content-length", "date"):
+                        self.send_header(name, value)
+                self.send_header("connection", "close")
+                self.end_headers()
+                for piece in answer.iter_raw():
+                    self.wfile.write(piece)
+                    self.wfile.flush()
+        self.close_connection = True
+
+    do_GET = do_POST = do_HEAD = pass_on  # noqa: N815
+
+    def log_message(self, *_):
+        pass
+
+
+PROXIES = {"nginx, defaults": (False, True), "nginx, no path": (False, False), "JupyterHub": (True, True)}
+
+
+@pytest.mark.parametrize("kind", PROXIES)
+def test_behind_a_proxy(kind, browser, trained, films, truth, tmp_path):
+    path = "/user/me/proxy/7860" if kind == "JupyterHub" else "/chest"
+    handler = type("Handler", (Proxy,), {"path_of_page": path})
+    handler.keeps, handler.strips = PROXIES[kind]
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as proxy:
+        threading.Thread(target=proxy.serve_forever, daemon=True).start()
+        name = f"cxr.example.org:{proxy.server_port}"
+        model = ["app", "--model", str(trained / "out-gray/m.onnx"), "--port", "0", "--auth", "teacher"]
+        env = os.environ | {app.PASSWORD: "correct horse", "TMPDIR": str(tmp_path)}
+        program = "import sys; from cxr_utils.cli import main; sys.exit(main(sys.argv[1:]))"
+        command = [sys.executable, "-c", program, *model, "--public-url", f"http://{name}{path}/"]
+        page = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True)
+        try:
+            told = re.fullmatch(r"the page is at (http://[\d.:]+), by its proxy at (\S+) .*\n", page.stdout.readline())
+            assert told[2] == f"http://{name}{path}/"
+            handler.target = told[1]
+            window = browser.new_context().new_page()
+            asked = []
+            window.on("request", lambda request: asked.append(request.url))
+            window.goto(f"http://{name}{path}/")
+            window.get_by_label("username").fill("teacher")
+            window.get_by_label("password").fill("correct horse")
+            window.get_by_role("button", name="Login").click()
+            window.wait_for_selector("#upload input[type=file]", state="attached")
+            assert [probabilities(text) for text in drop(window, films[:1])] == [truth(films[:1])]
+            assert [url for url in asked if not url.startswith((f"http://{name}{path}/", "data:", "blob:"))] == []
+            get = {"trust_env": False, "timeout": 30}
+            assert httpx.get(handler.target, headers={"host": "evil.example"}, **get).status_code == 421
+            assert httpx.get(handler.target, headers={"origin": "http://evil.example"}, **get).status_code == 403
+        finally:
+            page.terminate()
+            page.wait()
+            proxy.shutdown()
+    assert list(tmp_path.glob("cxr-app-*")) == []

@@ -70,6 +70,7 @@ def test_the_card_is_made_from_the_run(trained):
         assert f"| {kind} | {row['images']:.0f} | {row['wrong']:.0f} |" in text
     for section in ("Model details", "Intended use", "Factors", "Metrics", "Quantitative analyses", "Ethical"):
         assert f"\n## {section}" in text
+    assert "ORT_DISABLE_TELEMETRY=1" in text
     assert "Must not be used" in text and f"{note['threshold']:.4f}" in text and "phantoms" in text
 
 

@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import shutil
+import socket
 import stat
 import threading
 import time
@@ -18,7 +19,7 @@ from PIL import Image
 
 from cxr_utils import sources
 from cxr_utils.errors import BadInput, CxrError
-from cxr_utils.sources import download, medmnist
+from cxr_utils.sources import download, medmnist, unzip
 
 few = pytest.mark.filterwarnings("ignore:.*the number of images is not the one of")
 
@@ -84,13 +85,145 @@ def test_folder_only_reads_its_source_and_the_copy_can_be_deleted(tmp_path, data
 
 
 @few
-def test_folder_follows_links_but_not_in_circles(tmp_path, data):
-    given = make_folder(tmp_path / "in")
-    (given / "circle").symlink_to(tmp_path / "in")
-    (tmp_path / "linked").mkdir()
-    (tmp_path / "linked" / "xrays").symlink_to(given)
-    folder = sources.fetch("folder", path=tmp_path / "linked", data_dir=data)
+def test_folder_follows_links_within_but_not_in_circles(tmp_path, data):
+    """As tools that keep versions of data do: an image is a link to a file in a store beside it."""
+    given = make_folder(tmp_path / "all" / "in")
+    (given / "circle").symlink_to(tmp_path / "all" / "in")
+    (tmp_path / "all" / ".store").mkdir()
+    (given / "train/NORMAL/IM-0000-0001.jpeg").rename(tmp_path / "all/.store/0")
+    (given / "train/NORMAL/IM-0000-0001.jpeg").symlink_to("../../../../.store/0")
+    (given / "test").rename(tmp_path / "all/.store/test")
+    (given / "test").symlink_to("../../.store/test")
+    folder = sources.fetch("folder", path=tmp_path / "all", data_dir=data)
     assert images(folder) == sorted(names())
+    assert not any(path.is_symlink() for path in folder.rglob("*"))
+
+
+IMAGE = "train/NORMAL/IM-9999-0001.jpeg"
+
+
+def _sparse(path, size=20 * 2**30):
+    with path.open("wb") as opened:
+        opened.truncate(size)
+    return path
+
+
+def _socket(path):
+    made = socket.socket(socket.AF_UNIX)
+    here = os.getcwd()
+    os.chdir(path.parent)  # its name may not be long
+    try:
+        made.bind(path.name)
+    finally:
+        os.chdir(here)
+        made.close()
+
+
+def _moved(folder, outside):
+    folder.rename(outside / "moved")
+    folder.symlink_to(outside / "moved")
+
+
+HOSTILE = {  # what is done to a folder, given one outside; and the words of the refusal
+    "device": (lambda f, o: (f / IMAGE).symlink_to("/dev/zero"), "is a link that leads out"),
+    "passwords": (lambda f, o: (f / IMAGE).symlink_to("/etc/passwd"), "is a link that leads out"),
+    "relative link": (lambda f, o: (f / IMAGE).symlink_to("../../../../../outside/secret"), "is a link that leads out"),
+    "link to a link": (
+        lambda f, o: ((f / "a").symlink_to(o / "secret"), (f / IMAGE).symlink_to("../../a")),
+        "is a link that leads out",
+    ),
+    "sparse, linked": (lambda f, o: (f / IMAGE).symlink_to(_sparse(o / "large")), "is a link that leads out"),
+    "sparse": (lambda f, o: _sparse(f / IMAGE), "has 21,474,836,480 bytes; at most"),
+    "pipe": (lambda f, o: os.mkfifo(f / IMAGE), "a pipe or a device, not a file"),
+    "socket": (lambda f, o: _socket(f / IMAGE), "a pipe or a device, not a file"),
+    "folder": (lambda f, o: ((f / "x").mkdir(), (f / IMAGE).symlink_to("../../x"))[1], None),
+    "link to nothing": (lambda f, o: (f / IMAGE).symlink_to(f / "none"), "leads to nothing"),
+    "link to itself": (lambda f, o: (f / IMAGE).symlink_to(f / IMAGE), "IM-9999-0001.jpeg' in it"),
+    "a class outside": (lambda f, o: _moved(f / "train/NORMAL", o), "'train/NORMAL' in it is a link that leads out"),
+    "a split outside": (lambda f, o: _moved(f / "train", o), "'train' in it is a link that leads out"),
+    "all outside": (lambda f, o: _moved(f, o), "the link chest_xray leads out of it and is not followed"),
+    "a linked note": (lambda f, o: (f.parent / "source.json").symlink_to(o / "secret"), "source.json is a link"),
+    "a large note": (lambda f, o: _sparse(f.parent / "source.json"), "far too large"),
+}
+
+
+@few
+@pytest.mark.skipif(os.name != "posix", reason="links, pipes and devices of POSIX")
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_folder_of_a_stranger(tmp_path, data, kind):
+    """Nothing from outside is read, nothing without bound is written, and the next folder is taken."""
+    given, outside = make_folder(tmp_path / "in" / "given"), tmp_path / "outside"
+    outside.mkdir()
+    (outside / "secret").write_text("secret")
+    harm, says = HOSTILE[kind]
+    harm(given, outside)
+    if says is None:
+        assert images(sources.fetch("folder", path=given.parent, data_dir=data)) == sorted(names())
+        return
+    with pytest.raises(BadInput, match=says) as caught:
+        sources.fetch("folder", path=given.parent, data_dir=data)
+    said = str(caught.value)
+    assert str(given.parent) in said and "\n" not in said and "secret" not in said
+    assert here(data) == []
+    assert images(sources.fetch("folder", path=make_folder(tmp_path / "good"), data_dir=data)) == sorted(names())
+
+
+@few
+@pytest.mark.skipif(os.name != "posix", reason="links of POSIX")
+@pytest.mark.parametrize("target", ["/", "..", "/etc", "/proc/self"])
+def test_folder_says_nothing_of_what_lies_outside(tmp_path, data, target):
+    given = make_folder(tmp_path / "in")
+    (tmp_path / "in" / "diary.txt").write_text("")
+    (given / "more").symlink_to(target)
+    folder = sources.fetch("folder", path=given, data_dir=data)
+    assert images(folder) == sorted(names()) and sources.describe(folder)["left_out"] == ["more"]
+
+
+@pytest.mark.parametrize(
+    ("limit", "value"), [("MOST_FILES", 5), ("MOST_BYTES", 900), ("MOST_BYTES_A_FILE", 100)]
+)
+def test_both_doors_have_the_same_limits(tmp_path, data, monkeypatch, limit, value):
+    given = make_folder(tmp_path / "in")
+    packed = shutil.make_archive(str(tmp_path / "in"), "zip", tmp_path / "in")
+    monkeypatch.setattr(unzip, limit, value)
+    for path in (given, packed):
+        with pytest.raises(BadInput, match=f"{path}: refused, "):
+            sources.fetch("folder", path=path, data_dir=data)
+    assert here(data) == []
+
+
+def test_both_doors_look_for_room(tmp_path, data, monkeypatch):
+    given = make_folder(tmp_path / "in")
+    packed = shutil.make_archive(str(tmp_path / "in"), "zip", tmp_path / "in")
+    monkeypatch.setattr(download.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 5}))
+    for path in (given, packed):
+        with pytest.raises(CxrError, match="are free; make room"):
+            sources.fetch("folder", path=path, data_dir=data)
+    assert here(data) == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes and devices of POSIX")
+def test_what_is_neither_folder_nor_file(tmp_path, data):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", "/dev/zero"):
+        with pytest.raises(BadInput, match="is neither a folder nor a file"):
+            sources.fetch("folder", path=path, data_dir=data)
+
+
+@few
+@pytest.mark.parametrize("door", ["folder", "zip"])
+def test_junk_never_stands_in_the_way(tmp_path, data, door):
+    given = make_folder(tmp_path / "in")
+    for name in names():
+        (tmp_path / "in" / name).write_bytes(bytes(1000))
+    path = given if door == "folder" else shutil.make_archive(str(tmp_path / "in"), "zip", tmp_path / "in")
+    says = r"none of its 10 images can be read \(test/NORMAL/IM-0000-0001.jpeg: .*another copy"
+    with pytest.raises(BadInput, match=says):
+        sources.fetch("folder", path=path, data_dir=data)
+    assert here(data) == []
+    good = make_folder(tmp_path / "good")
+    (good / "train/NORMAL/IM-0000-0001.jpeg").write_bytes(b"one of them is broken")
+    assert images(sources.fetch("folder", path=good, data_dir=data)) == sorted(names())
 
 
 def test_folder_warns_of_another_count(tmp_path, data):
@@ -293,6 +426,25 @@ def test_medmnist(data, to_zenodo, monkeypatch):
     assert server.requests == ["GET /records/10519652/files/pneumoniamnist_224.npz?download=1 "]
     assert here(folder) == ["chest_xray", "source.json"]
     assert sources.describe(folder)["licence"] == "CC BY 4.0"
+
+
+@pytest.mark.parametrize("name", ["ALL_PROXY", "all_proxy", "HTTP_PROXY", "http_proxy"])
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:9", "socks5h://127.0.0.1:9", "socks://127.0.0.1:9/"])
+def test_a_proxy_that_can_not_be_used_is_named_at_once(data, to_zenodo, monkeypatch, name, proxy):
+    for variable in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv(name, proxy)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setenv("CXR_MEDMNIST_URL", "http://zenodo.example")
+    kind = proxy.partition("://")[0]
+    says = f"source medmnist: {name}: a proxy of the kind {kind}:// .*unset the variable"
+    with pytest.raises(CxrError, match=says):
+        sources.fetch("medmnist", data_dir=data)
+    assert to_zenodo[0].requests == [] and here(data) == []
+    monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.setenv("CXR_MEDMNIST_URL", to_zenodo[0].url)
+    with pytest.warns(UserWarning, match="the number of images"):
+        sources.fetch("medmnist", data_dir=data)
 
 
 def test_medmnist_names_are_understood(tmp_path, to_zenodo):

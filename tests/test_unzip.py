@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 import struct
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +94,7 @@ HOSTILE = {
     "drive": lambda p: pack(p, (GOOD, b"x"), ("C:/chest_xray/train/NORMAL/b.jpeg", b"x")),
     "dots": lambda p: pack(p, (GOOD, b"x"), ("chest_xray/../../train/NORMAL/b.jpeg", b"x")),
     "dots with backslashes": lambda p: pack(p, (GOOD, b"x"), ("..\\..\\train\\NORMAL\\b.jpeg", b"x")),
+    "a terminal's commands": lambda p: pack(p, (GOOD.replace("IM", "\x9b2J\x7f"), b"x")),
     "stream of a file": lambda p: pack(p, ("chest_xray/train/NORMAL/a:b.jpeg", b"x")),
     "link": lambda p: pack(p, (GOOD, b"x"), (link("chest_xray/train/NORMAL/b.jpeg"), b"/etc/passwd")),
     "link to a folder": lambda p: pack(p, (link("chest_xray/train"), b"/tmp"), (GOOD, b"x")),
@@ -114,6 +116,7 @@ SAYS = {
     "drive": "leads outside",
     "dots": "leads outside",
     "dots with backslashes": "leads outside",
+    "a terminal's commands": "no file name",
     "stream of a file": "no file name",
     "link": "is a link",
     "link to a folder": "is a link",
@@ -141,6 +144,63 @@ def test_refuses_what_is_hostile_and_names_the_archive(tmp_path, kind):
     assert str(archive) in str(caught.value)
     assert "\n" not in str(caught.value)
     assert written(tmp_path) == ["in/archive.zip"]
+
+
+def overlapping(path: Path, n: int, size: int) -> Path:
+    """Write members that share their bytes: each quotes the local headers of those behind it (Fifield 2019)."""
+    body, plain = zlib.compressobj(9, zlib.DEFLATED, -15), bytes(size)
+    stream = body.compress(plain) + body.flush()
+    whole, header, entries = b"", b"", []
+    for number in reversed(range(n)):
+        name = GOOD.replace("0115", f"{number:04d}").encode()
+        if header:
+            quote = b"\0" + struct.pack("<HH", len(header), len(header) ^ 0xFFFF) + header
+            stream, plain, whole = quote + stream, header + plain, quote[:5] + whole
+        about = struct.pack("<IIIHH", zlib.crc32(plain), len(stream), len(plain), len(name), 0)
+        header = struct.pack("<4sHHHHH", b"PK\3\4", 20, 0, 8, 0, 33) + about + name
+        whole = header + (whole or stream)
+        entries.append((name, about, len(whole)))
+    directory = b"".join(
+        struct.pack("<4sHHHHHH", b"PK\1\2", 20, 20, 0, 8, 0, 33) + about
+        + struct.pack("<HHHII", 0, 0, 0, 0o644 << 16, len(whole) - from_end) + name
+        for name, about, from_end in entries
+    )  # fmt: skip
+    end = struct.pack("<4sHHHHIIH", b"PK\5\6", 0, 0, n, n, len(directory), len(whole), 0)
+    path.write_bytes(whole + directory + end)
+    return path
+
+
+def many(path: Path, n: int, size: int, how: int) -> Path:
+    return pack(path, *((GOOD.replace("0115", f"{number:04d}"), bytes(size)) for number in range(n)), how=how)
+
+
+BOMBS = {  # what each would grow to is more than a hundred times the archive
+    "exactly 1 MiB": lambda p: many(p, 200, 2**20, zipfile.ZIP_BZIP2),
+    "less than 1 MiB": lambda p: many(p, 40, 2**20 - 1, zipfile.ZIP_DEFLATED),
+    "small ones": lambda p: many(p, 1_000, 2**15, zipfile.ZIP_DEFLATED),
+    "shared bytes": lambda p: overlapping(p, 40, 2**20 - 5_000),
+}
+
+
+@pytest.mark.parametrize("kind", BOMBS)
+def test_all_members_together_have_a_bound(tmp_path, kind):
+    archive = BOMBS[kind](tmp_path / "a.zip")
+    with pytest.raises(BadInput, match=r"a\.zip: refused, it would grow to [\d,]+ bytes \([\d,]+ times its own size\)"):
+        unzip(archive, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_archive_that_shrank_well_but_is_small_is_taken(tmp_path):
+    unzip(many(tmp_path / "a.zip", 10, 2**20, zipfile.ZIP_DEFLATED), tmp_path / "out")
+    assert len(written(tmp_path / "out")) == 10
+
+
+def test_a_note_beside_the_images_has_a_bound(tmp_path, monkeypatch):
+    archive = pack(tmp_path / "a.zip", (GOOD, b"x" * 50), ("source.json", b"{}" * 50))
+    monkeypatch.setattr(module, "MOST_BYTES_OF_A_NOTE", 60)
+    assert unzip(archive, tmp_path / "out") == ["source.json"]
+    with pytest.raises(BadInput, match="'source.json' in it has 100 bytes; at most 60"):
+        unzip(archive, tmp_path / "again", beside=("source.json",))
 
 
 def test_refuses_a_repeated_name(tmp_path):

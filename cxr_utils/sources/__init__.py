@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cxr_utils import files
-from cxr_utils.errors import BadInput, CxrError
+from cxr_utils.errors import BadInput, CxrError, printable
 
 SOURCES = ("sample", "folder", "kaggle", "medmnist")
 """The names that `fetch` takes."""
@@ -119,7 +119,8 @@ def describe(folder: str | Path) -> dict[str, Any]:
     Returns
     -------
     dict
-        source, title, licence, attribution, synthetic (bool), origin, counts (split to class to number),
+        Its texts are fit to be printed, since names in it come from others: source, title, licence, attribution,
+        synthetic (bool), origin, counts (split to class to number),
         left_out (list of str), for a sample its seed, and for copies that `pack.pack` made packed (source, size in
         pixels, quality, images).
 
@@ -134,7 +135,16 @@ def describe(folder: str | Path) -> dict[str, Any]:
     record = files.read_json(path)
     if not isinstance(record, dict) or "source" not in record:
         raise BadInput(f"{path}: not what `cxr fetch` writes; delete {path.parent} and fetch again")
-    return record
+    return _printable(record)
+
+
+def _printable(value: Any) -> Any:
+    """Make all texts in a record fit to be printed."""
+    if isinstance(value, dict):
+        return {printable(name): _printable(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_printable(each) for each in value]
+    return printable(value) if isinstance(value, str) else value
 
 
 def synthetic(source: str, data_dir: str | Path = "data") -> bool:
@@ -167,7 +177,7 @@ def _is_there(target: Path, *, path: Path | None, seed: int | None) -> bool:
         return False
     record = describe(target)
     way_out = f"to replace it delete that folder, or choose another --data-dir ({target.parent} now)"
-    if path is not None and record.get("origin") != str(path):
+    if path is not None and record.get("origin") != printable(path):
         raise BadInput(f"path {path}: {target} already holds the images of {record.get('origin')}; {way_out}")
     if seed is not None and record.get("seed", seed) != seed:
         raise BadInput(f"seed {seed}: {target} was drawn with seed {record['seed']}; {way_out}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import importlib.util
 import json
 import os
 import re
@@ -109,6 +110,34 @@ def check_room(needed: int, folder: Path) -> None:
             f"{folder}: {needed / 1e9:,.1f} GB are needed, {free / 1e9:,.1f} GB are free; make room or choose "
             "another --data-dir"
         )
+
+
+def check_proxy(url: str) -> None:
+    """Refuse to start what the proxy that the environment names would stop, with a word of which variable does.
+
+    Parameters
+    ----------
+    url : str
+        What is to be asked.
+
+    Raises
+    ------
+    CxrError
+        It is a SOCKS proxy, which `requests` takes with PySocks alone, or one of an unknown kind.
+    """
+    from requests.utils import get_environ_proxies, select_proxy
+
+    proxy = (select_proxy(url, get_environ_proxies(url)) or "").strip()
+    kind = urlsplit(proxy).scheme.lower() if "://" in proxy else "http"
+    socks = kind in ("socks4", "socks4a", "socks5", "socks5h")
+    if kind in ("http", "https") or (socks and importlib.util.find_spec("socks")):
+        return
+    named = [name for name, value in os.environ.items() if name.lower().endswith("_proxy") and value.strip() == proxy]
+    how = "pip install pysocks" if socks else "name another, such as http://127.0.0.1:8080 or socks5://127.0.0.1:1080"
+    raise CxrError(
+        f"{named[0] if named else 'the proxy'}: a proxy of the kind {kind}:// can't be used here; {how}, or unset the "
+        "variable if none is needed"
+    )
 
 
 def full(folder: Path) -> str:

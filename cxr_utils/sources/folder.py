@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ from typing import Any
 from cxr_utils.dataset import CLASSES, SPLITS, parse_name
 from cxr_utils.errors import BadInput
 from cxr_utils.sources import pack
-from cxr_utils.sources.unzip import choose, is_junk, unzip
+from cxr_utils.sources.download import check_room
+from cxr_utils.sources.unzip import check_sizes, choose, is_junk, unzip
 
 # How far below the given folder chest_xray is looked for (/kaggle/input/datasets/<owner>/<name>/chest_xray).
 DEEPEST = 5
@@ -39,18 +40,25 @@ def fill(folder: Path, *, path: Path, progress: bool = False) -> dict[str, Any]:
     Raises
     ------
     BadInput
-        There is no such path, it holds no such images, it holds two copies side by side, or an archive of
-        `pack.pack` is not as it was packed.
+        There is no such path, it holds no such images or none that can be read, it holds two copies side by side,
+        links that lead out of it, devices, or more than an archive may hold, or an archive of `pack.pack` is not as
+        it was packed.
+    CxrError
+        The disk has too little room.
     """
     if not path.exists():
         raise BadInput(f"path {path}: there is no such folder or file")
     if path.is_dir():
         found = find(path)
-        left_out = _copy(found, folder, progress=progress)
+        left_out = _copy(found, folder, top=path, progress=progress)
+        _need_one(folder, where=path)
         return {**(pack.marks(found.parent) or _foreign(folder)), "origin": str(path), "left_out": left_out}
+    if not path.is_file():
+        raise BadInput(f"path {path}: is neither a folder nor a file")
     left_out = unzip(path, folder, beside=pack.BESIDE, progress=progress)
     pack.check(folder, where=path)
     known = pack.marks(folder, where=path)
+    _need_one(folder, where=path)
     for name in pack.BESIDE:
         (folder / name).unlink(missing_ok=True)
     if "packed" in known:
@@ -68,16 +76,33 @@ def _foreign(folder: Path) -> dict[str, str]:
     return {"title": "Images of another origin", "licence": "licence not known", "attribution": unknown}
 
 
+def _need_one(folder: Path, *, where: Path) -> None:
+    """Refuse what holds no image that can be read: kept, it would stand in the way of the right folder or archive."""
+    from cxr_utils import images
+
+    first, found = "", sorted(path for path in (folder / "chest_xray").rglob("*") if path.is_file())
+    for path in found:
+        try:
+            images.read(path)
+            return
+        except BadInput as error:
+            first = first or str(error).replace(f"{folder}/chest_xray/", "")
+    raise BadInput(f"path {where}: none of its {len(found):,} images can be read ({first}); give another copy")
+
+
 def find(path: Path) -> Path:
     """Return the outermost folder at or below `path` that holds train, val or test with their classes.
+
+    Links are followed where they lead to something below `path`.
 
     Raises
     ------
     BadInput
         There is none, or there are several.
     """
-    found = []
-    for here, folders, _ in _walk(path, deepest=DEEPEST):
+    found, out = [], []
+    for here, folders, names in _walk(path, top=path, deepest=DEEPEST):
+        out += [here / name for name in names if (here / name).is_symlink() and (here / name).is_dir()]
         folders[:] = [name for name in folders if not is_junk(name)]
         if any((here / split / name).is_dir() for split in SPLITS for name in CLASSES):
             found.append(here)
@@ -85,16 +110,20 @@ def find(path: Path) -> Path:
     if len(found) == 1:
         return found[0]
     if not found:
+        links = f" (the link {out[0].name} leads out of it and is not followed)" if out else ""
         raise BadInput(
-            f"path {path}: holds no folder chest_xray/{{train,val,test}}/{{NORMAL,PNEUMONIA}}; "
+            f"path {path}: holds no folder chest_xray/{{train,val,test}}/{{NORMAL,PNEUMONIA}}{links}; "
             "give the folder or the zip file that holds chest_xray"
         )
     listed = ", ".join(str(each) for each in found[:4])
     raise BadInput(f"path {path}: holds {len(found)} copies of the layout ({listed}); give one of them")
 
 
-def _walk(path: Path, *, deepest: int) -> Iterator[tuple[Path, list[str], list[str]]]:
-    """Walk like `os.walk`, through links to folders too, but into no folder twice."""
+def _walk(path: Path, *, top: Path, deepest: int) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """Walk like `os.walk`, through links to folders below `top` too, but into no folder twice.
+
+    A link to a folder elsewhere comes among the names of files.
+    """
     seen = set()
     for name, folders, names in os.walk(path, followlinks=True):
         here = Path(name)
@@ -103,22 +132,57 @@ def _walk(path: Path, *, deepest: int) -> Iterator[tuple[Path, list[str], list[s
             folders.clear()
             continue
         seen.add(real)
-        folders.sort()
-        yield here, folders, sorted(names)
+        out = [each for each in folders if not _within(here / each, top)]
+        folders[:] = sorted(set(folders) - set(out))
+        yield here, folders, sorted([*names, *out])
 
 
-def _copy(source: Path, folder: Path, *, progress: bool) -> list[str]:
+def _within(path: Path, top: Path) -> bool:
+    """Tell whether a path, all links followed, lies below `top`."""
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(top))
+
+
+def _size(path: Path, name: str, top: Path) -> int:
+    """Return the bytes of a regular file below `top`, or refuse it as `unzip` would in an archive."""
+    try:
+        found = path.stat()
+    except OSError as error:
+        reason = "is a link that leads to nothing" if path.is_symlink() else (error.strerror or "").lower()
+        raise BadInput(f"path {top}: {name!r} in it {reason}; remove it") from None
+    if not _within(path, top):
+        _refuse_link(name, top)
+    if not stat.S_ISREG(found.st_mode):
+        raise BadInput(f"path {top}: {name!r} in it is a folder, a pipe or a device, not a file; remove it")
+    return found.st_size
+
+
+def _refuse_link(name: str, top: Path) -> None:
+    raise BadInput(
+        f"path {top}: {name!r} in it is a link that leads out of it; put a copy in its place, or give the folder that "
+        "holds both"
+    )
+
+
+def _copy(source: Path, folder: Path, *, top: Path, progress: bool) -> list[str]:
     from tqdm import tqdm
 
-    names = [
-        (here / name).relative_to(source).as_posix()
-        for here, _, names in _walk(source, deepest=DEEPEST)
-        for name in names
-    ]
+    names: list[str] = []
+    layout = {(split, *name) for split in SPLITS for name in ((), *((each,) for each in CLASSES))}
+    for here, _, there in _walk(source, top=top, deepest=DEEPEST):
+        place = here.relative_to(source)
+        names += [(place / name).as_posix() for name in there]
+        for name in there:
+            if (*place.parts, name) in layout and (here / name).is_dir():  # left out, a whole class would be missing
+                _refuse_link((place / name).as_posix(), top)
+    check_sizes({}, count=len(names), where=f"path {source}")
     kept, left_out = choose(names, where=f"path {source}")
+    sizes = {name: _size(source / name, name, top) for name in kept}
+    check_sizes(sizes, where=f"path {source}")
+    check_room(sum(sizes.values()), folder)
     for place in {os.path.dirname(place) for place in kept.values()}:
         (folder / "chest_xray" / place).mkdir(parents=True)
     for name, place in tqdm(kept.items(), desc="copying", unit="image", disable=not progress):
-        # The content only: a read-only source must not give files that nobody can delete.
-        shutil.copyfile(source / name, folder / "chest_xray" / place)
+        # The content only: a read-only source must not give files that nobody can delete. And no more than it had.
+        with (source / name).open("rb") as opened, (folder / "chest_xray" / place).open("xb") as sink:
+            sink.write(opened.read(sizes[name]))
     return left_out

@@ -93,6 +93,7 @@ def _get(archive: Path, folder: Path, *, progress: bool) -> list[str]:
     anew = False
     while True:
         if not archive.is_file() or _marker(archive).is_file():
+            download.check_proxy(RECORD.url)
             archive.parent.mkdir(parents=True, exist_ok=True)
             download.check_room(ARCHIVE_BYTES - download.size(archive) + IMAGES_BYTES, archive.parent)
             download.insist(

@@ -63,6 +63,8 @@ def fill(folder: Path, *, archive: Path, progress: bool = False) -> dict[str, An
     """
     origin = f"{os.environ.get('CXR_MEDMNIST_URL', 'https://zenodo.org').rstrip('/')}/{FILE}?download=1"
     try:
+        if not download.size(archive):
+            download.check_proxy(origin)
         download.tidy(archive.parent, keep=archive)  # what a killed process left
         archive.parent.mkdir(parents=True, exist_ok=True)
         download.check_room(NEEDED_BYTES - download.size(archive), archive.parent)

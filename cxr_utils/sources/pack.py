@@ -13,6 +13,7 @@ from typing import Any
 
 from cxr_utils import files
 from cxr_utils.errors import BadInput, CxrError
+from cxr_utils.sources.unzip import MOST_BYTES_OF_A_NOTE
 
 SIZE = 224
 QUALITY = 80  # 40 MB for the 5,856 images
@@ -172,6 +173,8 @@ def marks(folder: str | Path, *, where: str | Path | None = None) -> dict[str, A
     path = Path(folder) / "source.json"
     if not path.is_file():
         return {}
+    if path.is_symlink() or path.stat().st_size > MOST_BYTES_OF_A_NOTE:
+        raise BadInput(f"{where or folder}: its source.json is a link, or far too large; remove it")
     try:
         known = files.read_json(path)
     except BadInput as error:

@@ -1,7 +1,8 @@
-"""The one unzip of this project: it takes the images of the layout out of an archive that none vouches for.
+"""The one unzip of this project, and the guard of both doors: archives and folders that none vouches for.
 
 The archive on Kaggle holds every image twice (``chest_xray/chest_xray``), a ``__MACOSX`` folder and
-``.DS_Store`` files. `choose` tells the images from the rest, for archives and for folders alike.
+``.DS_Store`` files. `choose` tells the images from the rest, for archives and for folders alike, and `check_sizes`
+bounds both.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import unicodedata
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
@@ -29,6 +30,9 @@ MOST_BYTES = 16 * 2**30
 MOST_BYTES_A_FILE = 64 * 2**20
 MOST_RATIO = 100
 MOST_BYTES_OF_NAMES = 32 * 2**20
+MOST_BYTES_OF_A_NOTE = 32 * 2**20  # what lies beside the images: a manifest of MOST_FILES takes less
+# All members together, against the archive itself: below this, growth does no harm.
+FREE_BYTES = 16 * 2**20
 
 _BROKEN = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, MemoryError)
 _DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # on Windows, with any suffix
@@ -96,8 +100,9 @@ def choose(names: Iterable[str], *, where: str | Path) -> tuple[dict[str, str], 
             kept[name] = "/".join(parts[-3:])
         else:
             left_out[_junk_root(parts, nested)] += 1
-        # Windows takes NORMAL/a:b.jpeg for a part of the file a; no system takes more than 255 bytes.
-        odd = any(c in '<>:"|?*' or ord(c) < 32 or "\ud800" <= c <= "\udfff" for c in "".join(parts[-1:]))
+        # Windows takes NORMAL/a:b.jpeg for a part of the file a; no system takes more than 255 bytes. What steers a
+        # terminal is in no honest name.
+        odd = any(c in '<>:"|?*' or unicodedata.category(c) in ("Cc", "Cs") for c in "".join(parts[-1:]))
         if name in kept and (odd or _DEVICE.fullmatch(parts[-1]) or len(parts[-1].encode()) > 255):
             raise BadInput(f"{where}: {parts[-1]!r} in it is no file name on every system; rename it")
     # Windows and macOS do not tell Image.jpeg from image.jpeg: one would silently replace the other.
@@ -184,6 +189,8 @@ def unzip(
     from tqdm import tqdm
 
     archive, into = Path(archive), Path(into)
+    if archive.exists() and not archive.is_file():
+        raise BadInput(f"{archive}: is no file; give a zip file")
     with contextlib.ExitStack() as stack:
         with _reading(archive):
             stream = stack.enter_context(archive.open("rb"))
@@ -196,8 +203,7 @@ def unzip(
                 raise BadInput(f"{archive}: holds {name!r} twice; get the archive again")
             if not name.endswith("/"):
                 members[name] = info
-        if len(members) > MOST_FILES:
-            raise BadInput(f"{archive}: refused, it holds {len(members):,} files, more than {MOST_FILES:,}")
+        check_sizes({}, count=len(members), where=archive)
         kept, left_out = choose(members, where=archive)
         name, place = next(iter(kept.items()))
         top = name.removesuffix(place).removesuffix("chest_xray/")
@@ -205,7 +211,8 @@ def unzip(
         left_out = [line for line in left_out if line not in extra]
         targets = {name: f"chest_xray/{place}" for name, place in kept.items()} | extra
         read = [*targets, *(name for name in members if whole and name not in targets)]
-        _check_sizes([members[name] for name in read], archive)
+        _check_growth([members[name] for name in read], archive)
+        check_sizes({name: members[name].file_size for name in read}, where=archive, notes=extra)
         into.mkdir(parents=True, exist_ok=True)
         check_room(sum(members[name].file_size for name in targets), into)
         for place in {PurePosixPath(target).parent for target in targets.values()}:
@@ -255,19 +262,59 @@ def _checked_name(info: zipfile.ZipInfo, archive: Path) -> str:
     return name
 
 
-def _check_sizes(members: list[zipfile.ZipInfo], archive: Path) -> None:
-    """Refuse a bomb by its own account; zipfile never reads more than that account."""
+def check_sizes(
+    sizes: Mapping[str, int], *, where: str | Path, count: int | None = None, notes: Iterable[str] = ()
+) -> None:
+    """Refuse too many files, one that is too large, and too much of all together, before anything is written.
+
+    Parameters
+    ----------
+    sizes : mapping of str to int
+        Name to bytes.
+    where : str or Path
+        The archive or folder, for messages.
+    count : int, optional
+        How many files there are in all, if more than those.
+    notes : iterable of str
+        Which of them are notes beside the images.
+
+    Raises
+    ------
+    BadInput
+        A limit is exceeded; the message names the file, or the sum.
+
+    Examples
+    --------
+    >>> check_sizes({"train/NORMAL/a.jpeg": 200_000}, where="a.zip")
+    """
+    count = len(sizes) if count is None else count
+    if count > MOST_FILES:
+        raise BadInput(f"{where}: refused, it holds {count:,} files, more than {MOST_FILES:,}")
+    notes = set(notes)
+    for name, size in sizes.items():
+        most = MOST_BYTES_OF_A_NOTE if name in notes else MOST_BYTES_A_FILE
+        if size > most:
+            raise BadInput(f"{where}: refused, {name!r} in it has {size:,} bytes; at most {most:,} are taken")
+    if (total := sum(sizes.values())) > MOST_BYTES:
+        raise BadInput(
+            f"{where}: refused, its files have {total / 2**30:,.1f} GiB together, more than {MOST_BYTES >> 30} GiB"
+        )
+
+
+def _check_growth(members: list[zipfile.ZipInfo], archive: Path) -> None:
+    """Refuse a bomb by its own account, each member and all together; zipfile never reads more than that account."""
     for info in members:
         ratio = info.file_size / max(info.compress_size, 1)
-        if info.file_size > MOST_BYTES_A_FILE or (ratio > MOST_RATIO and info.file_size > 2**20):
+        if ratio > MOST_RATIO and info.file_size > 2**20:
             raise BadInput(
                 f"{archive}: refused, {info.filename!r} in it would grow to {info.file_size:,} bytes "
                 f"({ratio:,.0f} times its size in the archive)"
             )
-    total = sum(info.file_size for info in members)
-    if total > MOST_BYTES:
+    total, own = sum(info.file_size for info in members), archive.stat().st_size
+    # Against what the archive really has: members may share bytes.
+    if total > max(FREE_BYTES, MOST_RATIO * own):
         raise BadInput(
-            f"{archive}: refused, it would grow to {total / 2**30:,.1f} GiB, more than {MOST_BYTES >> 30} GiB"
+            f"{archive}: refused, it would grow to {total:,} bytes ({total / max(own, 1):,.0f} times its own size)"
         )
 
 
