@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -194,15 +195,16 @@ def evaluate(
         remark=f"training {trained}",
     )  # fmt: skip
     predictions = evaluation.predict(run, pixels, split, parts=sorted({cell.validate_on, "test"}))
-    files.write_csv(out / "splits" / f"{splits.digest(split)}.csv.gz", split)
-    files.write_csv(out / "runs" / f"{cell.name}.predictions.csv.gz", predictions)
+    files.write_csv(out / "splits" / f"{splits.digest(split)}.csv.gz", split, ours=("path", "part"))
+    kept_as = out / "runs" / f"{cell.name}.predictions.csv.gz"
+    files.write_csv(kept_as, predictions, ours=evaluation.COLUMNS)
     kept = {"cell": cell.name, "identity": identity} | record
     kept |= {"image_source": source, "kept_epoch": _kept_epoch(record, history)}
     kept["history"] = history.round(6).to_dict(orient="records")
     threshold = cell.get_recipe().threshold
     kept["metrics"] = evaluation.judge(predictions, split, validate_on=cell.validate_on, threshold=threshold)
     path = out / "runs" / f"{cell.name}.json"
-    files.write_json(path, kept)
+    files.write_json(path, kept, ours=KEYS)
     return path
 
 
@@ -236,18 +238,20 @@ def enter(path: Path, **row: Any) -> None:
     >>> enter(Path("results/test_reads.csv"), cell="mine", identity="", protocol="other", reads=1)  # doctest: +SKIP
     """
     with files.lock(path):
-        there = pd.read_csv(path, dtype="string") if path.is_file() else pd.DataFrame(columns=LEDGER, dtype="string")
+        empty = pd.DataFrame(columns=LEDGER, dtype="string")
+        there = files.read_csv(path, columns=LEDGER, dtype="string") if os.path.lexists(path) else empty
         keys = {name: str(row.get(name, "")) for name in ("cell", "identity", "remark")}
         if (there[list(keys)].fillna("") == pd.Series(keys)).all(axis=1).any():
             return
         today = datetime.datetime.now(datetime.UTC).date().isoformat()
         new = pd.DataFrame([{"date": today, "remark": "", **row}], columns=LEDGER).astype("string")
-        files.write_csv(path, pd.concat([there, new]))
+        files.write_csv(path, pd.concat([there, new]), ours=LEDGER)
 
 
 #: What the JSON of every cell has.
-KEYS = ("identity", "version", "recipe", "protocol", "seed", "split", "validate_on", "seconds", "epochs_run",
-        "image_source", "kept_epoch", "history", "metrics")  # fmt: skip
+TYPES = {"cell": str, "identity": str, "recipe": dict, "protocol": str, "seed": int, "split": str, "validate_on": str,
+         "seconds": (int, float), "epochs_run": int, "image_source": str, "history": list, "metrics": dict}  # fmt: skip
+KEYS = (*TYPES, "version", "kept_epoch")
 
 
 def results(out: str | Path) -> dict[str, dict[str, Any]]:
@@ -260,8 +264,8 @@ def results(out: str | Path) -> dict[str, dict[str, Any]]:
     """
     found = {}
     for path in sorted((files.resolve(out) / "runs").glob("*.json")):
-        content = files.read_record(path, "cell", *KEYS)
+        content = files.read_record(path, *KEYS, **TYPES)
         if content["cell"] != path.stem:
-            raise BadInput(f"{path}: is not the result of the cell {path.stem}; delete it to have it made again")
+            raise BadInput(f"{path}: is not the result of the cell {path.stem}; put back that file, or move it away")
         found[path.stem] = content
     return found
