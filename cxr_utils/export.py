@@ -171,6 +171,8 @@ def _save_loudly(model, path: Path, to: str) -> None:
 
 def _check_same(model, path: Path) -> None:
     saved = models.load(path)
+    if (saved.image_size, saved.image_size, saved.channels) != tuple(model.input_shape[1:]):
+        raise CxrError(f"{path.suffix}: the saved model takes other pictures; it was not kept")
     pictures = np.random.default_rng(0).random((16, saved.image_size, saved.image_size, 1), dtype="float32")
     wanted = np.asarray(model(np.repeat(pictures, saved.channels, axis=-1), training=False))[:, -1]
     if (gap := float(np.abs(saved.answer(pictures) - wanted).max())) > TOLERANCE:

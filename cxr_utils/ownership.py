@@ -31,17 +31,18 @@ def is_note(path: Path) -> bool:
 
 def is_card(path: Path) -> bool:
     """Tell whether a file is a model card of ours."""
-    return b"<!-- run " in _content(path)
+    return b"<!-- run " in _begins(path, 2**20)
 
 
 def _is_zip(path: Path) -> bool:
     """Tell a zip file, also a damaged one."""
-    return _content(path).startswith(b"PK")
+    return _begins(path, 2) == b"PK"
 
 
-def _content(path: Path) -> bytes:
+def _begins(path: Path, most: int) -> bytes:
     try:
-        return path.read_bytes()
+        with path.open("rb") as opened:
+            return opened.read(most)
     except OSError:
         return b""
 
