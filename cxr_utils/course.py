@@ -273,8 +273,11 @@ def run(
         state = read_state(folder)
         done = {p.name for p in plans if state.get(p.name, {}).get("digest") == p.digest}
         todo = [p for p in plans if fresh or p.name not in done or not p.output(folder).is_file()]
+        # Now, not after an hour.
+        files.check_ours(folder / "report.html", report.is_ours)
         for plan in todo:
             files.check_ours(plan.output(folder), lambda path: _wrote(path, state))
+            files.check_ours(folder / "facts" / f"{plan.name}.json", files.has_keys(*FACTS))
         if fresh:
             left = clear(folder)
             state = {}
