@@ -337,7 +337,7 @@ def main(arguments: list[str]) -> int:
         figures = PARTS[name](place)
         kept["parts"][name] = {"date": date.today().isoformat(), "load_before": load and round(load, 1),
                                "seconds": round(time.perf_counter() - start, 1), "figures": figures}  # fmt: skip
-        files.write_json(path, kept)
+        files.write_json(path, kept, ours=True)
     report.write(HERE, kept)
     print(report.text(kept))
     return 0

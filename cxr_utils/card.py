@@ -223,8 +223,10 @@ def _failures(
             before, after = (metrics[part]["at_half"]["auc"]["value"] for part in ("validation", "test"))
             found.append(f"AUC is {before:.3f} on validation and {after:.3f} on test.")
     if not synthetic:
+        from cxr_utils import claims
+
         if (line := files.resolve("results/scores/eight_statistics.json")).is_file():
-            auc = files.read_json(line)["metrics"]["test"]["at_half"]["auc"]["value"]
+            auc = claims.score_row(files.read_record(line), where=line)["auc"]
             found.append(
                 "Eight statistics of the whole picture, such as brightness and sharpness, already tell the classes "
                 f"apart with AUC {auc:.3f} on the official test set: a good figure there says little about lungs."

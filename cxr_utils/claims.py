@@ -474,9 +474,20 @@ class _Results:
         return self.records.get((recipe, protocol), [])
 
     def test(self, record: dict) -> pd.DataFrame:
-        """Return the predictions of test, sorted by path."""
-        table = evaluation.read_predictions(self.out / "runs" / f"{record['cell']}.predictions.csv.gz")
-        return table[table["split"] == "test"].sort_values("path", ignore_index=True)
+        """Return the predictions of test, sorted by path, if they are those that the record was made from."""
+        path = self.out / "runs" / f"{record['cell']}.predictions.csv.gz"
+        table = evaluation.read_predictions(path)
+        split = self.out / "splits" / f"{record['split']}.csv.gz"
+        if split.is_file():
+            evaluation.check(table, files.read_csv(split, columns=("path", "label", "part")), where=path)
+        test = table[table["split"] == "test"].sort_values("path", ignore_index=True)
+        known, now = _half(record, "test"), evaluation.metrics(test["label"], test["probability"])
+        if wrong := [name for name in MEASURES if abs(now[name] - known[name]) > 1e-5]:
+            raise BadInput(
+                f"{path}: gives {wrong[0]} {now[wrong[0]]:.3f} on test, but the record beside it says "
+                f"{known[wrong[0]]:.3f}; put back both files, or move both away to have them made again"
+            )
+        return test
 
     def draws(self, recipe: str, protocol: str) -> dict[str, np.ndarray]:
         """Return the mean over the seeds of every metric on each bootstrap sample of test: the same for all cells."""
@@ -663,7 +674,7 @@ def _summary(results: _Results) -> pd.DataFrame:
         rows.append(row | (_run_facts(runs) if runs else {}))
     usual = {run["metrics"]["test"]["images"] for runs in results.records.values() for run in runs}
     for path in sorted((results.out / "scores").glob("*.json")):
-        record = files.read_json(path)
+        record = files.read_record(path)
         row = score_row(record, where=path)
         if usual and (count := record["metrics"]["test"]["images"]) not in usual:
             row["recipe"] += f" (other test, {count:,} images)"
@@ -823,7 +834,7 @@ def write(out: str | Path) -> list[Path]:
     """
     made = tables(out)
     for name, content in made.items():
-        files.write_csv(files.resolve(out) / name, content)
+        files.write_csv(files.resolve(out) / name, content, ours=content.columns[:3])
     return [files.resolve(out) / name for name in made]
 
 

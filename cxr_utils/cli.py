@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -9,8 +10,8 @@ from typing import Annotated
 
 import typer
 
-from cxr_utils import __version__
-from cxr_utils.errors import BadInput, CxrError, printable
+from cxr_utils import __version__, files
+from cxr_utils.errors import BadInput, CxrError, advice, printable
 
 app = typer.Typer(
     name="cxr",
@@ -28,7 +29,7 @@ DataDir = Annotated[
         "--data-dir", metavar="FOLDER", help="Where images are kept; relative to the project's root."
     ),
 ]
-Seed = Annotated[int, typer.Option(metavar="NUMBER", min=0, help="Start of every random choice.")]
+Seed = Annotated[int, typer.Option(metavar="NUMBER", min=0, max=files.MOST_SEED, help="Start of every random choice.")]
 
 
 def _version(wanted: bool) -> None:
@@ -69,7 +70,10 @@ def fetch(
     data_dir: DataDir = "data",
     seed: Annotated[
         int | None,
-        typer.Option(metavar="NUMBER", min=0, help="With --source sample: which phantoms.", show_default=False),
+        typer.Option(
+            metavar="NUMBER", min=0, max=files.MOST_SEED, help="With --source sample: which phantoms.",
+            show_default=False,
+        ),  # fmt: skip
     ] = None,
     keep_archive: Annotated[
         bool, typer.Option("--keep-archive", help="With kaggle and medmnist: keep what was downloaded, too.")
@@ -85,7 +89,7 @@ def fetch(
     from cxr_utils import course, dataset, sources
 
     # A path on the command line is meant from where the user stands, not from the project's root.
-    given = path.expanduser().absolute() if path else None
+    given = _absolute(path) if path else None
     folder = sources.fetch(
         source, data_dir=data_dir, path=given, seed=seed, keep_archive=keep_archive, progress=sys.stderr.isatty()
     )
@@ -131,7 +135,7 @@ def pack(
     from cxr_utils.sources import pack as packing
 
     made = packing.pack(
-        out.expanduser().absolute(), source=source, data_dir=data_dir, progress=sys.stderr.isatty()
+        _absolute(out), source=source, data_dir=data_dir, progress=sys.stderr.isatty()
     )
     mark = " - synthetic" if made["synthetic"] else ""
     typer.echo(f"{made['title']} ({made['licence']}){mark}, from the source {made['source']}")
@@ -191,7 +195,7 @@ def run(
     fresh: Annotated[
         bool,
         typer.Option(
-            "--fresh", help="Start over: remove earlier notebooks and trainings of this run folder."
+            "--fresh", help="Start over: remove what cxr left in this run folder; what others put there stays."
         ),
     ] = False,
 ) -> None:
@@ -305,7 +309,11 @@ def replicate(
     ] = None,
     work: Annotated[
         str | None,
-        typer.Option(metavar="FOLDER", help="Run folders, notebooks, logs.", show_default="OUT/work"),
+        typer.Option(
+            metavar="FOLDER",
+            help="Run folders, notebooks, logs.",
+            show_default="OUT/work; for results runs/results/work",
+        ),
     ] = None,
     profile: Annotated[
         str, typer.Option(metavar="NAME", help="local, slurm, or a folder with a Snakemake profile.")
@@ -426,14 +434,19 @@ def export(
     from cxr_utils import export as saving
 
     made = saving.export(
-        _from_here(run), to=to, out=out.expanduser().absolute() if out else None, data_dir=data_dir
+        _from_here(run), to=to, out=_absolute(out) if out else None, data_dir=data_dir
     )
     typer.echo(f"model  {made}\nwith   {made.with_suffix('.json')}\ncard   {made.parent / 'model-card.md'}")
 
 
+def _absolute(path: Path) -> Path:
+    """Take a path from where the user stands."""
+    return files.expand(path).absolute()
+
+
 def _from_here(path: Path) -> Path:
     """Take a path from where the user stands if it is there, else leave it to the project's root."""
-    here = path.expanduser().absolute()
+    here = _absolute(path)
     return here if here.exists() else path
 
 
@@ -486,7 +499,7 @@ def predict(
     if text := write(predictor, answers):
         typer.echo(text)
     if explain:
-        drawn = answering.write_heat_maps(predictor, answers, explain.expanduser().absolute())
+        drawn = answering.write_heat_maps(predictor, answers, _absolute(explain))
         if drawn and not (as_json or as_csv):
             typer.echo(f"heat maps: {len(drawn)} in {drawn[0].parent}")
     for answer in answers:
@@ -545,7 +558,7 @@ def evaluate(
         _from_here(model) if model else None,
         source=source,
         data_dir=data_dir,
-        path=path.expanduser().absolute() if path else None,
+        path=_absolute(path) if path else None,
         part=part,
         out=out,
         progress=sys.stderr.isatty(),
@@ -595,8 +608,6 @@ def page(
 
     Example: cxr app --model runs/sample/plain_224-s0
     """
-    import os
-
     from cxr_utils import app as web
     from cxr_utils import predict as answering
 
@@ -627,6 +638,7 @@ def main(arguments: list[str] | None = None) -> int:
     int
         The exit status: 0, 1 for a failure, 2 for a wrong input, 130 after Ctrl-C.
     """
+    _open_streams()
     command = typer.main.get_command(app)
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_, **__: print(f"cxr: note: {printable(message)}", file=sys.stderr)
@@ -639,14 +651,24 @@ def main(arguments: list[str] | None = None) -> int:
             return _stopped()
         except OSError as error:
             where = f"{printable(error.filename)}: " if error.filename else ""
-            print(f"cxr: {where}{error.strerror or error}; make room or see to the permissions, then the same "
-                  "command goes on", file=sys.stderr)  # fmt: skip
+            print(f"cxr: {where}{error.strerror or error}; {advice(error)}, then the same command goes on",
+                  file=sys.stderr)  # fmt: skip
             return 1
         except Exception as error:
             if not hasattr(error, "format_message"):  # Typer's own errors have it, and no public base class
                 raise
             return _misused(error)
     return _stopped() if status == 130 else int(status or 0)
+
+
+def _open_streams() -> None:
+    """Open streams that are closed (``2>&-``, cron): else a file that is written would take the number of one."""
+    while (number := os.open(os.devnull, os.O_RDWR)) < 3:
+        os.set_inheritable(number, True)
+    os.close(number)
+    for name, number, mode in (("stdin", 0, "r"), ("stdout", 1, "w"), ("stderr", 2, "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))
 
 
 def _stopped() -> int:

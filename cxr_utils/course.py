@@ -6,9 +6,10 @@ import ast
 import contextlib
 import difflib
 import io
-import shutil
+import os
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 
 import pandas as pd
 
-from cxr_utils import files, notebooks
+from cxr_utils import files, notebooks, ownership
 from cxr_utils.errors import BadInput
 
 
@@ -109,12 +110,12 @@ def beside_real(notebook: str, facts: Mapping[str, Any], *, run_dir: str | Path,
 
     here = {name: _plain(value) for name, value in facts.items()}
     path = files.resolve(run_dir) / "facts" / f"{notebook}.json"
-    files.write_json(path, {"source": source, "facts": here})
+    files.write_json(path, {"source": source, "facts": here}, ours=FACTS)
     if source != "sample":
         rows = [[name, _shown(value)] for name, value in here.items()]
         return Markdown(_table(["", f"here ({source})"], rows))
     kept = _project_file(f"results/course/{notebook}.json")
-    real = files.read_json(kept) if kept else {}
+    real = files.read_record(kept, facts=dict) if kept else {}
     there = real.get("facts", {})
     rows = [[name, _shown(value), _shown(there.get(name))] for name, value in here.items()]
     table = _table(["", "here (synthetic phantoms)", "on the real images"], rows)
@@ -168,6 +169,10 @@ def _table(head: list[str], rows: list[list[str]]) -> str:
     """Write a table in Markdown."""
     lines = [head, [":---"] + ["---:"] * (len(head) - 1), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+FACTS = ("source", "facts")
+"""What the record of a notebook's figures has."""
 
 
 @dataclass(frozen=True)
@@ -233,7 +238,7 @@ def run(
     parameters : mapping, optional
         Further parameters of notebooks; each goes to the notebooks that have it.
     fresh : bool
-        First remove what earlier calls left in the run folder.
+        First remove what earlier calls left in the run folder, see `clear`.
     progress : bool
         Show two bars on standard error: the cells of the notebook, and all cells.
     notebooks_dir : str or Path, optional
@@ -242,7 +247,8 @@ def run(
     Raises
     ------
     BadInput
-        A notebook, profile, source or parameter is unknown, or another process works in `run_dir`.
+        A notebook, profile, source or parameter is unknown, or another process works in `run_dir`. Or that folder
+        is not ours (`ownership.check_folder`), or a notebook in it was not written by an earlier call.
     CxrError
         A cell failed, or the kernel died; the message says where the notebook is kept.
     """
@@ -261,39 +267,35 @@ def run(
     }
     plans = _plan(notebooks.select(names, where), common, dict(parameters or {}), core=core)
     folder = files.resolve(run_dir)
+    ownership.check_place(files.resolve(data_dir), "data_dir")
+    ownership.check_folder(folder, "run_dir", marked=is_ours)
     with files.lock(folder, wait=0):
+        state = read_state(folder)
+        done = {p.name for p in plans if state.get(p.name, {}).get("digest") == p.digest}
+        todo = [p for p in plans if fresh or p.name not in done or not p.output(folder).is_file()]
+        # Now, not after an hour.
+        files.check_ours(folder / "report.html", report.is_ours)
+        for plan in todo:
+            files.check_ours(plan.output(folder), lambda path: _wrote(path, state))
+            files.check_ours(folder / "facts" / f"{plan.name}.json", files.has_keys(*FACTS))
         if fresh:
-            clear(folder)
-        state = files.read_json(folder / "course.json") if (folder / "course.json").is_file() else {}
-        skipped = [
-            p.name
-            for p in plans
-            if state.get(p.name, {}).get("digest") == p.digest and p.output(folder).is_file()
-        ]
-        todo = [p for p in plans if p.name not in skipped]
+            left = clear(folder)
+            state = {}
+            if left:
+                warnings.warn(
+                    f"{folder}: {len(left)} files that cxr did not make, or that were changed since, stay; "
+                    f"first {left[0].relative_to(folder)}", stacklevel=2,
+                )  # fmt: skip
         if todo and source != "sample":
             sources.fetch(source, data_dir=data_dir, seed=seed, progress=progress)
         with _bars([p.cells for p in todo], show=progress) as bars:
             for plan in todo:
-                begun = time.perf_counter()
-                if state.pop(plan.name, None):  # what is overwritten now is no longer finished
-                    files.write_json(folder / "course.json", state)
-                with bars(plan.name, plan.cells) as tick:
-                    notebooks.execute(
-                        plan.notebook, plan.output(folder), given=plan.given, cwd=where, on_cell=tick
-                    )
-                seconds = round(time.perf_counter() - begun, 1)
-                state[plan.name] = {
-                    "digest": plan.digest,
-                    "parameters": plan.given,
-                    "core": core,
-                    "seconds": seconds,
-                }
-                files.write_json(folder / "course.json", state)
+                _execute(plan, folder, state, cwd=where, core=core, bars=bars)
         synthetic = sources.synthetic(source, data_dir)
         page = report.write(folder, synthetic=synthetic, glossary=where / "glossary.md")
     executed = tuple(plan.name for plan in todo)
-    return CourseRun(folder, executed, tuple(skipped), page, time.perf_counter() - started, synthetic)
+    skipped = tuple(plan.name for plan in plans if plan not in todo)
+    return CourseRun(folder, executed, skipped, page, time.perf_counter() - started, synthetic)
 
 
 def default_run_dir(source: str, profile: str) -> str:
@@ -307,21 +309,118 @@ def default_run_dir(source: str, profile: str) -> str:
     return "runs/sample" if (source, profile) == ("sample", "sample") else f"runs/{source}-{profile}"
 
 
-def clear(folder: str | Path) -> None:
+def read_state(folder: Path) -> dict[str, dict[str, Any]]:
+    """Read ``course.json``: of each notebook that `run` wrote, or began to, its parameters and its SHA-256.
+
+    Parameters
+    ----------
+    folder : Path
+        A run folder.
+
+    Returns
+    -------
+    dict
+        Name to ``digest`` (of what was executed; empty if it did not end), ``parameters`` and, unless it was ended
+        in the middle, ``sha256``. Empty where there is no such file.
+
+    Raises
+    ------
+    BadInput
+        The file is not as `run` writes it.
+
+    Examples
+    --------
+    >>> read_state(Path("gone"))
+    {}
+    """
+    path = folder / "course.json"
+    if not os.path.lexists(path):
+        return {}
+    state = files.read_record(path)
+    for name, entry in state.items():
+        if not isinstance(entry, dict) or not isinstance(entry.get("digest"), str):
+            raise BadInput(f"{path}: {name!r} in it is not as cxr run writes it; choose another run folder")
+    return state
+
+
+def is_ours(folder: Path) -> bool:
+    """Tell whether a run folder carries a record of `run`, of a notebook, or of a training.
+
+    Examples
+    --------
+    >>> is_ours(Path("gone"))
+    False
+    """
+    with contextlib.suppress(BadInput):
+        if read_state(folder):
+            return True
+    facts = map(files.has_keys(*FACTS), folder.glob("facts/*.json"))
+    return any(facts) or any(map(ownership.is_run, _trainings(folder)))
+
+
+def _trainings(folder: Path) -> list[Path]:
+    """Name the folders in which the notebooks leave trainings."""
+    places = (folder, folder / "trials", folder / "mistakes")
+    return [path for place in places for path in ownership.entries(place) if path.is_dir()]
+
+
+def _wrote(path: Path, state: Mapping[str, Any]) -> bool:
+    """Tell whether a notebook is as `run` left it; what others wrote, or changed in it since, is theirs."""
+    entry = state.get(path.stem)
+    return entry is not None and entry.get("sha256") in (None, ownership.sha256(path))
+
+
+def _execute(plan: _Plan, folder: Path, state: dict, *, cwd: Path, core: bool, bars: Callable[..., Any]) -> None:
+    """Execute one notebook, and record it: before, as begun, and after, whatever came of it."""
+    output, begun, digest = plan.output(folder), time.perf_counter(), ""
+
+    def record(**more: Any) -> None:
+        state[plan.name] = {"digest": digest, "parameters": plan.given, "core": core, **more}
+        files.write_json(folder / "course.json", state, ours=True)
+
+    record()
+    try:
+        with bars(plan.name, plan.cells) as tick:
+            notebooks.execute(plan.notebook, output, given=plan.given, cwd=cwd, on_cell=tick)
+        digest = plan.digest
+    finally:
+        record(seconds=round(time.perf_counter() - begun, 1), sha256=ownership.sha256(output) or None)
+
+
+def clear(folder: str | Path) -> list[Path]:
     """Remove from a run folder what the course made, and nothing else.
 
-    That is the executed notebooks, the report, the facts, and every folder below that holds a run:
-    a ``run.json``, or the ``state.json`` of an unfinished one.
+    That is, each known by the record that names it: executed notebooks as they were written, the report, figures of
+    notebooks, and the files of trainings. Of trainings only those are looked for that the notebooks leave there.
+
+    Parameters
+    ----------
+    folder : str or Path
+        A run folder.
+
+    Returns
+    -------
+    list of Path
+        The files that stay, for they are not ours, or were changed.
+
+    Examples
+    --------
+    >>> clear("gone")
+    []
     """
+    from cxr_utils import report
+
     folder = Path(folder)
-    for name in ("notebooks", "facts"):
-        if (folder / name).is_dir() and not (folder / name).is_symlink():
-            shutil.rmtree(folder / name)
-    for name in ("report.html", "course.json"):
-        (folder / name).unlink(missing_ok=True)
-    for record in [*folder.rglob("run.json"), *folder.rglob("state.json")]:
-        if record.parent != folder:
-            shutil.rmtree(record.parent, ignore_errors=True)
+    state = read_state(folder)
+    found = [path for path in (folder / "notebooks").glob("*.ipynb") if _wrote(path, state)]
+    found += filter(files.has_keys(*FACTS), (folder / "facts").glob("*.json"))
+    found += filter(report.is_ours, [folder / "report.html"])
+    found += [path for training in _trainings(folder) for path in ownership.of_run(training)]
+    found += [folder / "course.json"] * bool(state)
+    copy = folder / "copy.keras"  # which 04_train saves
+    found += [copy] * ("04_train" in state and ownership.RUN["model.keras"](copy))
+    ownership.remove(found, below=folder)
+    return sorted(path for path in folder.rglob("*") if path.is_file() and not files.PASSING.fullmatch(path.name))
 
 
 def parse(assignments: Sequence[str]) -> dict[str, Any]:

@@ -174,17 +174,12 @@ def scan(folder: str | Path, *, refresh: bool = False, allow: float = 0.01) -> p
     folder = files.resolve(folder)
     listing = _list(folder)
     key = files.digest("\n".join(f"{path} {size}" for path, size in listing))
-    index = None if refresh else _load(folder, key)
+    index, left_out = None if refresh else _load(folder, key), None
     if index is None:
-        with files.lock(folder / "index.csv"):
-            index, left_out = _look_at_all(folder, [path for path, _ in listing])
-            (folder / "index.json").unlink(missing_ok=True)  # while the tables change it vouches for nothing
-            files.write_csv(folder / "quarantine.csv", left_out)
-            files.write_csv(folder / "index.csv", index)
-            note = {"version": _VERSION, "listing": key, "images": len(index), "tables": _tables(folder)}
-            files.write_json(folder / "index.json", note)
+        index, left_out = _look_at_all(folder, [path for path, _ in listing])
+        _keep(folder, index, left_out, key)
     if without := len(listing) - len(index):
-        first = quarantine(folder).iloc[0]
+        first = (quarantine(folder) if left_out is None else left_out).iloc[0]
         message = (
             f"{folder}: {without} of {len(listing)} images can't be used, first {first.path} ({first.reason})"
         )
@@ -192,6 +187,28 @@ def scan(folder: str | Path, *, refresh: bool = False, allow: float = 0.01) -> p
             raise BadInput(f"{message}; fetch the dataset again, or scan with a larger allow than {allow}")
         warnings.warn(f"{message}; they are left out, quarantine.csv there lists them", stacklevel=2)
     return index
+
+
+def _keep(folder: Path, index: pd.DataFrame, left_out: pd.DataFrame, key: str) -> None:
+    """Write the tables of `scan`, unless the folder may not be written into, or others' tables have their names."""
+    tables = {"index.csv": COLUMNS, "quarantine.csv": ("path", "reason")}
+    marks = {"source.json": ("source", "title"), "index.json": ("listing", "tables")}
+    ours = any(files.has_keys(*keys)(folder / name) for name, keys in marks.items())
+    try:
+        if not files.writable(folder):
+            raise BadInput(f"{folder}: can't be written into")
+        for name, columns in tables.items():
+            files.check_ours(folder / name, ours or files.has_columns(*columns))
+        files.check_ours(folder / "index.json", ours or all(os.path.lexists(folder / name) for name in tables))
+    except BadInput as error:
+        warnings.warn(f"{error}; the index is made anew each time", stacklevel=3)
+        return
+    with files.lock(folder / "index.csv"):
+        (folder / "index.json").unlink(missing_ok=True)  # while the tables change it vouches for nothing
+        files.write_csv(folder / "quarantine.csv", left_out, ours=True)
+        files.write_csv(folder / "index.csv", index, ours=True)
+        note = {"version": _VERSION, "listing": key, "images": len(index), "tables": _tables(folder)}
+        files.write_json(folder / "index.json", note, ours=True)
 
 
 def labelled(folder: str | Path) -> pd.DataFrame:
@@ -257,7 +274,10 @@ def quarantine(folder: str | Path) -> pd.DataFrame:
     BadInput
         The folder was not scanned yet, or the table is not as `scan` writes it.
     """
-    table = files.resolve(folder) / "quarantine.csv"
+    folder = files.resolve(folder)
+    table = folder / "quarantine.csv"
+    if not table.exists() and not files.writable(folder):
+        return _look_at_all(folder, [path for path, _ in _list(folder)])[1]
     if not table.is_file():
         raise BadInput(f"{table}: there is no such file; call dataset.scan first")
     return files.read_csv(table, columns=("path", "reason"), dtype=str)

@@ -1,6 +1,9 @@
 """The errors that a user meets: one line that names the input, its value and the way out."""
 
 
+import errno
+
+
 def printable(text: object) -> str:
     r"""Return `text` on one line, with what can't be printed as escapes.
 
@@ -14,6 +17,23 @@ def printable(text: object) -> str:
     'a\\nb.jpeg'
     """
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
+
+
+def advice(error: OSError) -> str:
+    """Return what to do about an error of the system: each kind has its own way out.
+
+    Examples
+    --------
+    >>> advice(OSError(errno.ENOSPC, "No space left on device"))
+    'make room'
+    """
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return "make room"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return "see to the permissions"
+    if error.errno == errno.ENAMETOOLONG:
+        return "choose a shorter name"
+    return "see what lies there"
 
 
 class CxrError(Exception):

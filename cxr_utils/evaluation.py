@@ -39,8 +39,8 @@ def predict(
     views : int
         How many changed views a model averages; a run's recipe says so itself.
     entered : bool
-        Whether the reading of test stands in a ledger already. Else that of a run is entered into the ledger beside
-        its folder, see `cxr_utils.ledger`.
+        Whether the reading of test stands in a ledger already. Else that of a run is entered into one in its folder,
+        see `cxr_utils.ledger`.
 
     Returns
     -------
@@ -51,7 +51,7 @@ def predict(
     Raises
     ------
     BadInput
-        A part that the split does not have.
+        A part that the split does not have; or the kept table is not of the split, see `check`.
     """
     for part in parts:
         if not (split["part"] == part).any():
@@ -59,13 +59,13 @@ def predict(
     if not isinstance(run, training.Run):
         return _predict(run, pixels, split, parts, views=views)
     path = run.folder / "predictions.csv"
-    there = read_predictions(path) if path.is_file() else None
+    there = check(read_predictions(path), split, where=path) if path.is_file() else None
     missing = [p for p in parts if there is None or p not in set(there["split"])]
     if missing:
         if "test" in missing and not entered:
             record = run.record
             ledger.enter(
-                run.folder.parent,
+                run.folder,
                 cell=run.folder.name,
                 identity=files.digest(json.dumps(record, sort_keys=True), length=12),
                 protocol=record["protocol"],
@@ -74,7 +74,7 @@ def predict(
         fresh = _predict(run.load_model(), pixels, split, missing, views=run.record["recipe"].get("views", 0))
         there = fresh if there is None else pd.concat([there, fresh])
         there = there.sort_values(["split", "path"], ignore_index=True)
-        files.write_csv(path, there)
+        files.write_csv(path, there, ours=COLUMNS)
         there = read_predictions(path)
     return there[there["split"].isin(parts)].reset_index(drop=True)
 
@@ -97,6 +97,60 @@ def _predict(model, pixels, split, parts, *, views: int = 0) -> pd.DataFrame:
     )
     order = ["path", "patient", "split", "label", "probability", "kind"]
     return table[order].sort_values(["split", "path"], ignore_index=True)
+
+
+def check(predictions: pd.DataFrame, split: pd.DataFrame, *, where: str | Path) -> pd.DataFrame:
+    """Hold a kept table of predictions against the split that it was made by.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        From `read_predictions`.
+    split : DataFrame
+        From `cxr_utils.splits`: path, label, part, and patient and kind where it has them.
+    where : str or Path
+        What errors call the table.
+
+    Returns
+    -------
+    DataFrame
+        The same table.
+
+    Raises
+    ------
+    BadInput
+        An image of a part that is there is missing or stands there twice, another is there, or its label, patient or
+        kind is another.
+
+    Examples
+    --------
+    >>> split = pd.DataFrame({"path": ["a.jpeg"], "label": [1], "part": ["test"]})
+    >>> check(split.rename(columns={"part": "split"}), split, where="predictions.csv")["path"].tolist()
+    ['a.jpeg']
+    """
+    way_out = "move the file away, and the images are predicted again"
+    found = predictions.rename(columns={"split": "part"})
+    for part in found["part"].unique():
+        paths, wanted = (table.loc[table["part"] == part, "path"] for table in (found, split))
+        for wrong, what in (
+            (wanted[~wanted.isin(paths)], "missing"),
+            (paths[~paths.isin(wanted)], "there that the split does not have"),
+            (paths[paths.duplicated()], "there twice"),
+        ):
+            if len(wrong):
+                raise BadInput(f"{where}: of {len(wanted):,} images of {part} {len(wrong):,} are {what}, first "
+                               f"{wrong.iloc[0]}; {way_out}")  # fmt: skip
+    both = found.merge(split, on=["path", "part"], suffixes=("", "_there"))
+    for column in ("label", "patient", "kind"):
+        if f"{column}_there" in both:
+            is_, was = (both[name].astype("string").fillna("") for name in (column, f"{column}_there"))
+            if (differ := is_ != was).any():
+                first = both[differ].iloc[0]
+                said = f"{first['path']}: {first[column]} for {first[f'{column}_there']}"
+                raise BadInput(
+                    f"{where}: {column} of {differ.sum():,} images is not that of the split, first {said}; {way_out}"
+                )
+    return predictions
 
 
 def read_predictions(path: str | Path, *, columns=COLUMNS) -> pd.DataFrame:
@@ -607,7 +661,7 @@ def evaluate(run, predictions: pd.DataFrame) -> dict[str, Any]:
         A part has no row.
     """
     result = judge(predictions, threshold=run.record["recipe"].get("threshold"))
-    files.write_json(run.folder / "metrics.json", result)
+    files.write_json(run.folder / "metrics.json", result, ours=("threshold",))
     return result
 
 

@@ -17,6 +17,7 @@ from cxr_utils import (
     images,
     models,
     outside,
+    ownership,
     predict,
     recipes,
     sources,
@@ -68,36 +69,46 @@ def export(
     """
     if to not in FORMATS:
         raise BadInput(f"to: {to!r}; choose one of {', '.join(FORMATS)}")
-    run = training.load(run_dir)
+    run = _open(run_dir)
     path = files.resolve(out) if out else run.folder / "exported" / f"model{FORMATS[to]}"
     if path.suffix.lower() != FORMATS[to]:
         raise BadInput(f"out: {path.name}; a model in this format is named *{FORMATS[to]}")
     if path == run.folder / "model.keras":
         raise BadInput(f"out: {path} is the run's own model; choose another name")
+    beside = path.with_suffix(".json")
+    files.check_ours(beside, ownership.is_note)
+    _check_card(path.parent / "model-card.md", run)
     with files.lock(path.parent):
-        _check_card(path.parent / "model-card.md", run)
         model = run.load_model()
+        files.check_ours(path, lambda there: there in ownership.exported(beside) or _same(model, there))
         note, text = describe(run, data_dir=data_dir)
-        with files.atomic(path) as temporary:
+        with files.atomic(path, ours=True) as temporary:
             _save(model, temporary, to)
             _check_same(model, temporary)
-        _write(path, note)
-        with files.atomic(path.parent / "model-card.md") as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        _write(path, note, text)
     return path
 
 
 def complete(run_dir: str | Path, *, data_dir: str | Path = "data") -> None:
     """Put the JSON and the card beside the model of a run folder, so that `predict.load` can open it there."""
-    run = training.load(run_dir)
+    run = _open(run_dir)
+    ownership.check_run(run.folder)
+    _check_card(run.folder / "model-card.md", run)
     note, text = describe(run, data_dir=data_dir)
-    with files.atomic(run.folder / "model-card.md") as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    _write(run.folder / "model.keras", note)
+    _write(run.folder / "model.keras", note, text)
 
 
-def _write(path: Path, note: dict[str, Any]) -> None:
-    """Write the JSON; the formats of the same run that are there already stay in it."""
+def _open(run_dir: str | Path) -> training.Run:
+    """Open a run whose record has all that is told of its model."""
+    run = training.load(run_dir)
+    record = files.read_record(run.folder / "run.json", epochs=int, validate_on=str, pixels=str)
+    if not {"name", "image_size"} <= record["recipe"].keys():
+        raise BadInput(f"{run.folder / 'run.json'}: its recipe is not as cxr writes it; name another run")
+    return run
+
+
+def _write(path: Path, note: dict[str, Any], text: str) -> None:
+    """Write the JSON and the card; the formats of the same run that are there already stay in the former."""
     known: dict[str, str] = {}
     if path.with_suffix(".json").is_file():
         try:
@@ -106,12 +117,26 @@ def _write(path: Path, note: dict[str, Any]) -> None:
                 known = there["files"]
         except BadInput:
             pass  # broken: it is made anew
-    files.write_json(path.with_suffix(".json"), note | {"files": known | {path.suffix: predict.digest(path)}})
+    listed = note | {"files": known | {path.suffix: predict.digest(path)}}
+    files.write_json(path.with_suffix(".json"), listed, ours=ownership.NOTE)
+    with files.atomic(path.parent / "model-card.md", ours=ownership.is_card) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def _check_card(path: Path, run: training.Run) -> None:
+    """Refuse to write into a folder with the card of another model, or a file of its name that is none."""
+    files.check_ours(path, ownership.is_card)
     if path.is_file() and card.mark(_about(run.record)) not in path.read_text(encoding="utf-8"):
         raise BadInput(f"{path}: is the card of another model; export into another folder with --out")
+
+
+def _same(model, path: Path) -> bool:
+    """Tell whether a file holds this very model: a call that was killed before it wrote the JSON left it."""
+    try:
+        _check_same(model, path)
+    except CxrError:
+        return False
+    return True
 
 
 def _save(model, path: Path, to: str) -> None:
@@ -146,6 +171,8 @@ def _save_loudly(model, path: Path, to: str) -> None:
 
 def _check_same(model, path: Path) -> None:
     saved = models.load(path)
+    if (saved.image_size, saved.image_size, saved.channels) != tuple(model.input_shape[1:]):
+        raise CxrError(f"{path.suffix}: the saved model takes other pictures; it was not kept")
     pictures = np.random.default_rng(0).random((16, saved.image_size, saved.image_size, 1), dtype="float32")
     wanted = np.asarray(model(np.repeat(pictures, saved.channels, axis=-1), training=False))[:, -1]
     if (gap := float(np.abs(saved.answer(pictures) - wanted).max())) > TOLERANCE:

@@ -14,7 +14,7 @@ import re
 import shutil
 import uuid
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 #: Seconds that a process waits for another's lock before it says so.
 PATIENCE = 2.0
+#: NumPy's and Keras' generators take no larger one.
+MOST_SEED = 2**32 - 1
 _HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:6]
 _log = logging.getLogger("cxr_utils")
 
@@ -44,11 +46,32 @@ def root() -> Path:
     if home := os.environ.get("CXR_HOME"):
         return Path(home).absolute()
     here = Path.cwd()
-    for folder in (here, *here.parents):
-        config = folder / "pyproject.toml"
-        if config.is_file() and 'name = "cxr-utils"' in config.read_text(encoding="utf-8"):
-            return folder
-    return here
+    return next(filter(is_project, (here, *here.parents)), here)
+
+
+def is_project(folder: Path) -> bool:
+    """Tell whether a folder is a checkout of this project, by its ``pyproject.toml``; others' may be anything.
+
+    Examples
+    --------
+    >>> is_project(Path("/"))
+    False
+    """
+    try:
+        return b'name = "cxr-utils"' in (folder / "pyproject.toml").read_bytes()
+    except OSError:
+        return False
+
+
+def expand(path: str | Path) -> Path:
+    """Put the home folder in place of ``~``; a name such as ``~x.jpeg``, where x is no user, stays as it is.
+
+    Examples
+    --------
+    >>> expand("~x.jpeg").name
+    '~x.jpeg'
+    """
+    return Path(os.path.expanduser(path))
 
 
 def resolve(path: str | Path) -> Path:
@@ -59,18 +82,72 @@ def resolve(path: str | Path) -> Path:
     >>> resolve("data") == root() / "data"
     True
     """
-    path = Path(path).expanduser()
+    path = expand(path)
     return path if path.is_absolute() else root() / path
 
 
+def has_keys(*keys: str) -> Callable[[Path], bool]:
+    """Return the test whether a file is a JSON record with these keys.
+
+    Examples
+    --------
+    >>> has_keys("recipe")("gone.json")
+    False
+    """
+    return lambda path: _can(read_record, path, *keys)
+
+
+def has_columns(*columns: str) -> Callable[[Path], bool]:
+    """Return the test whether a file is a CSV table with these columns.
+
+    Examples
+    --------
+    >>> has_columns("path")("gone.csv")
+    False
+    """
+    return lambda path: _can(read_csv, path, columns=columns, nrows=0)
+
+
+def _can(read: Callable[..., Any], *arguments: Any, **options: Any) -> bool:
+    try:
+        read(*arguments, **options)
+    except BadInput:
+        return False
+    return True
+
+
+def check_ours(path: str | Path, ours: bool | Callable[[Path], bool]) -> None:
+    """Refuse to write over what is there, unless it is ours.
+
+    Parameters
+    ----------
+    path : str or Path
+        What is to be written.
+    ours : bool or callable
+        Whether a file of this name may be replaced: True where the caller knows its folder as ours, else a test of
+        the file, such as `has_keys` and `has_columns` return. False: nothing may be there.
+
+    Raises
+    ------
+    BadInput
+        Something else is there.
+    """
+    if ours is True or not os.path.lexists(path) or (ours and os.path.isfile(path) and ours(Path(path))):
+        return
+    if os.path.lexists(path):  # it may have been taken away just now
+        raise BadInput(f"{path}: is there already, and cxr did not write it; move it away or choose another name")
+
+
 @contextlib.contextmanager
-def atomic(path: str | Path) -> Iterator[Path]:
+def atomic(path: str | Path, *, ours: bool | Callable[[Path], bool] = False) -> Iterator[Path]:
     """Write a file or a folder under a temporary name beside it, and rename it when all went well.
 
     Parameters
     ----------
     path : str or Path
-        What shall exist in the end. A folder must not be there yet; a file is replaced.
+        What shall exist in the end.
+    ours : bool or callable
+        Whether a file that is there may be replaced, see `check_ours`; a folder must not be there.
 
     Yields
     ------
@@ -85,11 +162,17 @@ def atomic(path: str | Path) -> Iterator[Path]:
     ...     _ = temporary.write_text("whole")
     >>> target.read_text()
     'whole'
+
+    Raises
+    ------
+    BadInput
+        Something is there that is not ours.
     """
     path = Path(path)
+    check_ours(path, ours)
     path.parent.mkdir(parents=True, exist_ok=True)
     _tidy(path)
-    temporary = path.with_name(f".{path.stem}-{_HOST}-{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp{path.suffix}")
+    temporary = path.with_name(f".{_short(path)}-{_HOST}-{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp{path.suffix}")
     try:
         yield temporary
         os.replace(temporary, path)
@@ -100,9 +183,20 @@ def atomic(path: str | Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def _short(path: Path) -> str:
+    """Return the stem, or what stands for one that leaves no room for the rest of a temporary name."""
+    return path.stem if len(os.fsencode(path.stem)) < 150 else digest(path.stem)
+
+
+#: Names that say nothing of whose a folder is: temporary files of ours, locks, and what systems leave behind.
+PASSING = re.compile(
+    r"\..*-[0-9a-f]{6}-\d+-[0-9a-f]{8}\.tmp.*|.+\.lock(\.holder)?|\.DS_Store|desktop\.ini|Thumbs\.db|\.ipynb_checkpoints"
+)
+
+
 def _tidy(path: Path) -> None:
     """Remove what writers of `path` left beside it when they were killed; those of other machines may live."""
-    name = re.compile(rf"\.{re.escape(path.stem)}-{_HOST}-(\d+)-[0-9a-f]{{8}}\.tmp{re.escape(path.suffix)}")
+    name = re.compile(rf"\.{re.escape(_short(path))}-{_HOST}-(\d+)-[0-9a-f]{{8}}\.tmp{re.escape(path.suffix)}")
     with os.scandir(path.parent) as entries:
         found = [(entry.path, int(match[1])) for entry in entries if (match := name.fullmatch(entry.name))]
     for left, process in found:
@@ -137,17 +231,40 @@ def reserve(path: str | Path) -> None:
                 raise OSError(error.errno, error.strerror, str(path)) from None
 
 
+def writable(folder: Path) -> bool:
+    """Tell whether a folder may be written into, or made; a read-only disk may not, whoever asks.
+
+    Examples
+    --------
+    >>> writable(Path("/proc"))
+    False
+    """
+    return os.access(next(filter(Path.is_dir, (folder, *folder.parents)), folder), os.W_OK)
+
+
 def _alive(process: int) -> bool:
     import psutil
 
     return psutil.pid_exists(process)
 
 
-def write_json(path: str | Path, content: Any) -> None:
-    """Write `content` as indented JSON, atomically; NaN is refused with ValueError."""
-    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
-    with atomic(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+def write_json(path: str | Path, content: Any, *, ours: bool | Iterable[str] = False) -> None:
+    """Write `content` as indented JSON, atomically; NaN is refused with ValueError.
+
+    A file that is there is replaced only if it is ours: by the caller's word (True), or by the keys that it has.
+    """
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    _write(path, text.encode(), ours if isinstance(ours, bool) else has_keys(*ours))
+
+
+def _write(path: str | Path, content: bytes, ours: bool | Callable[[Path], bool]) -> None:
+    """Write a file; to write what is there already takes nothing away, whoever wrote it."""
+
+    def replaceable(there: Path) -> bool:
+        return there.read_bytes() == content or (ours is not False and ours(there))
+
+    with atomic(path, ours=ours is True or replaceable) as temporary:
+        temporary.write_bytes(content)
 
 
 def read_json(path: str | Path) -> Any:
@@ -163,14 +280,17 @@ def read_json(path: str | Path) -> Any:
     except FileNotFoundError:
         raise BadInput(f"{path}: there is no such file") from None
     except (OSError, ValueError, RecursionError) as error:
-        raise BadInput(f"{path}: not a readable JSON file ({error}); delete it to have it made again") from None
+        raise BadInput(f"{path}: not a readable JSON file ({error}); {_AS_IT_WAS}") from None
 
 
 def _no_number(name: str) -> None:
     raise ValueError(f"{name} in it is no number")
 
 
-def read_record(path: str | Path, *keys: str) -> dict[str, Any]:
+_AS_IT_WAS = "put back the file as cxr wrote it, or name another"
+
+
+def read_record(path: str | Path, *keys: str, **types: type | tuple[type, ...]) -> dict[str, Any]:
     """Read a JSON file that holds one object.
 
     Parameters
@@ -179,25 +299,40 @@ def read_record(path: str | Path, *keys: str) -> dict[str, Any]:
         The file.
     *keys : str
         What the object must have.
+    **types : type or tuple of type
+        What it must have, and of which type; a number that is True or False is none.
 
     Raises
     ------
     BadInput
-        As `read_json`; or it holds something else than an object, or one without these keys.
+        As `read_json`; or it holds something else than an object, or one without these keys or with other types.
+
+    Examples
+    --------
+    >>> read_record("run.json", "recipe", seed=int)  # doctest: +SKIP
     """
     content = read_json(path)
     if not isinstance(content, dict):
-        raise BadInput(f"{path}: holds a {type(content).__name__}, not an object; delete it to have it made again")
-    if missing := [key for key in keys if key not in content]:
-        raise BadInput(f"{path}: {missing[0]!r} is missing in it; delete it to have it made again")
+        raise BadInput(f"{path}: holds a {type(content).__name__}, not an object; {_AS_IT_WAS}")
+    for key in (*keys, *types):
+        if key not in content:
+            raise BadInput(f"{path}: {key!r} is missing in it; {_AS_IT_WAS}")
+        kinds = types.get(key, object)
+        kinds = kinds if isinstance(kinds, tuple) else (kinds,)
+        value = content[key]
+        if not isinstance(value, kinds) or (isinstance(value, bool) and not {bool, object} & set(kinds)):
+            raise BadInput(f"{path}: {key!r} in it is {value!r:.40}, which cxr does not write; {_AS_IT_WAS}")
     return content
 
 
-def write_csv(path: str | Path, table: Any) -> None:
-    """Write a pandas table without its row numbers, atomically; with a name in .gz the same bytes each time."""
+def write_csv(path: str | Path, table: Any, *, ours: bool | Iterable[str] = False) -> None:
+    """Write a pandas table without its row numbers, atomically; with a name in .gz the same bytes each time.
+
+    A file that is there is replaced only if it is ours: by the caller's word (True), or by the columns that it has.
+    """
     content = table.to_csv(index=False, lineterminator="\n").encode()
-    with atomic(path) as temporary:
-        temporary.write_bytes(gzip.compress(content, mtime=0) if Path(path).suffix == ".gz" else content)
+    content = gzip.compress(content, mtime=0) if Path(path).suffix == ".gz" else content
+    _write(path, content, ours if isinstance(ours, bool) else has_columns(*ours))
 
 
 def read_csv(path: str | Path, *, columns: Iterable[str] = (), **options: Any) -> pd.DataFrame:
@@ -259,13 +394,17 @@ def lock(folder: str | Path, *, wait: float = -1) -> Iterator[None]:
     Raises
     ------
     BadInput
-        Another process held it for longer than `wait`; the message says which, on which machine.
+        Another process held it for longer than `wait`; the message says which, on which machine. Or another
+        program's file has the name of the lock.
     """
     from filelock import FileLock, Timeout
 
     path = Path(folder).with_name(Path(folder).name + ".lock")
+    holder, known = path.with_name(path.name + ".holder"), ("process", "machine")
+    check_ours(path, is_lock)
+    check_ours(holder, has_keys(*known))
     path.parent.mkdir(parents=True, exist_ok=True)
-    held, holder = FileLock(path), path.with_name(path.name + ".holder")
+    held = FileLock(path)
     patience = PATIENCE if wait < 0 else min(wait, PATIENCE)
     try:
         try:
@@ -280,7 +419,7 @@ def lock(folder: str | Path, *, wait: float = -1) -> Iterator[None]:
     try:
         # What a killed holder left is overwritten here; the lock itself went with its process.
         with contextlib.suppress(OSError):  # on a full disk one can still read
-            write_json(holder, {"process": os.getpid(), "machine": platform.node()})
+            write_json(holder, {"process": os.getpid(), "machine": platform.node()}, ours=known)
         yield
     finally:
         with contextlib.suppress(OSError):
@@ -288,10 +427,23 @@ def lock(folder: str | Path, *, wait: float = -1) -> Iterator[None]:
         held.release()
 
 
+def is_lock(path: Path) -> bool:
+    """Tell a lock of ours, empty or a process' number, from a list of packages (uv.lock): opening it would empty it.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "uv.lock"
+    >>> path.write_text("version = 1"), is_lock(path)
+    (11, False)
+    """
+    return path.read_bytes()[:99].partition(b"\n")[0].strip().isdigit() or not path.stat().st_size
+
+
 def _holder(path: Path) -> str:
     """Say who holds a lock, from the file beside it."""
     try:
-        known = read_json(path)
+        known = read_record(path, process=int, machine=str)
         return f"another process ({known['process']} on {known['machine']})"
-    except (BadInput, KeyError, TypeError):  # it just came or went
+    except BadInput:  # it just came or went
         return "another process"

@@ -206,15 +206,16 @@ def evaluate(
         out, cell=cell.name, identity=identity, protocol=cell.protocol, reads=reads, remark=f"training {trained}"
     )
     predictions = evaluation.predict(run, pixels, split, parts=sorted({cell.validate_on, "test"}), entered=True)
-    files.write_csv(out / "splits" / f"{splits.digest(split)}.csv.gz", split)
-    files.write_csv(out / "runs" / f"{cell.name}.predictions.csv.gz", predictions)
+    files.write_csv(out / "splits" / f"{splits.digest(split)}.csv.gz", split, ours=("path", "part"))
+    kept_as = out / "runs" / f"{cell.name}.predictions.csv.gz"
+    files.write_csv(kept_as, predictions, ours=evaluation.COLUMNS)
     kept = {"cell": cell.name, "identity": identity} | record
     kept |= {"image_source": source, "kept_epoch": _kept_epoch(record, history)}
     kept["history"] = history.round(6).to_dict(orient="records")
     threshold = cell.get_recipe().threshold
     kept["metrics"] = evaluation.judge(predictions, split, validate_on=cell.validate_on, threshold=threshold)
     path = out / "runs" / f"{cell.name}.json"
-    files.write_json(path, kept)
+    files.write_json(path, kept, ours=KEYS)
     return path
 
 
@@ -229,8 +230,9 @@ def _kept_epoch(record: dict[str, Any], history: pd.DataFrame) -> int:
 
 
 #: What the JSON of every cell has.
-KEYS = ("identity", "version", "recipe", "protocol", "seed", "split", "validate_on", "seconds", "epochs_run",
-        "image_source", "kept_epoch", "history", "metrics")  # fmt: skip
+TYPES = {"cell": str, "identity": str, "recipe": dict, "protocol": str, "seed": int, "split": str, "validate_on": str,
+         "seconds": (int, float), "epochs_run": int, "image_source": str, "history": list, "metrics": dict}  # fmt: skip
+KEYS = (*TYPES, "version", "kept_epoch")
 
 
 def results(out: str | Path) -> dict[str, dict[str, Any]]:
@@ -243,8 +245,8 @@ def results(out: str | Path) -> dict[str, dict[str, Any]]:
     """
     found = {}
     for path in sorted((files.resolve(out) / "runs").glob("*.json")):
-        content = files.read_record(path, "cell", *KEYS)
+        content = files.read_record(path, *KEYS, **TYPES)
         if content["cell"] != path.stem:
-            raise BadInput(f"{path}: is not the result of the cell {path.stem}; delete it to have it made again")
+            raise BadInput(f"{path}: is not the result of the cell {path.stem}; put back that file, or move it away")
         found[path.stem] = content
     return found

@@ -310,7 +310,7 @@ def cache(
     how: str = "squash",
     interpolation: str = "area",
     progress: bool = False,
-) -> np.memmap:
+) -> np.ndarray:
     """Decode and resize all images once, and keep them as one array on disk.
 
     The array is ``folder/cache/<size>-<how>-<digest>.npy``; the JSON beside it says from which index,
@@ -342,7 +342,8 @@ def cache(
     Warns
     -----
     UserWarning
-        The kept array or its note is not as it was written; it is made again.
+        The kept array or its note is not as it was written; it is made again. Or the folder may not be written into,
+        as one that many share: then the array is made in memory, each time.
 
     Examples
     --------
@@ -360,14 +361,23 @@ def cache(
     shape = (len(index), size, size, 1)
     if (kept := _kept(array, note, settings, shape)) is not None:
         return kept
+    paths = [folder / path for path in index["path"]]
+    if not paths:
+        raise BadInput("index: no row in it; a cache needs at least one image")
+    if not files.writable(array.parent):
+        warnings.warn(f"{array.parent}: can't be written into; the images are decoded anew each time", stacklevel=2)
+        return _fill(np.empty(shape, np.uint8), paths, settings, progress)
     with files.lock(array):
         if (kept := _kept(array, note, settings, shape)) is None:  # another process may have made it
             if array.exists() and note.exists():  # a note is written last: both were whole
                 warnings.warn(f"{array}: not as it was written (cut off or changed); it is made again", stacklevel=2)
             note.unlink(missing_ok=True)
-            with files.atomic(array) as temporary:
-                _fill(temporary, [folder / path for path in index["path"]], shape, settings, progress)
-            files.write_json(note, settings | {"signature": _signature(array)})
+            with files.atomic(array, ours=True) as temporary:
+                pixels = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
+                files.reserve(temporary)
+                _fill(pixels, paths, settings, progress).flush()
+                del pixels
+            files.write_json(note, settings | {"signature": _signature(array)}, ours=True)
     return np.load(array, mmap_mode="r")
 
 
@@ -395,16 +405,12 @@ def _signature(path: Path, *, blocks: int = 256, size: int = 4096) -> str:
     return seen.hexdigest()[:16]
 
 
-def _fill(target: Path, paths: list[Path], shape: tuple, settings: dict, progress: bool) -> None:
-    """Write the images into a new .npy file, in threads: Pillow and OpenCV let go of the lock."""
+def _fill(pixels: np.ndarray, paths: list[Path], settings: dict, progress: bool) -> np.ndarray:
+    """Write the images into an array, in threads: Pillow and OpenCV let go of the lock."""
     from tqdm import tqdm
 
-    if not paths:
-        raise BadInput("index: no row in it; a cache needs at least one image")
-    size, how, interpolation = shape[1], settings["how"], settings.get("interpolation", "area")
+    size, how, interpolation = settings["size"], settings["how"], settings.get("interpolation", "area")
     at_least = 2 * size if interpolation == "area" else None  # JPEG's own reduction averages, too
-    pixels = np.lib.format.open_memmap(target, mode="w+", dtype=np.uint8, shape=shape)
-    files.reserve(target)
 
     def one(row: int) -> None:
         try:
@@ -421,9 +427,9 @@ def _fill(target: Path, paths: list[Path], shape: tuple, settings: dict, progres
         work = pool.map(one, range(len(paths)))
         for _ in tqdm(work, total=len(paths), desc="images", unit="image", disable=not progress):
             pass
-        pixels.flush()
     finally:
         pool.shutdown(cancel_futures=True)
+    return pixels
 
 
 _LATER = ("coarse", "blur", "noise")  # than the first runs that are kept: their records and draws stay

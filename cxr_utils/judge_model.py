@@ -13,6 +13,8 @@ from cxr_utils import dataset, evaluation, files, models, predict, score, source
 from cxr_utils.errors import BadInput, printable
 
 PARTS = (*dataset.SPLITS, "all")
+RECORD = ("identity", "model", "source", "part")
+"""What the record that `evaluate` keeps has."""
 
 
 class _Bare(predict.Predictor):
@@ -82,7 +84,8 @@ def evaluate(
     """
     if part not in (None, *PARTS):
         raise BadInput(f"part {part!r}: choose one of {', '.join(PARTS)}")
-    out = _checked(Path(out)) if out is not None else None
+    out = Path(out) if out is not None else None
+    again = _check(out) if out is not None else False
     predictor = _open(model, data_dir)
     folder = sources.fetch(source, data_dir=data_dir, path=path, progress=progress)
     about, table = sources.describe(folder), dataset.labelled(folder)
@@ -129,19 +132,17 @@ def evaluate(
         "kinds": kinds.to_dict(orient="index"),
     }
     if out is not None:
-        files.write_csv(out.with_suffix(".predictions.csv.gz"), judged)
-        files.write_json(out, record)
+        files.write_csv(out.with_suffix(".predictions.csv.gz"), judged, ours=again)
+        files.write_json(out, record, ours=RECORD)
     return record
 
 
-def _checked(out: Path) -> Path:
-    """Refuse an --out that is none, or that others read or wrote."""
+def _check(out: Path) -> bool:
+    """Refuse an --out that is none, or that others read or wrote; tell whether an earlier call wrote it."""
     if out.suffix != ".json" or out.parent.name in ("runs", "scores"):
         raise BadInput(f"--out {out}: must be a file named .json, such as results/evaluations/{out.stem}.json, "
                        "and not among runs or scores")  # fmt: skip
-    if out.is_file():
-        files.read_record(out, "identity", "model", "source", "part")
-    return out
+    return score.check_out(out, RECORD)
 
 
 def _open(model: str | Path | None, data_dir: str | Path) -> predict.Predictor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,14 @@ def enter(folder: str | Path, **row: Any) -> None:
     Parameters
     ----------
     folder : str or Path
-        Holds the ledger, ``test_reads.csv``; made if missing. A run's folder of runs, or a folder of results.
+        Holds the ledger, ``test_reads.csv``; made if missing. A run's folder, or a folder of results.
     **row
         Values of the columns `COLUMNS`. Without them the date is today's, the protocol "other", and one reading.
+
+    Raises
+    ------
+    BadInput
+        A file of that name is there, and is no ledger.
 
     Examples
     --------
@@ -32,11 +38,12 @@ def enter(folder: str | Path, **row: Any) -> None:
     """
     path = files.resolve(folder) / NAME
     with files.lock(path):
-        there = pd.read_csv(path, dtype="string") if path.is_file() else pd.DataFrame(columns=COLUMNS, dtype="string")
+        empty = pd.DataFrame(columns=COLUMNS, dtype="string")
+        there = files.read_csv(path, columns=COLUMNS, dtype="string") if os.path.lexists(path) else empty
         keys = {name: str(row.get(name, "")) for name in ("cell", "identity", "remark")}
         if (there[list(keys)].fillna("") == pd.Series(keys)).all(axis=1).any():
             return
         today = datetime.datetime.now(datetime.UTC).date().isoformat()
         usual = {"date": today, "identity": "", "protocol": "other", "reads": 1, "remark": ""}
         new = pd.DataFrame([usual | row], columns=COLUMNS).astype("string")
-        files.write_csv(path, pd.concat([there, new]))
+        files.write_csv(path, pd.concat([there, new]), ours=COLUMNS)

@@ -125,7 +125,7 @@ def execute(
             with quiet(), _kernel_environment():
                 papermill.execute_notebook(
                     notebook,
-                    str(output),
+                    str(output).replace("{", "{{").replace("}", "}}"),  # papermill formats it
                     parameters=dict(given),
                     kernel_name="python3",
                     progress_bar=False,

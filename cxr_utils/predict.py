@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image, PngImagePlugin
 
 from cxr_utils import dicom, files, images, models, outside
 from cxr_utils.errors import BadInput, printable
@@ -32,6 +33,8 @@ QUANTILES = 101
 SUFFIXES = (".jpeg", ".jpg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".dcm", ".dicom")
 REFERENCE = "results/models/reference"
 _BATCH = 64
+_MARK = PngImagePlugin.PngInfo()
+_MARK.add_text("Software", "cxr predict")
 _KEYS = ("run", "source", "synthetic", "image_size", "resize", "threshold", "validation", "outside", "false_alarm")
 
 
@@ -244,13 +247,28 @@ def write_heat_maps(predictor: Predictor, answers: Sequence[Answer], folder: str
         name = printable(Path(answer.path).name).replace("$", r"\$")  # which begins a formula
         title = f"{name}\n{answer.probability:.3f}: {answer.verdict}"
         figure = plots.heat_maps([shown], predictor.heats(small[None]), [title], height=6)
-        stem, number = f"{Path(answer.path).stem}-heat", 1
+        stem, number = f"{_short(Path(answer.path).stem)}-heat", 1
         while (path := Path(folder) / f"{stem}{f'-{number}' * (number > 1)}.png") in written:
             number += 1
-        with files.atomic(path) as temporary:
-            temporary.write_bytes(plots.render(figure))
+        with files.atomic(path, ours=_drew) as temporary, Image.open(io.BytesIO(plots.render(figure))) as drawn:
+            drawn.save(temporary, pnginfo=_MARK, optimize=True)
         written.append(path)
     return written
+
+
+def _short(stem: str) -> str:
+    """Cut a stem so that what is added to it still fits: a name may take 255 bytes."""
+    content = os.fsencode(stem)
+    return stem if len(content) <= 200 else content[:200].decode(errors="ignore")
+
+
+def _drew(path: Path) -> bool:
+    """Tell whether a file is a heat map that this project drew, by what the PNG says of its maker."""
+    try:
+        with Image.open(path, formats=["PNG"]) as there:
+            return there.info.get("Software") == "cxr predict"
+    except (OSError, ValueError, SyntaxError):
+        return False
 
 
 def find(named: Sequence[str | Path]) -> list[Path]:
@@ -266,7 +284,7 @@ def find(named: Sequence[str | Path]) -> list[Path]:
     """
     found: list[Path] = []
     for name in map(os.fspath, named):
-        path = Path(name).expanduser()
+        path = files.expand(name)
         if path.is_dir():
             inside = sorted(one for one in path.rglob("*") if one.is_file() and _is_image(one))
             found += inside or [path]
@@ -374,11 +392,10 @@ def read_note(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise BadInput(f"{path}: there is no such file; it belongs to the model, and both come from cxr export")
-    note = files.read_record(path, "format", "files", *_KEYS)
+    note = files.read_record(path, "format", *_KEYS, files=dict)
     quantiles = note["validation"]
     good = {
         "format": note["format"] == FORMAT,
-        "files": isinstance(note["files"], dict),
         "image_size": isinstance(note["image_size"], int),
         "resize": note["resize"] in images.RESIZING,
         "threshold": isinstance(note["threshold"], float) and 0 < note["threshold"] < 1,

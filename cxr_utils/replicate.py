@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cxr_utils import files, grid, notebooks
+from cxr_utils import files, grid, ledger, notebooks, ownership
 from cxr_utils.errors import BadInput, CxrError
 
 REAL = ("folder", "kaggle")
@@ -170,14 +170,20 @@ def plan(
     Raises
     ------
     BadInput
-        A name is unknown; no images are there and `fetch` can't choose; or `out` holds results of other images.
+        A name is unknown; no images are there and `fetch` can't choose; `out` holds results of other images; or
+        `out` or `work` is no folder of ours, see `ownership.check_folder`.
     """
     chosen = [cell(c.recipe, c.protocol, c.seed, rehearsal=rehearsal) for c in
               grid.cells(recipe=recipe, protocol=protocol, seeds=seeds)]  # fmt: skip
     out = files.resolve(out or ("runs/rehearsal" if rehearsal else "runs/replication"))
     data_dir = files.resolve(data_dir)
     source = source or ("sample" if rehearsal else _fetched(data_dir, needed=fetch))
-    found = Plan(chosen, source, "", data_dir, out, files.resolve(work) if work else out / "work", rehearsal)
+    # Among what git tracks, only results are written.
+    inside = (files.root() / "runs" / out.name if ownership.tracked(out) else out) / "work"
+    found = Plan(chosen, source, "", data_dir, out, files.resolve(work) if work else inside, rehearsal)
+    ownership.check_place(data_dir, "data_dir")
+    ownership.check_folder(out, "out", marked=_is_out, allowed=("results",))
+    ownership.check_folder(found.work, "work", marked=_is_work)
     found.records = grid.results(out)
     index = _index(source, data_dir, fetch=fetch)
     if index is None:
@@ -196,6 +202,20 @@ def plan(
             splits[way] = one.split(index)
         found.identity[one.name] = one.identity(splits[way], index)
     return found
+
+
+PLAN = ("root", "notebook", "work", "cells")
+"""What the plan for Snakemake has, by which the folder of the work is known."""
+
+
+def _is_work(folder: Path) -> bool:
+    return files.has_keys(*PLAN)(folder / "plan.json") or any(map(ownership.is_run, ownership.entries(folder)))
+
+
+def _is_out(folder: Path) -> bool:
+    """Tell whether a folder has results of ours: the ledger, a cell, or the work towards the first one."""
+    cells = map(files.has_keys(*grid.KEYS), folder.glob("runs/*.json"))
+    return files.has_columns(*ledger.COLUMNS)(folder / "test_reads.csv") or any(cells) or _is_work(folder / "work")
 
 
 def _fetched(data_dir: Path, *, needed: bool) -> str:
@@ -236,8 +256,11 @@ def parse_seeds(text: str) -> list[int]:
     [0, 1, 2]
     """
     words = [word.strip() for word in text.split(",")]
-    if not all(word.isdecimal() for word in words) or len(set(map(int, words))) < len(words):
-        raise BadInput(f"seeds {text!r}: give whole numbers from 0 with commas, each once, such as 0,1,2")
+    good = all(word.isdecimal() and len(word) < 12 and int(word) <= files.MOST_SEED for word in words)
+    if not good or len(set(map(int, words))) < len(words):
+        raise BadInput(
+            f"seeds {text!r}: give whole numbers from 0 to {files.MOST_SEED} with commas, each once, such as 0,1,2"
+        )
     return [int(word) for word in words]
 
 
@@ -343,7 +366,7 @@ def run(
                 "source": found.source, "data_dir": str(found.data_dir), "out": str(found.out),
                 "work": str(found.work),
             } for key, cell in todo.items()},
-        })  # fmt: skip
+        }, ours=PLAN)  # fmt: skip
         command = [
             sys.executable, "-m", "cxr_utils.replicate", "--snakemake",
             "--snakefile", str(where / "Snakefile"), "--directory", str(found.work), "--profile", str(settings),
@@ -439,7 +462,7 @@ def run_cell(plan_file: str | Path, key: str, *, threads: int) -> None:
     CxrError
         A cell of the notebook failed.
     """
-    given = files.read_json(plan_file)
+    given = files.read_record(plan_file, *PLAN)
     work = Path(given["work"])
     # Each library sizes its own pool by the machine; side by side they would fight over the cores.
     for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS",
@@ -449,19 +472,19 @@ def run_cell(plan_file: str | Path, key: str, *, threads: int) -> None:
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     os.environ["CXR_HOME"] = given["root"]
-    files.write_json(_marker(work, key), {"state": "running"})
+    files.write_json(_marker(work, key), {"state": "running"}, ours=("state",))
     try:
         notebook = notebooks.load(Path(given["notebook"]))
         notebooks.execute(notebook, _notebook(work, key), given=given["cells"][key], cwd=work)
     except Exception as error:
-        files.write_json(_marker(work, key), {"state": "failed", "why": str(error)})
+        files.write_json(_marker(work, key), {"state": "failed", "why": str(error)}, ours=("state",))
         raise
-    files.write_json(_marker(work, key), {"state": "done"})
+    files.write_json(_marker(work, key), {"state": "done"}, ours=("state",))
 
 
 def _state(work: Path, key: str) -> dict[str, str]:
     path = _marker(work, key)
-    return files.read_json(path) if path.is_file() else {"state": "to come"}
+    return files.read_record(path, state=str) if path.is_file() else {"state": "to come"}
 
 
 def _why(work: Path, key: str) -> str:
@@ -490,7 +513,7 @@ class _Watch:
         for key, cell in self.todo.items():
             path = self.found.out / "runs" / f"{cell.name}.json"
             if states[key] == "done" and not self.found.done(cell) and path.is_file():
-                self.found.records[cell.name] = files.read_json(path)
+                self.found.records[cell.name] = files.read_record(path, *grid.KEYS, **grid.TYPES)
         terminal, now = sys.stderr.isatty(), time.monotonic()
         if states == self.before and not terminal and (last or now - self.said < self.every):
             return

@@ -7,8 +7,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from cxr_utils import files
+from cxr_utils import files, ownership
+from cxr_utils.errors import BadInput
 
+TITLE = "Pneumonia on chest X-rays: the course as run"
 METRICS = ("auc", "accuracy", "sensitivity", "specificity")
 HEAD = ("network", "images", *METRICS)
 
@@ -72,7 +74,7 @@ def write(folder: str | Path, *, synthetic: bool, glossary: str | Path | None = 
             cell = nbformat.v4.new_markdown_cell(remark)
             parts.append((path.stem, nbformat.v4.new_notebook(cells=[cell])))
     words = Path(glossary) if glossary else None
-    merged = nbformat.v4.new_notebook(metadata={"title": "Pneumonia on chest X-rays: the course as run"})
+    merged = nbformat.v4.new_notebook(metadata={"title": TITLE})
     merged.cells.append(nbformat.v4.new_markdown_cell(_front(folder, parts, synthetic=synthetic)))
     for name, notebook in parts:
         merged.cells.append(nbformat.v4.new_markdown_cell(f'<div class="cxr-part" id="{name}"></div>'))
@@ -93,9 +95,23 @@ def write(folder: str | Path, *, synthetic: bool, glossary: str | Path | None = 
         anchor_link_text="",
     )
     page, _ = exporter.from_notebook_node(merged)
-    with files.atomic(folder / "report.html") as temporary:
+    with files.atomic(folder / "report.html", ours=is_ours) as temporary:
         temporary.write_text(page, encoding="utf-8")
     return folder / "report.html"
+
+
+def is_ours(path: Path) -> bool:
+    """Tell whether a page is one of `write`.
+
+    Examples
+    --------
+    >>> is_ours(Path("gone.html"))
+    False
+    """
+    try:
+        return TITLE.encode() in path.read_bytes()
+    except OSError:
+        return False
 
 
 def summary(folder: str | Path) -> list[tuple[str, ...]]:
@@ -105,10 +121,21 @@ def summary(folder: str | Path) -> list[tuple[str, ...]]:
     """
     rows = []
     for path in sorted(Path(folder).glob("*/metrics.json")):
-        for part, entry in files.read_json(path).items():
-            if isinstance(entry, dict) and (found := entry.get("at_threshold")):
-                values = [_interval(found.get(metric, {})) for metric in METRICS]
-                rows.append((path.parent.name, f"{part} ({entry['images']})", *values))
+        try:
+            rows += _rows(path)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            if ownership.is_run(path.parent):  # else it is a stranger's
+                said = error if isinstance(error, BadInput) else f"{path}: not as cxr writes it; put back that file"
+                raise BadInput(str(said)) from None
+    return rows
+
+
+def _rows(path: Path) -> list[tuple[str, ...]]:
+    rows = []
+    for part, entry in files.read_record(path).items():
+        if isinstance(entry, dict) and (found := entry.get("at_threshold")):
+            values = [_interval(found.get(metric, {})) for metric in METRICS]
+            rows.append((path.parent.name, f"{part} ({entry['images']})", *values))
     return rows
 
 
@@ -138,7 +165,7 @@ def _interval(entry: dict[str, Any]) -> str:
 
 def _front(folder: Path, parts: list[tuple[str, Any]], *, synthetic: bool) -> str:
     """Write the head of the page: banner, metrics, contents."""
-    lines = ["# Pneumonia on chest X-rays: the course as run", "", NOTICE, ""]
+    lines = [f"# {TITLE}", "", NOTICE, ""]
     lines += [BANNER, ""] if synthetic else []
     if rows := summary(folder):
         lines += ["| " + " | ".join(row) + " |" for row in (HEAD, [":---"] * len(HEAD), *rows)]

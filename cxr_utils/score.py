@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from cxr_utils.errors import BadInput
 #: The digest of `splits.grouped` with seed 0 on all 5,856 images: the split of the honest protocol.
 HONEST = "98ef3b64854cd068"
 COLUMNS = tuple(column for column in evaluation.COLUMNS if column != "patient")
+RECORD = ("name", "identity", "split", "metrics")
+"""What the record that `score` keeps has."""
 TITLES = {"validation": "validation", "test": "test", "test_without_known": "test without known persons"}
 
 
@@ -162,8 +165,7 @@ def score(
         out = Path(out)
         if out.suffix != ".json":
             raise BadInput(f"--out {out}: must be a file named .json, such as results/scores/{out.stem}.json")
-        if out.is_file() and "cell" in files.read_record(out):
-            raise BadInput(f"--out {out}: holds a run of the grid; choose another file")
+        again = check_out(out, RECORD)
     parts = read_split(split)
     table = align(evaluation.read_predictions(path, columns=COLUMNS), parts, where=path)
     record = {
@@ -176,9 +178,46 @@ def score(
     chosen_on = "validation" if (table["split"] == "validation").any() else None
     record["metrics"] = evaluation.judge(table, parts, validate_on=chosen_on)
     if out is not None:
-        files.write_csv(out.with_suffix(".predictions.csv.gz"), table)
-        files.write_json(out, record)
+        files.write_csv(out.with_suffix(".predictions.csv.gz"), table, ours=again)
+        files.write_json(out, record, ours=RECORD)
     return record
+
+
+def check_out(out: Path, keys: Sequence[str]) -> bool:
+    """Refuse a file for a record, before any work, if it or its ledger would fall on another's.
+
+    Parameters
+    ----------
+    out : Path
+        The JSON.
+    keys : sequence of str
+        What a record of ours has.
+
+    Returns
+    -------
+    bool
+        Whether a record of ours is there: then the predictions beside it are ours, too.
+
+    Raises
+    ------
+    BadInput
+        Something else is there; of a run of the grid, too.
+
+    Examples
+    --------
+    >>> check_out(Path("gone.json"), RECORD)
+    False
+    """
+    if files.has_keys("cell")(out):
+        raise BadInput(f"--out {out}: holds a run of the grid; choose another file")
+    files.check_ours(out, files.has_keys(*keys))
+    files.check_ours(_ledger(out), files.has_columns(*ledger.COLUMNS))
+    return out.is_file()
+
+
+def _ledger(out: Path) -> Path:
+    folder = out.parent.parent if out.parent.name in ("scores", "evaluations") else out.parent
+    return folder / "test_reads.csv"
 
 
 def enter(record: dict[str, Any], out: Path, *, command: str) -> None:
@@ -188,8 +227,8 @@ def enter(record: dict[str, Any], out: Path, *, command: str) -> None:
     --------
     >>> enter(record, Path("results/scores/mine.json"), command="score")  # doctest: +SKIP
     """
-    folder = out.parent.parent if out.parent.name in ("scores", "evaluations") else out.parent
-    ledger.enter(folder, cell=record["name"], identity=record["identity"], remark=f"cxr {command}, {out.name}")
+    ledger.enter(_ledger(out).parent, cell=record["name"], identity=record["identity"],
+                 remark=f"cxr {command}, {out.name}")  # fmt: skip
 
 
 def as_text(record: dict[str, Any]) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cxr_utils import files, imbalance, models, splits
+from cxr_utils import files, imbalance, models, ownership, splits
 from cxr_utils.errors import BadInput
 from cxr_utils.recipes import Recipe
 
@@ -199,7 +199,7 @@ def _state_callback(path: Path, dataset, callbacks: list, rows: list[dict], prog
                 states.append({name: None if v is None else float(v) for name, v in values.items()})
                 for i, weight in enumerate(getattr(callback, "best_weights", None) or []):
                     arrays[f"best_{number}_{i}"] = weight
-            with files.atomic(path) as temporary:
+            with files.atomic(path, ours=True) as temporary:
                 np.savez(temporary, callbacks=json.dumps(states), rows=json.dumps(rows),
                          stopped=self.model.stop_training, **arrays)  # fmt: skip
 
@@ -224,7 +224,9 @@ class Run:
     @property
     def record(self) -> dict[str, Any]:
         """What was trained, how and where: the content of ``run.json``."""
-        return files.read_record(self.folder / "run.json", "version", "recipe", "protocol", "seed", "split", "seconds")
+        return files.read_record(
+            self.folder / "run.json", "version", recipe=dict, protocol=str, seed=int, split=str, seconds=(int, float)
+        )
 
     @property
     def history(self) -> pd.DataFrame:
@@ -346,7 +348,7 @@ def fit(
     Raises
     ------
     BadInput
-        Images, split and recipe do not fit each other, or the folder holds another finished run.
+        Images, split and recipe do not fit each other, or the folder holds another run or what is not ours.
     """
     from cxr_utils.backend import keras
 
@@ -355,6 +357,7 @@ def fit(
     identity = _identity(
         recipe, pixels, split, seed=seed, epochs=epochs, protocol=protocol, validate_on=validate_on
     )
+    ownership.check_run(folder)
     with files.lock(folder):
         if (folder / "run.json").is_file():
             _same_run(folder, identity)
@@ -365,7 +368,7 @@ def fit(
         start = time.perf_counter()
         model, rows, before = _train(recipe, pixels, split, folder, identity, used, progress=progress)
         _save_float32(model, recipe, folder / "model.keras")
-        files.write_csv(folder / "history.csv", pd.DataFrame(rows))
+        files.write_csv(folder / "history.csv", pd.DataFrame(rows), ours=True)
         record = identity | {
             "parameters": model.count_params(),
             "epochs_run": len(rows),
@@ -376,14 +379,15 @@ def fit(
             "versions": _versions(),
             "hardware": {"processor": cpu()["name"], "cores": _cores(), "system": platform.system()},
         }
-        files.write_json(folder / "run.json", record)
+        files.write_json(folder / "run.json", record, ours=True)
         _drop_state(folder)
     return Run(folder)
 
 
 def _drop_state(folder: Path) -> None:
     for name in ("state.npz", "state.json"):
-        (folder / name).unlink(missing_ok=True)
+        if ownership.RUN[name](folder / name):
+            (folder / name).unlink(missing_ok=True)
 
 
 def _same_run(folder: Path, identity: dict, name: str = "run.json") -> None:
@@ -392,7 +396,7 @@ def _same_run(folder: Path, identity: dict, name: str = "run.json") -> None:
         if there.get(key) != value:
             raise BadInput(
                 f"{folder}: holds another run (its {key} is {there.get(key)!r}, asked for is {value!r}); "
-                "choose another run_dir, or delete this folder"
+                "choose another run_dir"
             )
 
 
@@ -406,9 +410,9 @@ def _train(recipe, pixels, split, folder, identity, used, *, progress):
             with np.load(state) as kept:
                 rows, stopped = json.loads(str(kept["rows"])), bool(kept["stopped"])
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise BadInput(f"{state}: can't be read ({error}); delete {folder} to train anew") from None
+            raise BadInput(f"{state}: can't be read ({error}); delete it and state.json to train anew") from None
     else:
-        files.write_json(folder / "state.json", identity | {"precision": used})
+        files.write_json(folder / "state.json", identity | {"precision": used}, ours=True)
     before = sum(row["seconds"] for row in rows)
     labels, part, seed = split["label"].to_numpy(), split["part"].to_numpy(), identity["seed"]
     balanced = imbalance.balance(
@@ -480,7 +484,7 @@ def _save_float32(model, recipe: Recipe, path: Path) -> None:
     with _dtype_policy("float32"):
         plain = recipe.build(compiled=False)
     plain.set_weights(model.get_weights())
-    with files.atomic(path) as temporary:
+    with files.atomic(path, ours=True) as temporary:
         plain.save(temporary)
 
 

@@ -270,10 +270,18 @@ def _notebooks(home):
         v4.new_code_cell(given, metadata={"tags": ["parameters"]}),
         v4.new_code_cell(keep + "\nprint('kept')"),
     ]
-    for place in ("notebooks", "runs/sample/notebooks"):
-        (home / place).mkdir(parents=True)
-        nbformat.write(made, home / place / "01_a.ipynb")
-    (home / "runs/sample/report.html").write_text("old")
+    (home / "notebooks").mkdir(parents=True)
+    nbformat.write(made, home / "notebooks" / "01_a.ipynb")
+
+
+def _reported(home):
+    """Leave a report behind, and then another notebook."""
+    _notebooks(home)
+    for name in ("01_a", "02_b"):
+        (home / "runs/sample/notebooks").mkdir(parents=True, exist_ok=True)
+        shutil.copy(home / "notebooks/01_a.ipynb", home / f"runs/sample/notebooks/{name}.ipynb")
+        if name == "01_a":
+            _report(home)
 
 
 def _course(home):
@@ -294,7 +302,7 @@ STAGES = {
     "folder": Stage(_tiny, _folder),
     "scan": Stage(_changed, _scan),
     "cache": Stage(_scanned, _cache),
-    "report": Stage(_notebooks, _report),
+    "report": Stage(_reported, _report),
     "course": Stage(_notebooks, _course, forks=False, passing=r".*/notebooks/.*\.ipynb|.*/course\.json"),
     "training": Stage(lambda home: None, _train, forks=False, passing="run/state.*"),
     "evaluation": Stage(_train, _evaluate, forks=False, passing=r"run/predictions\.csv|results/test_reads\.csv"),

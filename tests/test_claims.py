@@ -237,7 +237,7 @@ def test_without_any_result_every_claim_has_its_row(tmp_path):
 def test_no_mean_is_taken_of_runs_that_differ_in_more_than_their_seed(tmp_path):
     keep(tmp_path, "plain_64-honest-s0", skill=3)
     other = keep(tmp_path, "plain_64-honest-s1", skill=3) | {"recipe": {"epochs": 99}}
-    files.write_json(tmp_path / "runs" / "plain_64-honest-s1.json", other)
+    files.write_json(tmp_path / "runs" / "plain_64-honest-s1.json", other, ours=True)
     with pytest.raises(BadInput, match="plain_64-honest-s0 and plain_64-honest-s1 differ in their recipe"):
         claims.table(tmp_path)
 
@@ -319,7 +319,7 @@ def test_scored_predictions_get_a_row(tmp_path):
     assert (row["recipe"], row["protocol"]) == ("my forest", "scored")
     assert row["auc_low"] == pytest.approx(half["auc"]["low"], abs=1e-4)
     assert claims.grid_row(row).count("|") == claims.HEAD.count("|")
-    files.write_json(tmp_path / "scores" / "mine.json", {"name": "my_forest"})
+    files.write_json(tmp_path / "scores" / "mine.json", {"name": "my_forest"}, ours=True)
     with pytest.raises(BadInput, match="mine.json: not a record"):
         claims.summary(tmp_path)
 

@@ -15,6 +15,7 @@ from cxr_utils import course, files, notebooks, report
 from cxr_utils.errors import BadInput, CxrError
 
 COMMON = 'source = "sample"\ndata_dir = "data"\nrun_dir = "runs/sample"\nprofile = "sample"\nseed = 0\n'
+RUN = {"version": 1, "recipe": {}, "protocol": "honest", "seed": 0, "split": "", "pixels": ""}
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 PROSE = "# Title of {name}\n\nA [word](glossary.md#word), and on to [b](02_b.ipynb)."
 
@@ -67,10 +68,10 @@ def test_run_resume_and_fresh(project, capfd):
     mine.write_text("kept")
     run_folder = first.folder / "plain-s0"
     run_folder.mkdir()
-    (run_folder / "run.json").write_text("{}")
-    (first.folder / "trials" / "half-done").mkdir(parents=True)
-    (first.folder / "trials" / "half-done" / "state.json").write_text("{}")
-    fresh = course.run(["2"], seed=3, fresh=True)
+    files.write_json(run_folder / "run.json", RUN)
+    files.write_json(first.folder / "trials" / "half-done" / "state.json", RUN)
+    with pytest.warns(UserWarning, match=r"1 files that cxr did not make, .* stay; first mine.txt"):
+        fresh = course.run(["2"], seed=3, fresh=True)
     assert fresh.executed == ("02_b",) and mine.exists() and not run_folder.exists()
     assert not list(first.folder.glob("trials/*"))
     assert [path.name for path in (first.folder / "notebooks").iterdir()] == ["02_b.ipynb"]
@@ -189,6 +190,7 @@ def test_report_is_one_page_that_asks_for_nothing(project):
         "accuracy": {"value": None, "low": None, "high": None},
     }
     metrics = {"threshold": 0.4, "test": {"images": 20, "at_half": entry, "at_threshold": entry}}
+    files.write_json(folder / "plain-s0" / "run.json", RUN)
     files.write_json(folder / "plain-s0" / "metrics.json", metrics)
     result = course.run(run_dir="runs/x", progress=False)
     page = result.report.read_text(encoding="utf-8")

@@ -99,7 +99,7 @@ def test_a_training_killed_again_and_again_ends_like_an_undisturbed_one(tmp_path
     assert run.history["epoch"].tolist() == [1, 2, 3, 4]
     assert run.history["learning_rate"].round(6).tolist() == [0.001, 0.0005, 0.0002, 0.0001]
     # Killed after the record, before the state was removed: the next call does that.
-    (cut / "run" / "state.npz").write_bytes(b"left")
+    (cut / "run" / "state.npz").write_bytes(b"PK, and cut off")
     crash_points.STAGES["training"].work(cut)
     assert crash_points.snapshot(cut) == crash_points.snapshot(whole)
 

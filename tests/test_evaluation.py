@@ -164,7 +164,7 @@ def test_no_threshold_beats_the_best_one(rows):
 
 
 def test_evaluate_carries_the_threshold_of_validation_to_test(tmp_path):
-    record = dict.fromkeys(("version", "protocol", "seed", "split", "seconds"), 0) | {"recipe": {}}
+    record = {"version": 1, "protocol": "honest", "seed": 0, "split": "", "seconds": 0, "recipe": {}}
     (tmp_path / "run.json").write_text(json.dumps(record))
     predictions = pd.concat([table(seed=1, split="validation"), table(seed=2)])
     result = evaluation.evaluate(Run(tmp_path), predictions)

@@ -87,7 +87,7 @@ def test_a_run_that_validates_on_unread_test_is_refused(trained, tmp_path):
     shutil.copytree(trained / "gray", tmp_path / "run")
     (tmp_path / "run/predictions.csv").unlink()
     record = files.read_json(tmp_path / "run/run.json")
-    files.write_json(tmp_path / "run/run.json", record | {"validate_on": "test"})
+    files.write_json(tmp_path / "run/run.json", record | {"validate_on": "test"}, ours=True)
     with pytest.raises(BadInput, match="was not evaluated yet"):
         export.export(tmp_path / "run", data_dir=trained / "data")
 

@@ -169,7 +169,7 @@ def test_a_run_folder_needs_its_images_or_what_export_made(trained, hospital, tm
         (["--path", "hospital", "--part", "other"], "choose one of train, val, test, all"),
         (["--out", "mine.csv"], "--out mine.csv: must be a file named .json"),
         (["--out", "scores/mine.json"], "not among runs or scores"),
-        (["--out", "other.json"], "other.json: 'model' is missing in it"),
+        (["--out", "other.json"], "other.json: is there already, and cxr did not write it"),
     ],
 )
 def test_a_wrong_input_is_one_line(model, hospital, tmp_path, monkeypatch, capsys, arguments, words):

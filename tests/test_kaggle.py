@@ -17,7 +17,7 @@ import psutil
 import pytest
 from kaggle_server import COUNTS, here, images, make_archive, names, running
 
-from cxr_utils import cli, sources
+from cxr_utils import cli, files, sources
 from cxr_utils.errors import CxrError
 from cxr_utils.sources import download, kaggle
 
@@ -144,9 +144,9 @@ def test_keep_archive(data, server):
     assert len(server.requests) == asked and kept.is_file()
     whole(data / "kaggle")
     shutil.rmtree(data / "kaggle")
-    kept.write_bytes(b"PK")  # broken since: downloaded anew, into its place
-    sources.fetch("kaggle", data_dir=data)
-    assert kept.read_bytes() == server.content and here(data) == ["kaggle", "kaggle-archive"]
+    kept.write_bytes(b"PK")  # broken since, or another's: downloaded anew, and left as it is
+    whole(sources.fetch("kaggle", data_dir=data))
+    assert kept.read_bytes() == b"PK" and here(data) == ["kaggle", "kaggle-archive"]
 
 
 # what fails is said, and leaves nothing
@@ -315,7 +315,8 @@ def test_killed_before_the_last_step(keep, data, server):
 def test_killed_while_unpacking(data, server):
     (data / ".kaggle-download").mkdir(parents=True)
     (data / ".kaggle-download" / "chest-xray-pneumonia.zip").write_bytes(server.content)
-    (data / ".kaggle-0123.tmp" / "chest_xray" / "train").mkdir(parents=True)
+    killed = f".kaggle-{files._HOST}-{2**22 + 1}-0123abcd.tmp"  # of a process that is no more
+    (data / killed / "chest_xray" / "train").mkdir(parents=True)
     whole(sources.fetch("kaggle", data_dir=data))
     assert server.requests == [] and here(data) == ["kaggle"]  # the archive was whole
 

@@ -19,12 +19,13 @@ def test_a_reading_is_entered_once_and_another_training_is_another(tmp_path):
     assert table["protocol"].tolist() == ["honest", "honest", "other"] and (table["reads"] == 1).all()
 
 
-def test_a_run_that_answers_for_test_is_entered_beside_its_folder_and_validation_is_not(trained, tmp_path):
+def test_a_run_that_answers_for_test_is_entered_in_its_folder_and_validation_is_not(trained, tmp_path):
     folder = trained / "data" / "sample"
     index = dataset.scan(folder)
     pixels, split = images.cache(index, folder, size=32), splits.grouped(index, seed=0)
     shutil.copytree(trained / "gray", tmp_path / "gray", ignore=shutil.ignore_patterns("predictions.csv", "*.lock*"))
-    run, path = training.load(tmp_path / "gray"), tmp_path / ledger.NAME
+    run, path = training.load(tmp_path / "gray"), tmp_path / "gray" / ledger.NAME
+    path.unlink(missing_ok=True)
     evaluation.predict(run, pixels, split, parts=("validation",))
     assert not path.exists()
     for _ in range(2):

@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from cxr_utils import evaluation, plots
+from cxr_utils import evaluation, files, plots, sources
 from cxr_utils.errors import BadInput
 
 matplotlib.use("Agg")
@@ -314,8 +314,8 @@ def test_phantoms_are_marked_and_real_images_are_not(source, synthetic, marked, 
 
 
 def test_phantoms_in_a_folder_of_the_user_are_marked(tmp_path):
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "folder" / "source.json").write_text('{"source": "folder", "synthetic": true}')
+    about = dict.fromkeys(sources.RECORD, "x") | {"source": "folder", "synthetic": True}
+    files.write_json(tmp_path / "folder" / "source.json", about)
     plots.style("folder", tmp_path)
     figure = plots.image_grid(PIXELS[:2])
     plots.render(figure)

@@ -41,9 +41,10 @@ def data(tiny, tmp_path):
 
 def record(cell, identity, *, images=TINY, seconds=10.0):
     """Make what the package reads of a finished cell's JSON."""
+    kinds = {key: (kind if isinstance(kind, type) else kind[0])() for key, kind in grid.TYPES.items()}
     read = {"cell": cell.name, "identity": identity, "image_source": images, "seconds": seconds,
             "protocol": cell.protocol}  # fmt: skip
-    return dict.fromkeys(grid.KEYS) | read
+    return dict.fromkeys(grid.KEYS) | kinds | read
 
 
 def keep(out, cell, identity, **options):

@@ -17,7 +17,7 @@ import pytest
 from kaggle_server import COUNTS, Server, here, images, make_folder, names, running
 from PIL import Image
 
-from cxr_utils import sources
+from cxr_utils import files, sources
 from cxr_utils.errors import BadInput, CxrError
 from cxr_utils.sources import download, medmnist, unzip
 
@@ -347,11 +347,14 @@ def test_nothing_is_left_of_a_try_that_failed(data, monkeypatch, phantoms):
         make_folder(folder)
         raise KeyboardInterrupt
 
-    (data / ".sample-12345678.tmp" / "half").mkdir(parents=True)  # of a process that was killed
+    killed = f".sample-{files._HOST}-{2**22 + 1}-0123abcd.tmp"  # of a process that is no more
+    (data / killed / "half").mkdir(parents=True)
+    (data / ".sample-mine.tmp").mkdir()
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(phantom, "write", fail)
         sources.fetch("sample", data_dir=data)
-    assert here(data) == []
+    assert here(data) == [".sample-mine.tmp"]
+    (data / ".sample-mine.tmp").rmdir()
     (data / "sample").mkdir()  # an empty folder is no obstacle
     sources.fetch("sample", data_dir=data)
     assert here(data) == ["sample"]
@@ -363,7 +366,7 @@ def test_a_folder_of_unknown_origin_is_left_alone(data, phantoms):
         sources.fetch("sample", data_dir=data)
     assert images(data / "sample") == sorted(names())
     (data / "sample" / "source.json").write_text("[]")
-    with pytest.raises(BadInput, match="not what `cxr fetch` writes"):
+    with pytest.raises(BadInput, match="holds a list, not an object; move .*sample away and fetch again"):
         sources.fetch("sample", data_dir=data)
 
 
@@ -511,7 +514,7 @@ def test_medmnist_starts_over(data, to_zenodo, fault):
 def test_medmnist_keeps_its_archive_when_asked_to(data, to_zenodo):
     server, _ = to_zenodo
     (data / ".medmnist-download").mkdir(parents=True)
-    (data / ".medmnist-download" / "tmp0123").write_bytes(b"of a killed process")
+    (data / ".medmnist-download" / "tmp0123abcd").write_bytes(b"of a killed process")
     sources.fetch("medmnist", data_dir=data, keep_archive=True)
     assert here(data) == ["medmnist", "medmnist-archive"] and here(data / "medmnist-archive") == [
         "pneumoniamnist_224.npz"

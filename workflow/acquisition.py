@@ -190,7 +190,7 @@ def main(arguments: list[str] | None = None) -> None:
     stamped = run["path"].map(dataset.stem_of).isin(seen["stamp"]["stems"])
     numbers = {"first": FIRST, "last": LAST, "chosen": CHOSEN, "images": len(run), "stamped": int(stamped.sum()),
                "others": len(normal) - len(run)}  # fmt: skip
-    files.write_json(path, seen | {"run": numbers, "networks": rows})
+    files.write_json(path, seen | {"run": numbers, "networks": rows}, ours=("stamp", "run", "networks"))
     print(pd.DataFrame(seen["stamp"]["counts"]).to_string(index=False), pd.DataFrame(rows).to_string(), sep="\n\n")
 
 

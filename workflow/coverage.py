@@ -45,4 +45,5 @@ def table() -> pd.DataFrame:
 
 
 if __name__ == "__main__":
-    files.write_csv(ROOT / "results" / "coverage.csv", table())
+    made = table()
+    files.write_csv(ROOT / "results" / "coverage.csv", made, ours=tuple(made.columns))

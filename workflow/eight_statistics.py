@@ -57,10 +57,10 @@ def main(arguments: list[str] | None = None) -> None:
     split = splits.grouped(index, seed=0)
     out = files.resolve(options.out)
     split_path = out / "splits" / f"{splits.digest(split)}.csv.gz"
-    files.write_csv(split_path, split)
+    files.write_csv(split_path, split, ours=("path", "part"))
     predictions = predict(index, images.cache(index, folder, size=SIZE), split)
     path = out / "scores" / "eight_statistics.predictions.csv.gz"
-    files.write_csv(path, predictions)
+    files.write_csv(path, predictions, ours=("path", "split", "probability"))
     print(score.as_text(score.score(path, split=split_path, out=Path(path.parent, "eight_statistics.json"))))
 
 

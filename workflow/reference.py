@@ -38,7 +38,10 @@ METRICS = ("auc", "accuracy", "balanced_accuracy", "sensitivity", "specificity")
 
 def mean_of_five(out: Path) -> pd.DataFrame:
     """Return the predictions of the five runs, averaged as log-odds image by image."""
-    tables = [evaluation.read_predictions(out / "runs" / f"reference-honest-s{s}.predictions.csv.gz") for s in SEEDS]
+    paths = [out / "runs" / f"reference-honest-s{s}.predictions.csv.gz" for s in SEEDS]
+    kept = grid.results(out)["reference-honest-s0"]["split"]
+    split = files.read_csv(out / "splits" / f"{kept}.csv.gz", columns=("path", "label", "part"))
+    tables = [evaluation.check(evaluation.read_predictions(path), split, where=path) for path in paths]
     for table in tables[1:]:
         assert table["path"].equals(tables[0]["path"])
     probability = models.mean_answer([table["probability"].to_numpy() for table in tables])
@@ -63,7 +66,7 @@ def main(arguments: list[str] | None = None) -> None:
     pixels = images.cache(index, folder, size=recipe.image_size)
     rows = np.flatnonzero(split["part"] == "test")
     path = out / "scores" / "reference_mean_of_five.predictions.csv.gz"
-    files.write_csv(path, mean_of_five(out))
+    files.write_csv(path, mean_of_five(out), ours=evaluation.COLUMNS)
     parts = out / "splits" / f"{splits.digest(split)}.csv.gz"
     score.score(path, split=parts, out=path.with_name("reference_mean_of_five.json"))
     runs = [training.load(work / f"{cell.name}-{identity[cell]}") for cell in cells]
@@ -84,7 +87,8 @@ def main(arguments: list[str] | None = None) -> None:
                  identity=identity[cells[SHIPPED]], remark="results/reference.json")  # fmt: skip
     tests = shortcuts.judge(shipped.load_model(), pixels[rows], split.iloc[rows].reset_index(drop=True),
                             threshold=recipe.threshold, views=recipe.views)  # fmt: skip
-    files.write_json(out / "reference.json", {"plain": plain, "shipped": cells[SHIPPED].name, "tests": tests})
+    files.write_json(out / "reference.json", {"plain": plain, "shipped": cells[SHIPPED].name, "tests": tests},
+                     ours=("plain", "shipped", "tests"))  # fmt: skip
     for to in ("keras", "onnx"):
         export.export(shipped.folder, to=to, out=out / "models" / f"reference.{to}", data_dir=options.data_dir)
 

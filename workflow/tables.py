@@ -408,7 +408,7 @@ def main(arguments: list[str], *, root: Path = ROOT) -> int:
         print("\n".join(different) or "tables: as the results give them")
         return 1 if different else 0
     for path, text in wanted.items():
-        with files.atomic(path) as temporary:
+        with files.atomic(path, ours=True) as temporary:
             temporary.write_text(text, encoding="utf-8")
         print(path)
     return 0

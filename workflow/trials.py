@@ -217,7 +217,7 @@ def main(arguments: list[str] | None = None) -> None:
     large = np.asarray(images.cache(index, folder, size=224))
     sizes = pd.read_csv(options.sizes) if options.sizes else None
     split = shift.split(index, large, sizes=sizes)
-    files.write_csv(out.parent / "trials" / f"{splits.digest(split)}.csv.gz", split)
+    files.write_csv(out.parent / "trials" / f"{splits.digest(split)}.csv.gz", split, ours=("path", "part"))
     pixels = np.stack([normalised(images.resize(image[:, :, 0], c["size"]), c["norm"]) for image in large])[..., None]
     label, part = split["label"].to_numpy(), split["part"].to_numpy()
     inside, held = np.flatnonzero(part == "train"), np.flatnonzero(part != "train")
@@ -231,7 +231,7 @@ def main(arguments: list[str] | None = None) -> None:
     row |= judged(label[held], part[held], answers(model, pixels[held]))
     with files.lock(out):
         there = [pd.read_csv(out)] if out.is_file() else []
-        files.write_csv(out, pd.concat([*there, pd.DataFrame([row]).round(4)]))
+        files.write_csv(out, pd.concat([*there, pd.DataFrame([row]).round(4)]), ours=("name", "settings"))
     print(json.dumps(row, indent=1))
 
 

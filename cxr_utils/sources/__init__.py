@@ -12,11 +12,15 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from cxr_utils import files
-from cxr_utils.errors import BadInput, CxrError, printable
+from cxr_utils import files, ownership
+from cxr_utils.errors import BadInput, CxrError, advice, printable
+from cxr_utils.sources import download
 
 SOURCES = ("sample", "folder", "kaggle", "medmnist")
 """The names that `fetch` takes."""
+
+RECORD = {"source": str, "title": str, "licence": str, "attribution": str, "synthetic": bool, "origin": str}
+"""What ``source.json`` has at least."""
 
 ARCHIVES = {"kaggle": "chest-xray-pneumonia.zip", "medmnist": "pneumoniamnist_224.npz"}
 """The sources that are downloaded, and the name of what is downloaded."""
@@ -83,12 +87,15 @@ def fetch(
         if source != "folder":
             raise BadInput(f"path {path}: only the source folder takes a path; leave it out for {source}")
         path = files.resolve(path).resolve()
+        if path.exists() and not (path.is_dir() or path.is_file()):  # to open a pipe would wait for ever
+            raise BadInput(f"path {path}: is {ownership.kind_of(path)}; give a folder or a zip file")
     if keep_archive and source not in ARCHIVES:
         raise BadInput(f"keep_archive: {source} is not downloaded; it is for {' and '.join(ARCHIVES)}")
     target = files.resolve(data_dir) / source
+    ownership.check_place(target.parent, "data_dir")
     try:
         if _is_there(target, path=path, seed=seed):
-            if _download(target).exists():  # killed between its last two steps
+            if _archive(target).parent.exists():  # killed between its last two steps
                 with files.lock(target):
                     _put_away(target, keep=keep_archive)
         else:
@@ -102,8 +109,8 @@ def fetch(
                     _make(source, target, path=path, seed=seed or 0, keep=keep_archive, progress=progress)
     except OSError as error:
         raise CxrError(
-            f"{error.filename or target}: {error.strerror or error}; "
-            "make room or see to the permissions, or choose another --data-dir; then the same command goes on"
+            f"{error.filename or target}: {error.strerror or error}; {advice(error)}, or choose another --data-dir; "
+            "then the same command goes on"
         ) from error
     return target
 
@@ -131,10 +138,15 @@ def describe(folder: str | Path) -> dict[str, Any]:
     """
     path = files.resolve(folder) / "source.json"
     if not path.is_file():
-        raise BadInput(f"{path.parent}: not made by `cxr fetch` (no source.json in it)")
-    record = files.read_json(path)
-    if not isinstance(record, dict) or "source" not in record:
-        raise BadInput(f"{path}: not what `cxr fetch` writes; delete {path.parent} and fetch again")
+        raise BadInput(f"{path.parent}: not made by `cxr fetch` (no source.json in it); choose another --data-dir")
+    try:
+        record = files.read_record(path, **RECORD)
+    except BadInput as error:
+        said = str(error).rpartition(";")[0]
+        raise BadInput(f"{said}; move {path.parent} away and fetch again") from None
+    packed, left_out = record.get("packed", {}), record.setdefault("left_out", [])
+    if not isinstance(packed, dict) or not isinstance(left_out, list):
+        raise BadInput(f"{path}: packed or left_out is not as cxr writes it; move {path.parent} away and fetch again")
     return _printable(record)
 
 
@@ -173,8 +185,10 @@ def synthetic(source: str, data_dir: str | Path = "data") -> bool:
 
 def _is_there(target: Path, *, path: Path | None, seed: int | None) -> bool:
     """Tell whether the images asked for are there; images of another origin are never replaced."""
-    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
+    if not os.path.lexists(target) or (target.is_dir() and not any(target.iterdir())):
         return False
+    if not target.is_dir():
+        raise BadInput(f"{target}: is {ownership.kind_of(target)}, not a folder; choose another --data-dir")
     record = describe(target)
     way_out = f"to replace it delete that folder, or choose another --data-dir ({target.parent} now)"
     if path is not None and record.get("origin") != printable(path):
@@ -184,31 +198,36 @@ def _is_there(target: Path, *, path: Path | None, seed: int | None) -> bool:
     return True
 
 
-def _download(target: Path) -> Path:
-    """Name the folder that holds a download under way, beside the folder of its source."""
-    return target.with_name(f".{target.name}-download")
+def _archive(target: Path) -> Path:
+    """Name the file of a download under way, in a folder beside that of its source."""
+    return target.with_name(f".{target.name}-download") / ARCHIVES.get(target.name, "none")
 
 
 def _kept(target: Path) -> Path:
-    """Name the folder that keeps what was downloaded."""
-    return target.with_name(f"{target.name}-archive")
+    """Name the file that keeps what was downloaded."""
+    return target.with_name(f"{target.name}-archive") / ARCHIVES.get(target.name, "none")
 
 
 def _put_away(target: Path, *, keep: bool) -> None:
     """Keep or remove what was downloaded, once it is unpacked. The lock is held."""
-    if keep and _download(target).exists() and not _kept(target).exists():
-        os.replace(_download(target), _kept(target))
-    shutil.rmtree(_download(target), ignore_errors=True)
+    archive, kept = _archive(target), _kept(target)
+    if keep and archive.is_file() and not kept.exists():
+        kept.parent.mkdir(exist_ok=True)
+        os.replace(archive, kept)
+    download.discard(archive)
 
 
 def _make(
     source: str, target: Path, *, path: Path | None, seed: int, keep: bool, progress: bool
 ) -> None:
     """Fill a temporary folder from the source, describe it, and rename it to `target`. The lock is held."""
-    kept = _kept(target)
-    archive = (kept if kept.is_dir() else _download(target)) / ARCHIVES.get(source, "none")
-    for stale in target.parent.glob(f".{source}-*.tmp"):  # a killed process leaves one behind
-        shutil.rmtree(stale, ignore_errors=True)
+    archive, kept = _archive(target), _kept(target)
+    if kept.is_file() and not archive.exists():  # by another name: what is damaged is deleted there, and kept here
+        archive.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(kept, archive)
+        except OSError:  # a disk without links
+            shutil.copyfile(kept, archive)
     if target.exists():
         target.rmdir()  # an empty one; Windows does not rename onto it
     with files.atomic(target) as temporary:

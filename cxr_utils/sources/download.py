@@ -162,10 +162,31 @@ def tidy(folder: Path, *, keep: Path) -> None:
     keep : Path
         The file that a next try goes on with; empty, it goes too.
     """
-    for file in [*folder.glob("tmp*"), *([] if size(keep) else folder.glob(f"{keep.name}*"))]:
-        file.unlink()  # pooch's parts are called tmp...
+    with contextlib.suppress(FileNotFoundError):
+        for file in sorted(folder.iterdir()):
+            part = re.fullmatch(r"tmp[a-z0-9_]{8}", file.name)  # so Python calls the parts of pooch
+            if file.is_file() and (part or (not size(keep) and file.name in _names(keep))):
+                file.unlink()
     with contextlib.suppress(OSError):
         folder.rmdir()
+
+
+def discard(archive: Path) -> None:
+    """Remove a download that is unpacked, and its folder if nothing else is in it.
+
+    Parameters
+    ----------
+    archive : Path
+        What came; it need not be there.
+    """
+    for name in _names(archive):
+        archive.with_name(name).unlink(missing_ok=True)
+    tidy(archive.parent, keep=archive)
+
+
+def _names(archive: Path) -> tuple[str, str]:
+    """Name what a download leaves: the archive, and the note of Kaggle's command that it is not whole."""
+    return archive.name, f"{archive.name}.kaggle-partial"
 
 
 def by_status(status: int | None, said: str, *, who: str, rules: str = "") -> CxrError | Interrupted:
@@ -228,7 +249,7 @@ def clean(output: str, *, lines: int = 3) -> str:
 def _credentials() -> Iterator[str]:
     """Yield each credential of Kaggle that this computer holds, in whatever form."""
     texts = [os.environ.get(name, "") for name in _SECRET_VARIABLES]
-    home = Path.home()
+    home = Path(os.path.expanduser("~"))
     folders = [home / ".kaggle", Path(os.environ.get("XDG_CONFIG_HOME", home / ".config")) / "kaggle"]
     if given := os.environ.get("KAGGLE_CONFIG_DIR"):
         folders.append(Path(given))

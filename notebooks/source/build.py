@@ -144,7 +144,7 @@ def keep(run_dir: str, images: str) -> None:
         usual = ("profile", "source", "seed", "data_dir", "run_dir")
         command += "".join(f" -p {name}={value}" for name, value in given.items() if name not in usual)
         kept = {"images": images, "command": command, "facts": content["facts"]}
-        files.write_json(SOURCE.parents[1] / "results" / "course" / path.name, kept)
+        files.write_json(SOURCE.parents[1] / "results" / "course" / path.name, kept, ours=("facts",))
 
 
 def main(arguments: list[str] | None = None) -> int:
