@@ -16,11 +16,12 @@ import unicodedata
 import warnings
 import zlib
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from cxr_utils import gray, limits
+from cxr_utils import gray, limits, lossless
 
 MODALITIES = ("CR", "DX", "RG")
 ELEMENTS = (
@@ -45,8 +46,13 @@ _DECODERS = {
     "1.2.840.10008.1.2.4.51": ("pillow", 5),
     "1.2.840.10008.1.2.4.90": ("pillow", 10),
     "1.2.840.10008.1.2.4.91": ("pillow", 10),
-} | {f"1.2.840.10008.1.2.4.{n}": ("gdcm", 10) for n in (57, 70, 80, 81)}
-INSTALL = "pip install python-gdcm"
+    "1.2.840.10008.1.2.4.57": ("gdcm", 10),
+    "1.2.840.10008.1.2.4.70": ("gdcm", 10),
+    "1.2.840.10008.1.2.4.80": ("pyjpegls", 5),
+    "1.2.840.10008.1.2.4.81": ("pyjpegls", 5),
+}
+# Decoders that are no part of the package: the module that shows that one is there, and the command that installs it.
+_EXTRA = {"gdcm": ("gdcm", "pip install python-gdcm"), "pyjpegls": ("jpeg_ls", "pip install pyjpegls")}
 
 _AGE = re.compile(r"\s*(\d{1,3}(?:\.\d+)?)\s*([DWMY]?)(?:AYS?|EEKS?|ONTHS?|EARS?)?\s*")
 _DAYS = {"D": 1, "W": 7, "M": 30.44, "Y": 365.25, "": 365.25}
@@ -96,7 +102,7 @@ def read(content: bytes, *, most_pixels: int = limits.MAX_PIXELS) -> tuple[np.nd
     ----------
     content : bytes
         Of a file: modality CR, DX or RG, one frame, MONOCHROME1 or MONOCHROME2, up to 16 bits, uncompressed or in a
-        compression that is read: RLE, JPEG Baseline, JPEG 2000; with python-gdcm JPEG Lossless and JPEG-LS.
+        compression that is read: RLE, JPEG Baseline, JPEG 2000; with python-gdcm JPEG Lossless, with pyjpegls JPEG-LS.
     most_pixels : int
         Larger images are refused before they are decoded.
 
@@ -290,17 +296,15 @@ def _checked(dataset) -> int:
     cost = limits.afford(columns, rows, times * wide + 1, declared.more if declared else 0)
     if syntax.endswith(".4.51") and declared and declared.bits > 8:
         raise _Unreadable(f"compressed as {syntax.name} with 12 bits, which is not read; save it uncompressed")
-    if decoder == "gdcm" and not _has_gdcm():
-        raise _Unreadable(f"compressed as {syntax.name}; the decoder for it is not installed: {INSTALL}")
+    if (missing := missing_decoder(syntax)) is not None:
+        raise _Unreadable(f"compressed as {syntax.name}; its decoder is not installed: {missing}")
     return cost
 
 
-def _has_gdcm() -> bool:
-    try:
-        import gdcm  # noqa: F401
-    except ImportError:
-        return False
-    return True
+def missing_decoder(syntax: str) -> str | None:
+    """Return the command that installs what a transfer syntax needs, or None if it is there."""
+    module, command = _EXTRA.get(_DECODERS[syntax][0], (None, None))
+    return command if module and find_spec(module) is None else None
 
 
 def _stored(dataset) -> np.ndarray:
@@ -312,11 +316,27 @@ def _stored(dataset) -> np.ndarray:
         kind = np.dtype("<u2" if dataset.BitsAllocated == 16 else "u1")
         stored = np.frombuffer(dataset.PixelData, kind, math.prod(shape)).reshape(shape)
     else:
-        plugin = _DECODERS.get(syntax, ("",))[0]
-        stored = get_decoder(syntax).as_array(dataset, raw=True, decoding_plugin=plugin)[0]
+        decoder = _DECODERS.get(syntax, ("",))[0]
+        if decoder == "gdcm":
+            return _by_gdcm(dataset, syntax).reshape(shape)
+        stored = get_decoder(syntax).as_array(dataset, raw=True, decoding_plugin=decoder)[0]
     if stored.shape != shape or stored.dtype.itemsize > 2:
         raise _Unreadable("its header says one size, its compressed stream another")
     return stored.view(f"{stored.dtype.byteorder}u{stored.dtype.itemsize}")
+
+
+def _by_gdcm(dataset, syntax: str) -> np.ndarray:
+    from pydicom.encaps import get_frame
+
+    frame, wide = get_frame(dataset.PixelData, 0, number_of_frames=1), int(dataset.BitsAllocated)
+    try:
+        found = lossless.decode(
+            frame, syntax=syntax, columns=dataset.Columns, rows=dataset.Rows, allocated=wide, stored=dataset.BitsStored,
+            signed=bool(dataset.get("PixelRepresentation")),
+        )  # fmt: skip
+    except ValueError as error:
+        raise _Unreadable(error) from None
+    return np.frombuffer(found, f"u{wide // 8}")
 
 
 def _table(dataset, stored: np.ndarray) -> tuple[np.ndarray, list[str]]:
