@@ -13,11 +13,11 @@ import numpy as np
 
 CODES = np.arange(2**16, dtype=np.int32)
 """All that 16 bits can hold, unsigned."""
-_PART = 2**20  # pixels at a time
+_PART = 2**18  # pixels at a time
 
 
 def parts(height: int, width: int) -> Iterator[slice]:
-    """Yield the rows of a picture in parts of about a million pixels."""
+    """Yield the rows of a picture in parts of about 260,000 pixels."""
     step = max(1, _PART // max(1, width))
     return (slice(start, min(start + step, height)) for start in range(0, height, step))
 

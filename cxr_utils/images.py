@@ -10,7 +10,7 @@ import stat
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,9 @@ FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")
 RESIZING = ("squash", "pad")
 INTERPOLATIONS = {"area": cv2.INTER_AREA, "nearest": cv2.INTER_NEAREST_EXACT, "bilinear": cv2.INTER_LINEAR}
 """How a picture may be shrunk. Only "area" averages what it leaves out."""
+
+# Pillow's blocks of 16 MB stay with each thread that freed them (glibc); larger ones go back to the system at once.
+Image.core.set_block_size(64 * 2**20)
 
 _VERSION = 2  # of the pixels in a cache, kept in its note; a new one makes old caches to be made again
 # 1: areas of any picture averaged by OpenCV. 2: those of large ones by `_average`.
@@ -214,7 +217,8 @@ def _opened(content: bytes, name: str | Path) -> Iterator[Image.Image]:
             raise ValueError("a lossless or other rare kind of JPEG; save it as an ordinary JPEG, or as PNG")
         if content.startswith(b"\x89PNG"):
             limits.png(content)
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image, limits.room(_cost(image, declared)):
+        image = Image.open(io.BytesIO(content), formats=FORMATS)
+        with limits.room(_cost(image, declared)), closing(image):  # which lets go of its memory, too
             yield image
     except BadInput:
         raise
