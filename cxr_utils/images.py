@@ -46,10 +46,10 @@ _UPRIGHT = {
 }  # fmt: skip
 _JPEG_KINDS = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)  # what libjpeg-turbo decodes
 _OTHERS = {
-    rb"GIF8": "GIF", rb".{4}ftypavi": "AVIF", rb".{4}ftyp(hei|hev|mif1|msf1)": "HEIC (as phones make it)",
+    rb"GIF8": "GIF", rb".{4}ftypavi": "AVIF", rb".{4}ftyp(hei|hev|mif1|msf1)": "HEIC, as phones make it,",
     rb".{4}jP  |\xff\x4f\xff\x51": "JPEG 2000", rb"\xff\x0a|.{4}JXL ": "JPEG XL", rb".{4}ftyp|RIFF.{4}AVI": "a film",
     rb"%PDF": "PDF", rb"8BPS": "a Photoshop file", rb"P[1-7]\s": "PNM", rb"\0\0\x01\0": "an icon",
-    rb"\x1f\x8b": "packed by gzip (perhaps NIfTI)", rb".{344}n[i+]1": "NIfTI", rb"NRRD": "NRRD",
+    rb"\x1f\x8b": "what gzip packed, perhaps NIfTI,", rb".{344}n[i+]1": "NIfTI", rb"NRRD": "NRRD",
     rb"\x93NUMPY": "a NumPy array", rb"\x89HDF": "HDF5", rb"\s*<(\?xml|svg)": "XML or SVG",
 }  # fmt: skip
 
@@ -260,7 +260,7 @@ def _unknown(content: bytes) -> str:
         if content.startswith(start):
             return f"a {kind} that is cut off or damaged"
     kind = next((kind for start, kind in _OTHERS.items() if re.match(start, content[:400], re.DOTALL)), "")
-    return f"{kind or 'of no known format'}; save it as JPEG, PNG, TIFF, BMP, WebP or DICOM"
+    return f"{kind + ' is not read' if kind else 'of no known format'}; save it as JPEG, PNG, TIFF, BMP, WebP or DICOM"
 
 
 def _gray(image: Image.Image) -> np.ndarray:
