@@ -21,7 +21,7 @@ CLASSES = ("NORMAL", "PNEUMONIA")
 SPLITS = ("train", "val", "test")
 KINDS = ("normal", "bacteria", "virus")
 UNKNOWN = "unknown"  # the kind of PneumoniaMNIST's pneumonias: their names do not tell it
-SUFFIXES = (".jpeg", ".jpg", ".png", ".tif", ".tiff", ".bmp", ".webp")
+SUFFIXES = (".jpeg", ".jpg", ".jfif", ".jpe", ".png", ".tif", ".tiff", ".bmp", ".webp")
 COLUMNS = ("path", "split", "label", "kind", "patient", "width", "height", "mode", "sha256")
 
 _VERSION = 1  # of index.csv; a new one makes old tables to be made again

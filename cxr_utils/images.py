@@ -5,44 +5,61 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 import stat
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
-from cxr_utils import dicom, files
+from cxr_utils import dicom, files, gray, limits
 from cxr_utils.errors import BadInput, printable
+from cxr_utils.limits import MAX_BYTES, MAX_PIXELS
 
 if TYPE_CHECKING:
     import pandas as pd
 
-MAX_PIXELS = 50_000_000
-MAX_BYTES = 256 * 2**20
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")
 """What Pillow may open; some of its other readers start programs or are hardly looked after."""
 RESIZING = ("squash", "pad")
 INTERPOLATIONS = {"area": cv2.INTER_AREA, "nearest": cv2.INTER_NEAREST_EXACT, "bilinear": cv2.INTER_LINEAR}
 """How a picture may be shrunk. Only "area" averages what it leaves out."""
 
+# Pillow's blocks of 16 MB stay with each thread that freed them (glibc); larger ones go back to the system at once.
+Image.core.set_block_size(64 * 2**20)
+
 _VERSION = 2  # of the pixels in a cache, kept in its note; a new one makes old caches to be made again
 # 1: areas of any picture averaged by OpenCV. 2: those of large ones by `_average`.
 _LARGE = range(2**18, 2**23)  # pixels; above, the sums would leave 32 bits
 _EXIF_ORIENTATION = 0x0112
+_UPRIGHT = {
+    2: lambda x: x[:, ::-1], 3: lambda x: x[::-1, ::-1], 4: lambda x: x[::-1], 5: lambda x: x.T,
+    6: lambda x: x[::-1].T, 7: lambda x: x[::-1, ::-1].T, 8: lambda x: x.T[::-1],
+}  # fmt: skip
+_JPEG_KINDS = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)  # what libjpeg-turbo decodes
+_OTHERS = {
+    rb"GIF8": "GIF", rb".{4}ftypavi": "AVIF", rb".{4}ftyp(hei|hev|mif1|msf1)": "HEIC, as phones make it,",
+    rb".{4}jP  |\xff\x4f\xff\x51": "JPEG 2000", rb"\xff\x0a|.{4}JXL ": "JPEG XL", rb".{4}ftyp|RIFF.{4}AVI": "a film",
+    rb"%PDF": "PDF", rb"8BPS": "a Photoshop file", rb"P[1-7]\s": "PNM", rb"\0\0\x01\0": "an icon",
+    rb"\x1f\x8b": "what gzip packed, perhaps NIfTI,", rb".{344}n[i+]1": "NIfTI", rb"NRRD": "NRRD",
+    rb"\x93NUMPY": "a NumPy array", rb"\x89HDF": "HDF5", rb"\s*<(\?xml|svg)": "XML or SVG",
+}  # fmt: skip
 
 
 def read(path: str | Path, *, at_least: int | None = None) -> np.ndarray:
     """Read an image file as grayscale; what the file holds counts, not how its name ends.
 
-    Colour is turned to luma (ITU-R 601: .299 R + .587 G + .114 B), transparency is laid over black,
-    16 bits are scaled to 8, and the EXIF orientation is applied. Of DICOM see `cxr_utils.dicom.read`.
+    Colour is turned to luma (ITU-R 601: .299 R + .587 G + .114 B), transparency is laid over black, 16 bits are
+    scaled to 8 by the bits that the values need (`cxr_utils.gray.bits_used`), and the EXIF orientation is applied.
+    Of DICOM see `cxr_utils.dicom.read`, of the bounds `cxr_utils.limits`.
 
     Parameters
     ----------
@@ -60,7 +77,7 @@ def read(path: str | Path, *, at_least: int | None = None) -> np.ndarray:
     Raises
     ------
     BadInput
-        The file is missing or not a readable image, or has more than `MAX_PIXELS` pixels.
+        The file is missing, not a readable image, or asks for more than `cxr_utils.limits` allows.
 
     Warns
     -----
@@ -72,23 +89,33 @@ def read(path: str | Path, *, at_least: int | None = None) -> np.ndarray:
     >>> read("chest.jpeg", at_least=224).shape  # doctest: +SKIP
     (324, 405)
     """
-    return np.array(_warned(path, at_least))
+    return _warned(path, at_least)
 
 
-def _warned(path: str | Path, at_least: int | None) -> np.ndarray:
-    pixels, remarks = look(path, at_least=at_least)
+def _warned(path: str | Path, at_least: int | None, then: Callable[[np.ndarray], Any] = np.asarray) -> Any:
+    made, remarks = look(path, at_least=at_least, then=then)
     for remark in remarks:
         warnings.warn(f"{printable(path)}: {remark}", stacklevel=3)
-    return pixels
+    return made
 
 
-def look(path: str | Path, *, at_least: int | None = None) -> tuple[np.ndarray, list[str]]:
+def look(
+    path: str | Path, *, at_least: int | None = None, then: Callable[[np.ndarray], Any] = np.asarray
+) -> tuple[Any, list[str]]:
     """Read an image file as `read` does, and return the remarks on a DICOM file instead of warning.
+
+    Parameters
+    ----------
+    path, at_least
+        As for `read`.
+    then : callable, optional
+        What is made of the picture, such as a small copy of it. Threads that read large pictures wait for each other
+        until it is done, so that only some lie in memory at once.
 
     Returns
     -------
-    pixels : ndarray
-        uint8 in [0, 255], shape (h, w); it may be read-only.
+    made : ndarray
+        uint8 in [0, 255], shape (h, w), or what `then` returns for it.
     remarks : list of str
         As `cxr_utils.dicom.read`; empty for other files.
 
@@ -99,12 +126,12 @@ def look(path: str | Path, *, at_least: int | None = None) -> tuple[np.ndarray, 
     """
     content = read_bytes(path)
     if dicom.is_dicom(content):
-        return _dicom(content, path)
+        with _film(content, path) as (picture, remarks):
+            return then(picture), remarks
     with _opened(content, path) as image:
         if image.format == "JPEG" and image.mode in ("L", "RGB"):
             image.draft("L", (at_least, at_least) if at_least else image.size)
-        ImageOps.exif_transpose(image, in_place=True)  # else it copies what it leaves as it is
-        return _gray(image), []
+        return then(_gray(image)), []
 
 
 def check(content: bytes, name: str | Path) -> tuple[int, int, str]:
@@ -121,7 +148,8 @@ def check(content: bytes, name: str | Path) -> tuple[int, int, str]:
         It is not; the message starts with `name`.
     """
     if dicom.is_dicom(content):
-        height, width = _dicom(content, name)[0].shape
+        with _film(content, name) as (picture, _):
+            height, width = picture.shape
         return width, height, "L"
     with _opened(content, name) as image:
         width, height = image.size
@@ -163,50 +191,122 @@ def read_bytes(path: str | Path) -> bytes:
         raise BadInput(f"{printable(path)}: can't be read ({reason.lower()})") from None
 
 
-def _dicom(content: bytes, name: str | Path) -> tuple[np.ndarray, list[str]]:
-    try:
-        return dicom.read(content, most_pixels=MAX_PIXELS)
-    except ValueError as error:
-        raise BadInput(f"{printable(name)}: can't be read as an image ({error})") from None
+@contextmanager
+def _film(content: bytes, name: str | Path) -> Iterator[tuple[np.ndarray, list[str]]]:
+    """Read a DICOM file, and keep its room in memory until the block ends."""
+    with ExitStack() as stack:
+        try:
+            film = dicom.parse(content, most_pixels=MAX_PIXELS)
+            stack.enter_context(limits.room(film.cost))
+            found = dicom.decode(film)
+        except ValueError as error:
+            raise BadInput(f"{printable(name)}: can't be read as an image ({error})") from None
+        yield found
 
 
 @contextmanager
 def _opened(content: bytes, name: str | Path) -> Iterator[Image.Image]:
-    """Open an image; whatever goes wrong with it, also in the block, is a BadInput that names it."""
+    """Open an image, and keep its room in memory; whatever is wrong with it, also in the block, is a BadInput.
+
+    What it declares is checked before Pillow sees it (parts, scans) or decodes it (pixels, memory).
+    """
     name = printable(name)
     try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
-                size = f"{image.width} x {image.height}"
-                raise BadInput(f"{name}: {size} pixels; at most {MAX_PIXELS:,} in all are read")
+        declared = limits.jpeg(content) if content.startswith(b"\xff\xd8") else None
+        if declared and declared.kind not in _JPEG_KINDS:
+            raise ValueError("a lossless or other rare kind of JPEG; save it as an ordinary JPEG, or as PNG")
+        if content.startswith(b"\x89PNG"):
+            limits.png(content)
+        image = Image.open(io.BytesIO(content), formats=FORMATS)
+        with limits.room(_cost(image, declared)), closing(image):  # which lets go of its memory, too
             yield image
     except BadInput:
         raise
+    except limits.TooMuch as error:
+        raise BadInput(f"{name}: {error}") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise BadInput(f"{name}: far too many pixels; at most {MAX_PIXELS:,} in all are read") from None
     except Exception as error:  # Pillow's decoders raise nearly anything on broken files
         if not content:
             reason = "empty"
         elif isinstance(error, UnidentifiedImageError):
-            reason = "of no known format"
+            reason = _unknown(content)
         else:
             reason = " ".join(printable(error).split()) or type(error).__name__
         raise BadInput(f"{name}: can't be read as an image ({reason})") from error
 
 
+def _cost(image: Image.Image, declared: limits.Declared | None) -> int:
+    """Return the bytes that reading an image takes at its peak, by its header; out of bounds is refused."""
+    each, more = {"1": 1, "L": 1, "P": 1}.get(image.mode, 2 if image.mode.startswith("I;16") else 4), 0
+    if image.format == "JPEG" and image.mode == "RGB":
+        each = 1  # it is decoded as gray
+    if declared and declared.whole:
+        each += 2 * declared.components
+    elif image.format == "WEBP":
+        each = 20  # five canvases of four bytes
+    elif image.format == "TIFF":
+        tags, (width, height) = image.tag_v2, image.size
+        area = tags.get(322, width) * tags.get(323, min(tags.get(278, height), height))  # a tile or strip, as it lies
+        each, more = 2 * each, area * sum(tags.get(258, (1,))) // 8  # Pillow turns it upright in a copy
+    return limits.afford(*image.size, each + 1, more)
+
+
+def _unknown(content: bytes) -> str:
+    """Say what a file is that Pillow does not open."""
+    if content[:4] in (b"II*\0", b"MM\0*"):
+        return "a TIFF whose bits, colours or compression are not read; save it with 8 or 16 bits for a pixel"
+    for start, kind in ((b"\xff\xd8", "JPEG"), (b"\x89PNG", "PNG"), (b"BM", "BMP")):
+        if content.startswith(start):
+            return f"a {kind} that is cut off or damaged"
+    kind = next((kind for start, kind in _OTHERS.items() if re.match(start, content[:400], re.DOTALL)), "")
+    return f"{kind + ' is not read' if kind else 'of no known format'}; save it as JPEG, PNG, TIFF, BMP, WebP or DICOM"
+
+
 def _gray(image: Image.Image) -> np.ndarray:
-    """Turn a Pillow image of any mode to uint8 (h, w)."""
+    """Turn a Pillow image of any mode to uint8 (h, w), upright; part by part, for a copy in colour takes much room."""
     if image.mode == "F":
         raise ValueError("floating-point pixels; save it with 8 or 16 bits")
-    if image.mode.startswith("I"):
-        deep = np.clip(np.asarray(image, dtype=np.int64), 0, 65535)
-        return ((deep + 128) // 257).astype(np.uint8)
+    raw = str(image.tile[0].args) if image.tile else ""  # how the file stores pixels
+    image.load()
+    width, height = image.size
+    table = _table(image, raw) if image.mode.startswith("I") else None
+    picture, top = np.empty((height, width), np.uint8), 0
+    for rows in gray.parts(height, width):
+        part = image.crop((0, rows.start, width, rows.stop))
+        if table is not None:
+            np.take(table, np.asarray(part), out=picture[rows], mode="wrap")
+            continue
+        if ";16" in raw:
+            top = max(top, *(band.getextrema()[1] for band in part.split()[: 3 - 2 * part.mode.startswith("L")]))
+        picture[rows] = _luma(part)
+    if ";16" in raw and table is None and top < 64:  # of the upper eight bits
+        raise ValueError(
+            "16 bits a channel, of which at most 14 are used; save it as grayscale, or with 8 bits a channel"
+        )
+    turn = _UPRIGHT.get(image.getexif().get(_EXIF_ORIENTATION, 1))
+    return picture if turn is None else np.ascontiguousarray(turn(picture))
+
+
+def _table(image: Image.Image, raw: str) -> np.ndarray:
+    """Make the table of what 16 bits mean in a PNG or TIFF."""
+    low, high, (width, height) = 2**16, -(2**16), image.size
+    for rows in gray.parts(height, width):
+        part = np.asarray(image.crop((0, rows.start, width, rows.stop)))
+        low, high = min(low, int(part.min())), max(high, int(part.max()))
+    if low < -(2**15) or high > (2**16 - 1 if low >= 0 else 2**15 - 1):
+        raise ValueError("more than 16 bits for a pixel; save it with 8 or 16 bits")
+    white_is_zero = image.format == "TIFF" and image.tag_v2.get(262) == 0
+    return gray.of_range(low, high, bits=12 if "I;12" in raw else None, white_is_zero=white_is_zero)
+
+
+def _luma(image: Image.Image) -> Image.Image:
     if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image).convert("RGB")
     elif image.mode not in ("L", "RGB"):
         image = image.convert("RGB")
-    return np.asarray(image if image.mode == "L" else image.convert("L"))
+    return image if image.mode == "L" else image.convert("L")
 
 
 def resize(image: np.ndarray, size: int, *, how: str = "squash", interpolation: str = "area") -> np.ndarray:
@@ -414,8 +514,8 @@ def _fill(pixels: np.ndarray, paths: list[Path], settings: dict, progress: bool)
 
     def one(row: int) -> None:
         try:
-            image = _warned(paths[row], at_least)
-            pixels[row, :, :, 0] = resize(image, size, how=how, interpolation=interpolation)
+            small = partial(resize, size=size, how=how, interpolation=interpolation)
+            pixels[row, :, :, 0] = _warned(paths[row], at_least, small)
         except BadInput as error:
             raise BadInput(
                 f"{error}; it has changed since it was looked at: make the index again with "

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from cxr_utils import dicom, files, images, models, outside
+from cxr_utils import dataset, dicom, files, images, models, outside
 from cxr_utils.errors import BadInput, printable
 
 NOTICE = "For teaching and research. This is no diagnosis, and does not replace medical judgement."
@@ -30,7 +30,9 @@ OUTSIDE = "outside of what the model knows"
 FORMAT = 1
 """Of the JSON beside a model; raised when its content means something else."""
 QUANTILES = 101
-SUFFIXES = (".jpeg", ".jpg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".dcm", ".dicom")
+SUFFIXES = (*dataset.SUFFIXES, ".dcm", ".dicom")
+UNREAD = (".gif", ".heic", ".heif", ".avif", ".jp2", ".j2k", ".jxl", ".nii", ".nrrd", ".mha")
+"""Pictures that aren't read: a folder's are named as such, not passed over."""
 REFERENCE = "results/models/reference"
 _BATCH = 64
 _MARK = PngImagePlugin.PngInfo()
@@ -192,10 +194,9 @@ def predict(predictor: Predictor, paths: Sequence[str | Path], *, progress: bool
 
     def read(path: Path) -> tuple[np.ndarray | None, list[str]]:
         try:
-            picture, remarks = images.look(path, at_least=2 * predictor.model.image_size)
+            return images.look(path, at_least=2 * predictor.model.image_size, then=predictor.prepare)
         except BadInput as error:
             return None, [str(error).removeprefix(f"{printable(path)}: ")]
-        return predictor.prepare(picture), remarks
 
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         for start in range(0, len(paths), _BATCH):  # whole folders must not lie in memory at once
@@ -274,8 +275,8 @@ def _drew(path: Path) -> bool:
 def find(named: Sequence[str | Path]) -> list[Path]:
     """Return the files that are meant by files, folders and patterns such as ``scans/*.png``.
 
-    A folder gives its images, also those in folders below: by their suffix, or as DICOM without a suffix. What
-    there is nothing of is returned as it is, so that it gets an error of its own.
+    A folder gives its images, also those in folders below: by their suffix, or as DICOM whatever they are called. What
+    there is nothing of is returned as it is, so that it gets an error of its own; so are pictures of other formats.
 
     Examples
     --------
@@ -296,9 +297,11 @@ def find(named: Sequence[str | Path]) -> list[Path]:
 
 
 def _is_image(path: Path) -> bool:
-    if path.suffix:
-        return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-    try:
+    if path.name.startswith("."):
+        return False
+    if path.suffix.lower() in (*SUFFIXES, *UNREAD):
+        return True
+    try:  # archives name files by numbers with points
         with path.open("rb") as opened:
             return dicom.is_dicom(opened.read(132))
     except OSError:

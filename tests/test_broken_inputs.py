@@ -100,6 +100,11 @@ def deep(**elements):
     )  # fmt: skip
 
 
+def without_meta(content):
+    """Drop the preamble and the file's meta information, as some archives do."""
+    return content[144 + int.from_bytes(content[140:144], "little") :]
+
+
 def table_of(*lines, head="path,patient,split,label,probability"):
     return "\n".join([head, *lines]).encode()
 
@@ -146,7 +151,15 @@ IMAGES = {
     "text.jpeg": (b"hello, this is text", "of no known format"),
     "page.jpeg": (b"<html>not found</html>", "of no known format"),
     "script.jpeg": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "of no known format"),
-    "moving.jpeg": (picture("GIF"), "of no known format"),
+    "moving.jpeg": (picture("GIF"), "GIF is not read; save it as JPEG, PNG, TIFF, BMP, WebP or DICOM"),
+    "phone.heic": (b"\0\0\0\x18ftypheic" + bytes(99), "HEIC, as phones make it, is not read; save it as JPEG, PNG"),
+    "new.avif": (picture("AVIF"), "AVIF is not read; save it as"),
+    "j2k.jp2": (picture("JPEG2000"), "JPEG 2000 is not read; save it as"),
+    "stream.j2k": (picture("JPEG2000", no_jp2=True), "JPEG 2000 is not read; save it as"),
+    "scan.pdf": (b"%PDF-1.7\n", "PDF is not read; save it as"),
+    "volume.nii": (bytes(344) + b"n+1\0", "NIfTI is not read; save it as"),
+    "ten bits.tiff": (patched(picture("TIFF"), b"\x02\x01\x03\0\x01\0\0\0\x08", b"\x0a", at=8), "a TIFF whose bits"),
+    "lossless.jpeg": (picture().replace(b"\xff\xc0", b"\xff\xc3", 1), "a lossless or other rare kind of JPEG"),
     "zip.jpeg": (packed((GOOD, b"x")), "of no known format"),
     "head only.jpeg": (picture()[:2], "can't be read as an image"),
     "30000.png": (png(30_000, 30_000), "far too many pixels; at most 50,000,000"),
@@ -159,6 +172,7 @@ IMAGES = {
     "floating.tiff": (picture("TIFF", "F"), "floating-point"),
     "wrong suffix.jpeg": (picture("PNG"), SUM),
     "wrong suffix.png": (picture("BMP"), SUM),
+    "chrome's.jfif": (picture(), SUM),
     "bmp.jpg": (picture("BMP"), SUM),
     "webp.jpeg": (picture("WEBP", lossless=True), SUM),
     "palette.png": (picture("PNG", "P"), SUM),
@@ -186,9 +200,24 @@ DICOMS = {
         lambda: deep(WindowCenter=20480, WindowWidth=40960, RescaleSlope=10, RescaleIntercept=0), "window",
     ),
     "two windows.dcm": (lambda: deep(WindowCenter=[2048, 9], WindowWidth=[4096, 9]), "window"),
-    "window of no width.dcm": (lambda: deep(WindowCenter=2048, WindowWidth=0), "its pixels can't be decoded"),
-    "window of text.dcm": (
-        lambda: patched(deep(WindowCenter=2048, WindowWidth=4096), b"4096", b"SECR"), "its pixels can't be decoded",
+    "window of no width.dcm": (lambda: deep(WindowCenter=2048, WindowWidth=0), "ramp"),
+    "window of less than none.dcm": (lambda: deep(WindowCenter=2048, WindowWidth=-4096), "ramp"),
+    "window of text.dcm": (lambda: patched(deep(WindowCenter=2048, WindowWidth=4096), b"4096", b"SECR"), "ramp"),
+    "window function of none.dcm": (lambda: deep(WindowCenter=2048, WindowWidth=4096, VOILUTFunction=""), "window"),
+    "window below 1.dcm": (
+        lambda: deep(WindowCenter=0.5, WindowWidth=1 - 1 / 4096, RescaleSlope=1 / 4096, RescaleIntercept=0), "window",
+    ),
+    "rescaled by text.dcm": (
+        lambda: patched(deep(RescaleSlope="1234567", RescaleIntercept=0), b"1234567", b"SECRETX"), "its rescaling is",
+    ),
+    "rescaled by zero.dcm": (lambda: deep(RescaleSlope=0, RescaleIntercept=0), "its rescaling is by nothing"),
+    "no modality.dcm": (lambda: radiograph(drop=["Modality"]), "ramp"),
+    "empty modality.dcm": (lambda: radiograph(Modality=""), "ramp"),
+    "no preamble.dcm": (lambda: radiograph()[132:], "ramp"),
+    "no preamble but DICM.dcm": (lambda: radiograph()[128:], "ramp"),
+    "neither preamble nor meta.dcm": (lambda: without_meta(radiograph()), "ramp"),
+    "32 bits.dcm": (
+        lambda: radiograph(pixels=RAMP.astype("<u4"), BitsAllocated=32, BitsStored=32, HighBit=31), "other than 8",
     ),
     "ct.dcm": (lambda: radiograph(Modality="CT"), "no radiograph: its modality is none of CR, DX"),
     "modality is a name.dcm": (lambda: radiograph(Modality=PLANTED), "no radiograph"),
@@ -202,7 +231,7 @@ DICOMS = {
     "damaged header.dcm": (lambda: bytes(128) + b"DICM" + NOISE.tobytes(), "DICOM"),
     "deflated.dcm": (lambda: bytes(128) + b"DICM\2\0\x10\0UI\x16\x001.2.840.10008.1.2.1.99", "DICOM, deflated"),
     "unknown compression.dcm": (
-        lambda: radiograph().replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.9.9.9\0"), "DICOM",
+        lambda: radiograph().replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.9.9.9\0"), "transfer syntax.*not known",
     ),
 }  # fmt: skip
 
@@ -316,6 +345,8 @@ def test_dicoms(tmp_path, capfd, caplog, recwarn, name):
         plain = 255 - plain if expected == "inverted" else plain
         assert np.abs(pixels.astype(int) - plain).max() <= 1
         assert images.check(path.read_bytes(), path) == (60, 40, "L")
+    if name.startswith("window of "):  # it is said that the window was not taken
+        assert [one for one in recwarn if "its window is none" in str(one.message)]
     seen = [message, *capfd.readouterr(), caplog.text, *(str(one.message) for one in recwarn)]
     assert not [text for text in seen if "SECR" in text or PLANTED in text]
 
@@ -329,12 +360,29 @@ def test_dicoms(tmp_path, capfd, caplog, recwarn, name):
         ({"PatientAge": "005Y"}, None),
         ({"PatientAge": "030M"}, None),
         ({"PatientAge": ""}, "no age is given"),
-        ({"PatientAge": PLANTED}, "no age is given"),
+        ({"PatientAge": PLANTED}, "the age is given in a form that is not known"),
+        ({"PatientAge": "045"}, "the age is outside"),
+        ({"PatientAge": "45Y"}, "the age is outside"),
+        ({"PatientAge": "45 years"}, "the age is outside"),
+        ({"PatientAge": "3"}, None),
+        ({"PatientAge": "03y"}, None),
+        ({"PatientAge": "30 M"}, None),
+        ({"drop": ["Modality"]}, "no modality is given"),
+        ({"ViewPosition": "AP PORTABLE"}, None),
+        ({"ViewPosition": "Antero-Posterior"}, None),
         ({"ViewPosition": "PA"}, "the view is not"),
         ({"ViewPosition": PLANTED}, "the view is not"),
         ({"drop": ["ViewPosition"]}, "no view is given"),
         ({"BodyPartExamined": "HAND"}, "the body part is not"),
-        ({"BodyPartExamined": PLANTED}, "the body part is not"),
+        ({"BodyPartExamined": PLANTED}, None),
+        ({"BodyPartExamined": "PORTABLE CHEST"}, None),
+        ({"BodyPartExamined": "T\u00f3rax"}, None),
+        ({"BodyPartExamined": "CHEST ABDOMEN"}, None),
+        ({"BodyPartExamined": "ANYTHING"}, None),
+        ({"BodyPartExamined": "LEFT HAND"}, "the body part is not"),
+        ({"BodyPartExamined": "ABDOMINAL"}, "the body part is not"),
+        ({"BodyPartExamined": "THORACIC SPINE"}, "the body part is not"),
+        ({"BodyPartExamined": "CSPINE"}, "the body part is not"),
         ({"drop": ["BodyPartExamined"]}, "no body part is given"),
         ({"BurnedInAnnotation": "YES"}, "text is written into the picture"),
         ({}, None),

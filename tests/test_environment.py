@@ -14,7 +14,7 @@ from packaging.specifiers import SpecifierSet
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-USERS = ("app", "export", "grid")  # the extras that "dev" holds
+USERS = ("app", "dicom", "export", "grid")  # the extras that "dev" holds
 
 
 def blocks(name):

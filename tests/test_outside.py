@@ -1,11 +1,13 @@
 """Images of the training's kind are inside; photographs, blanks, noise, inverted and turned films are not."""
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from cxr_utils import dataset, images, outside, sources, splits
+from cxr_utils import dataset, images, outside, predict, sources, splits
 from cxr_utils.errors import BadInput
 
 SIZE = 64
@@ -77,6 +79,34 @@ def test_the_reason_names_the_way_it_stands(sample, check):
     assert "inverted" in check.reasons(255 - film)[0]
     assert "upside down" in check.reasons(film[:, ::-1, ::-1])[0]
     assert "turned by 90 degrees" in check.reasons(np.rot90(film, 1, (1, 2)))[0]
+
+
+def test_upright_pictures_of_another_kind_are_not_called_turned(sample, check):
+    """Adults' were, by the rule before: whatever is wrong with a picture is wrong whichever way it lies."""
+    films = sample["test"][:, :, :, 0].astype(float)
+    lower = films * np.linspace(0.55, 1.5, SIZE)[:, None]  # a bright lower half
+    flat = 90 + films / 4
+    blurred = np.stack([np.kron(one[::4, ::4], np.ones((4, 4))) for one in films])
+    for changed in (lower, flat, blurred):
+        reasons = check.reasons(changed.clip(0, 255).astype(np.uint8)[..., None])
+        assert not [one for one in reasons if "turned" in one or "upside" in one]
+    turned = check.reasons(np.rot90(sample["test"], 1, (1, 2)))
+    assert np.mean(["turned by 90 degrees" in one for one in turned]) > 0.9
+
+
+def test_an_adult_of_another_hospital_is_not_called_turned(shared_data):
+    """1,000 pictures of the NIH, if they are there; nothing is chosen by them here."""
+    path = shared_data / "nih-sample-224.zip"
+    if not path.is_file():
+        pytest.skip(f"{path.name} is not there")
+    predictor, said = predict.load(), []
+    with zipfile.ZipFile(path) as archive:
+        for name in sorted(archive.namelist())[::7]:
+            if not name.endswith("/"):
+                with Image.open(archive.open(name)) as picture:
+                    small = predictor.prepare(np.array(picture.convert("L")))
+                said += predictor.check.reasons(small[None])
+    assert len(said) > 100 and not [one for one in said if "turned" in one]
 
 
 def test_it_comes_back_from_json_as_it_was(sample, check):

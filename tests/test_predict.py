@@ -200,3 +200,10 @@ def test_folders_patterns_and_files(tmp_path):
     assert predict.find([tmp_path / "x[1].png"]) == [tmp_path / "x[1].png"]
     assert predict.find([f"{tmp_path}/*.png", tmp_path / "b.png"]) == [tmp_path / "b.png", tmp_path / "x[1].png"]
     assert predict.find([tmp_path / "none*"]) == [tmp_path / "none*"]
+
+
+def test_pictures_of_other_formats_in_a_folder_are_named(tmp_path):
+    for name in ("a.gif", "b.HEIC", "c.jp2", "d.jfif", "1.2.840.113", "notes.txt", "e.json", ".hidden.gif"):
+        (tmp_path / name).write_bytes(bytes(128) + b"DICM" if name[0] == "1" else b"GIF89a")
+    found = [path.name for path in predict.find([tmp_path])]
+    assert found == ["1.2.840.113", "a.gif", "b.HEIC", "c.jp2", "d.jfif"]
