@@ -61,8 +61,12 @@ def one_recipe(name: str) -> str:
     trained = f"{table.attrs['parameters']:,} parameters, {table.attrs['trainable']:,} of them trainable"
     base, changes = grid.VARIANTS.get(name, ("", {}))
     title = f"{base}, but {_changed(changes)}" if base else recipe.title
-    head = f"{name}: {title}\nsystem {recipe.system}" + (f"\n{recipe.published.link()}" if recipe.published else "")
+    head = f"{name}: {title}\nsystem {recipe.system}" + (f"\n{_place(recipe.published)}" if recipe.published else "")
     return "\n\n".join([head, _columns(settings), *shown, _columns(model), trained])
+
+
+def _place(system: recipes.System) -> str:
+    return f"{system.repository} at {system.commit[:7]}"
 
 
 def layers(recipe: recipes.Recipe) -> pd.DataFrame:
