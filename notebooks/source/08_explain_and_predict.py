@@ -391,7 +391,7 @@ print((saved["keras"].parent / "model-card.md").read_text(encoding="utf-8")[:900
 # It opens a page at http://127.0.0.1:7860, in [Gradio](https://www.gradio.app). Drop images, or take a phantom; see the
 # probability with the threshold on it, the heat map with a slider for its strength, and the model card. Ctrl-C ends it.
 #
-# What makes such a page fit to be shown? Look for each in `cxr_utils/app.py`:
+# What makes such a page fit to be shown? Look for each in `cxr_utils/app.py`, and for limits and deletion in `guard.py` and `uploads.py`:
 #
 # - It says what it is not, above every answer, and calls a picture outside of what the model knows when it is.
 # - Images of patients stay where they are: the page is open to this computer alone, an image is deleted when it is
