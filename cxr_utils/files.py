@@ -6,6 +6,7 @@ import contextlib
 import errno
 import gzip
 import hashlib
+import io
 import json
 import logging
 import os
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
 PATIENCE = 2.0
 #: NumPy's and Keras' generators take no larger one.
 MOST_SEED = 2**32 - 1
+#: Of a table, unpacked; the largest public set of chest radiographs has 370,000 rows.
+MOST_CSV, MOST_ROWS, MOST_COLUMNS, MOST_CELLS = 64 * 2**20, 1_000_000, 1_000, 10_000_000
+_NUMBER = re.compile(r"[+-]?\d*,?\d+([eE][+-]?\d+)?")
+_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+")
 _HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:6]
 _log = logging.getLogger("cxr_utils")
 
@@ -352,18 +357,48 @@ def read_csv(path: str | Path, *, columns: Iterable[str] = (), **options: Any) -
     BadInput
         The file is missing, is not such a table, or lacks a column.
     """
-    import pandas as pd
-
     try:
         # Opened here: pandas would take a name like http://... for an address and fetch it.
         with gzip.open(path) if Path(path).suffix == ".gz" else open(path, "rb") as opened:
-            table = pd.read_csv(opened, **options)
+            content = opened.read(MOST_CSV + 1)
+        table = _parsed(content, options)
     except FileNotFoundError:
         raise BadInput(f"{path}: there is no such file") from None
+    except UnicodeDecodeError:
+        raise BadInput(f"{path}: not UTF-8 text; save it as CSV UTF-8 (in Excel: File, Save As)") from None
     except (OSError, ValueError, TypeError, EOFError, OverflowError, zlib.error) as error:
         raise BadInput(f"{path}: not a readable CSV table ({' '.join(str(error).split())})") from None
     if missing := [column for column in columns if column not in table.columns]:
         raise BadInput(f"{path}: column {missing[0]!r} is missing; expected {', '.join(columns)}")
+    return table
+
+
+def _parsed(content: bytes, options: dict[str, Any]) -> pd.DataFrame:
+    """Read a table as any spreadsheet saves it: columns parted by comma, semicolon or tab, decimal points or commas."""
+    import pandas as pd
+
+    if len(content) > MOST_CSV or max(map(content.count, (b"\n", b"\r"))) > MOST_ROWS:
+        raise ValueError(f"more than {MOST_CSV / 2**20:.0f} MB or {MOST_ROWS:,} rows; is it the right file?")
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):  # Excel's "Unicode text"
+        content = content.decode("utf-16").encode()
+    lines = content.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n").splitlines() or [b""]
+    if lines[0].lower().startswith(b"sep="):  # Excel's own first line
+        lines = lines[1:] or [b""]
+        content = b"\n".join(lines)
+    separator = max(b",", b";", b"\t", b"|", key=lines[0].count)
+    counts = [line.count(separator) + 1 for line in lines]
+    if max(counts) > MOST_COLUMNS or sum(counts) > MOST_CELLS:
+        raise ValueError(f"{max(counts):,} columns and {sum(counts):,} values; is it the right file?")
+    del lines, counts
+    table = pd.read_csv(io.BytesIO(content), **{"sep": separator.decode(), "low_memory": False} | options)
+    if not isinstance(table.index, pd.RangeIndex) and "index_col" not in options:
+        raise ValueError("its rows hold more values than its first line names columns; where numbers have decimal "
+                         "commas, part the columns by semicolons")  # fmt: skip
+    for name in table.select_dtypes(exclude="number") if "dtype" not in options else ():
+        given = [str(value) for value in table[name].dropna().unique()]
+        commas = [value for value in given if "," in value]
+        if all(map(_NUMBER.fullmatch, given)) and not all(map(_THOUSANDS.fullmatch, commas)):
+            table[name] = table[name].str.replace(",", ".", regex=False).astype("float64")
     return table
 
 

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -317,3 +319,47 @@ def test_edited_predictions_are_refused_by_name(tmp_path, change, words):
 def test_bad_scores_are_refused(y, p):
     with pytest.raises(BadInput):
         evaluation.metrics(y, p)
+
+
+@pytest.mark.parametrize("block", [3_000, 20_000, 38_000])
+def test_draws_in_blocks_are_the_draws_at_once(monkeypatch, block):
+    predictions = table(97)
+    whole = evaluation.resample(predictions, draws=400)
+    assert 400 * 97 <= evaluation.BLOCK  # at once
+    shapes, weighted = [], evaluation._weighted
+
+    def spy(y_true, y_score, weights, threshold):
+        shapes.append(weights.shape)
+        return weighted(y_true, y_score, weights, threshold)
+
+    monkeypatch.setattr(evaluation, "_weighted", spy)
+    monkeypatch.setattr(evaluation, "BLOCK", block)
+    found = evaluation.resample(predictions, draws=400)
+    assert sum(rows for rows, _ in shapes) == 400 and max(rows for rows, _ in shapes) * 97 <= block + 97
+    for name, values in whole.items():
+        if name == "ece":  # a product of matrices adds in an order that depends on their size
+            np.testing.assert_allclose(found[name], values, rtol=0, atol=1e-15)
+        else:
+            np.testing.assert_array_equal(found[name], values, err_msg=name)
+
+
+def test_tables_as_large_as_those_that_are_kept_are_drawn_at_once():
+    assert evaluation.BLOCK >= 2000 * 1_500
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="asks the system for the peak of memory")
+def test_memory_does_not_grow_with_draws_times_images(tmp_path):
+    program = (
+        "import resource, sys; import numpy as np, pandas as pd; from cxr_utils import evaluation\n"
+        "n = int(sys.argv[1]); label = np.arange(n) % 2; rng = np.random.default_rng(0)\n"
+        "table = pd.DataFrame({'patient': range(n), 'label': label, 'probability': rng.random(n)})\n"
+        "evaluation.resample(table, draws=400); evaluation.best_threshold(label, table['probability'])\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+
+    def peak(images):
+        done = subprocess.run([sys.executable, "-c", program, str(images)], capture_output=True, text=True, check=True)
+        return int(done.stdout) / (2**30 if sys.platform == "darwin" else 2**20)  # GiB
+
+    few, many = peak(10_000), peak(40_000)  # at once these would be 128 MB an array, of which there are a dozen
+    assert many < few + 0.25 and many < 1

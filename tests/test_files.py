@@ -1,3 +1,4 @@
+import gzip
 import subprocess
 import sys
 
@@ -89,3 +90,76 @@ def test_messages_are_fit_to_be_printed():
     error = BadInput("one\x1b[31m\udcff\ntwo\r\u202e")
     assert str(error) == "one\\x1b[31m\\udcff\ntwo\\r\\u202e" and str(error).encode()
     assert str(BadInput("ä 胸 '\\'")) == "ä 胸 '\\'"
+
+
+COLUMNS = {"path": ["NORMAL/a b.jpeg", "x,y.png"], "split": ["test", "test"], "label": [0, 1], "probability": [0.125, 1]}
+
+
+def spreadsheet(separator, *, comma=False, encoding="utf-8", first="", end="\r\n"):
+    """Write the table as a spreadsheet of some country does."""
+    rows = [*zip(*COLUMNS.values(), strict=True)]
+    text = [[str(value) if not comma else str(value).replace(".1", ",1") for value in row] for row in rows]
+    quoted = [[f'"{v}"' if separator in v else v for v in row] for row in [list(COLUMNS), *text]]
+    return (first + end.join(map(separator.join, quoted)) + end).encode(encoding)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        spreadsheet(","),
+        spreadsheet(",", comma=True),  # numbers in quotes
+        spreadsheet(";", comma=True),
+        spreadsheet(";", comma=True, encoding="utf-8-sig"),
+        spreadsheet(";", comma=True, first="sep=;\r\n"),
+        spreadsheet(";", first="\r\n"),
+        spreadsheet("\t", comma=True, encoding="utf-16"),
+        spreadsheet("\t", end="\n"),
+        spreadsheet("|"),
+    ],
+)
+def test_tables_of_any_spreadsheet_are_read(tmp_path, content):
+    for name in ("a.csv", "a.csv.gz"):
+        (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
+        assert files.read_csv(tmp_path / name).to_dict("list") == COLUMNS
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"path,label,probability\nx,0,0,25\n", "decimal commas, part the columns by semicolons"),
+        ("straße,label\n".encode("latin-1"), "not UTF-8 text; save it as CSV UTF-8"),
+        (b"\xff\xfe\x00", "not UTF-8 text"),
+        (b"a\n" + b"," * 2_000, "2,001 columns"),
+        (b"a\n" * 1_000_002, "1,000,000 rows"),
+        (b"a,b,c,d,e,f,g,h,i,j,k\n" * 950_000, "10,450,000 values"),
+        (bytes(64 * 2**20 + 1), "more than 64 MB"),
+    ],
+)
+def test_tables_that_can_not_be_read_say_why(tmp_path, content, words):
+    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(content, 1))
+    with pytest.raises(BadInput, match=words):
+        files.read_csv(tmp_path / "a.csv.gz")
+
+
+def test_thousands_are_not_taken_for_decimals(tmp_path):
+    (tmp_path / "a.csv").write_text('width;share\n1,024;0,123\n2,048;0,999\n')
+    assert files.read_csv(tmp_path / "a.csv").to_dict("list") == {"width": ["1,024", "2,048"], "share": [0.123, 0.999]}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="asks the system for the peak of memory")
+@pytest.mark.parametrize(
+    "content", [bytes(2**28), b"a\n" + b"," * 2**26, b"a," * 2**25, b"a\n" * 2**25, b"0,0\n" * 2**24]
+)
+def test_a_packed_table_does_not_fill_the_memory(tmp_path, content):
+    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(content, 6))
+    assert (tmp_path / "a.csv.gz").stat().st_size < 2**20
+    program = (
+        "import resource, sys; import pandas; from cxr_utils import files\n"
+        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "before = peak()\n"
+        "try: files.read_csv(sys.argv[1]); raise SystemExit('was read')\n"
+        "except files.BadInput: print(peak() - before)"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "a.csv.gz")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert int(done.stdout) / (2**20 if sys.platform == "darwin" else 2**10) < 300  # MiB
