@@ -36,7 +36,7 @@ def enter(folder: str | Path, **row: Any) -> None:
     --------
     >>> enter("runs/mine", cell="my forest", remark="to see how it does")  # doctest: +SKIP
     """
-    path = files.resolve(folder) / NAME
+    path = Path(folder) / NAME
     with files.lock(path):
         empty = pd.DataFrame(columns=COLUMNS, dtype="string")
         there = files.read_csv(path, columns=COLUMNS, dtype="string") if os.path.lexists(path) else empty

@@ -53,7 +53,7 @@ def one_recipe(name: str) -> str:
     recipe = grid.Cell(name, "published", 0).get_recipe()
     table = recipe.table().drop(index="name")
     settings = [("setting", "value", "why ours"), *table.itertuples(name=None)]
-    claims = [("claim", "stands in"), *((claim.text, f"{claim.file}, {claim.place}") for claim in recipe.claims)]
+    claims = [("claim", "stands in"), *((claim.text, f"{claim.source}, {claim.place}") for claim in recipe.claims)]
     shown = [_columns(claims)] if recipe.claims else []
     table = layers(recipe)
     model = [("layer", "settings", "output", "parameters"), *table.itertuples(index=False, name=None)]

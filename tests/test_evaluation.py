@@ -3,6 +3,7 @@ import subprocess
 import sys
 import time
 
+import measured
 import numpy as np
 import pandas as pd
 import pytest
@@ -348,6 +349,7 @@ def test_tables_as_large_as_those_that_are_kept_are_drawn_at_once():
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="asks the system for the peak of memory")
+@pytest.mark.skipif(sys.platform == "win32", reason="asks the system for the peak of memory")
 def test_memory_does_not_grow_with_draws_times_images(tmp_path):
     program = (
         "import resource, sys; import numpy as np, pandas as pd; from cxr_utils import evaluation\n"
@@ -358,7 +360,8 @@ def test_memory_does_not_grow_with_draws_times_images(tmp_path):
     )
 
     def peak(images):
-        done = subprocess.run([sys.executable, "-c", program, str(images)], capture_output=True, text=True, check=True)
+        command = measured.alone(sys.executable, "-c", program, str(images))
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
         return int(done.stdout) / (2**30 if sys.platform == "darwin" else 2**20)  # GiB
 
     few, many = peak(10_000), peak(40_000)  # at once these would be 128 MB an array, of which there are a dozen

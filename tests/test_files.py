@@ -2,6 +2,7 @@ import gzip
 import subprocess
 import sys
 
+import measured
 import pytest
 
 from cxr_utils import files
@@ -162,6 +163,6 @@ def test_a_packed_table_does_not_fill_the_memory(tmp_path, content):
         "try: files.read_csv(sys.argv[1]); raise SystemExit('was read')\n"
         "except files.BadInput: print(peak() - before)"
     )
-    command = [sys.executable, "-c", program, str(tmp_path / "a.csv.gz")]
+    command = measured.alone(sys.executable, "-c", program, str(tmp_path / "a.csv.gz"))
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert int(done.stdout) / (2**20 if sys.platform == "darwin" else 2**10) < 300  # MiB

@@ -9,6 +9,7 @@ import time
 import zlib
 from pathlib import Path
 
+import measured
 import numpy as np
 import pytest
 from PIL import Image
@@ -190,7 +191,8 @@ def peak(folder, content, copies):
         (place / f"IM-{1000 + number}-0001.jpeg").write_bytes(content)
     preset = "import os; os.cpu_count = lambda: 8\n"
     root = Path(__file__).parents[1]
-    done = subprocess.run([sys.executable, "-c", preset + PEAK, folder], capture_output=True, text=True, cwd=root)
+    command = measured.alone(sys.executable, "-c", preset + PEAK, str(folder))
+    done = subprocess.run(command, capture_output=True, text=True, cwd=root)
     assert done.returncode == 0, done.stderr
     return float(done.stdout)
 
