@@ -53,7 +53,7 @@ def no_snakemake(command, log):
 
 
 @pytest.fixture(scope="module")
-def stand_ins():
+def stand_ins(trained):  # which has to be made without them
     """Let commands write all that they write, but for what takes long."""
     import nbconvert
 
