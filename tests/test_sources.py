@@ -206,7 +206,7 @@ def test_both_doors_look_for_room(tmp_path, data, monkeypatch):
 def test_what_is_neither_folder_nor_file(tmp_path, data):
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", "/dev/zero"):
-        with pytest.raises(BadInput, match="is neither a folder nor a file"):
+        with pytest.raises(BadInput, match=r"is a (pipe|device).*; give a folder or a zip file"):
             sources.fetch("folder", path=path, data_dir=data)
 
 

@@ -53,8 +53,6 @@ def fill(folder: Path, *, path: Path, progress: bool = False) -> dict[str, Any]:
         left_out = _copy(found, folder, top=path, progress=progress)
         _need_one(folder, where=path)
         return {**(pack.marks(found.parent) or _foreign(folder)), "origin": str(path), "left_out": left_out}
-    if not path.is_file():
-        raise BadInput(f"path {path}: is neither a folder nor a file")
     left_out = unzip(path, folder, beside=pack.BESIDE, progress=progress)
     pack.check(folder, where=path)
     known = pack.marks(folder, where=path)
