@@ -19,6 +19,7 @@ from cxr_utils import (
     outside,
     predict,
     recipes,
+    saved,
     sources,
     splits,
     training,
@@ -130,7 +131,7 @@ def _save_loudly(model, path: Path, to: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if to != "onnx":
-            model.save(path)
+            saved.save(model, path)
             return
         from cxr_utils.backend import keras
 
@@ -145,10 +146,10 @@ def _save_loudly(model, path: Path, to: str) -> None:
 
 
 def _check_same(model, path: Path) -> None:
-    saved = models.load(path)
-    pictures = np.random.default_rng(0).random((16, saved.image_size, saved.image_size, 1), dtype="float32")
-    wanted = np.asarray(model(np.repeat(pictures, saved.channels, axis=-1), training=False))[:, -1]
-    if (gap := float(np.abs(saved.answer(pictures) - wanted).max())) > TOLERANCE:
+    kept = models.load(path)
+    pictures = np.random.default_rng(0).random((16, kept.image_size, kept.image_size, 1), dtype="float32")
+    wanted = np.asarray(model(np.repeat(pictures, kept.channels, axis=-1), training=False))[:, -1]
+    if (gap := float(np.abs(kept.answer(pictures) - wanted).max())) > TOLERANCE:
         raise CxrError(f"{path.suffix}: the saved model gives probabilities that differ by {gap:.1g}; it was not kept")
 
 
