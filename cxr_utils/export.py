@@ -20,6 +20,7 @@ from cxr_utils import (
     ownership,
     predict,
     recipes,
+    saved,
     sources,
     splits,
     training,
@@ -155,7 +156,7 @@ def _save_loudly(model, path: Path, to: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if to != "onnx":
-            model.save(path)
+            saved.save(model, path)
             return
         from cxr_utils.backend import keras
 
@@ -170,12 +171,12 @@ def _save_loudly(model, path: Path, to: str) -> None:
 
 
 def _check_same(model, path: Path) -> None:
-    saved = models.load(path)
-    if (saved.image_size, saved.image_size, saved.channels) != tuple(model.input_shape[1:]):
+    kept = models.load(path)
+    if (kept.image_size, kept.image_size, kept.channels) != tuple(model.input_shape[1:]):
         raise CxrError(f"{path.suffix}: the saved model takes other pictures; it was not kept")
-    pictures = np.random.default_rng(0).random((16, saved.image_size, saved.image_size, 1), dtype="float32")
-    wanted = np.asarray(model(np.repeat(pictures, saved.channels, axis=-1), training=False))[:, -1]
-    if (gap := float(np.abs(saved.answer(pictures) - wanted).max())) > TOLERANCE:
+    pictures = np.random.default_rng(0).random((16, kept.image_size, kept.image_size, 1), dtype="float32")
+    wanted = np.asarray(model(np.repeat(pictures, kept.channels, axis=-1), training=False))[:, -1]
+    if (gap := float(np.abs(kept.answer(pictures) - wanted).max())) > TOLERANCE:
         raise CxrError(f"{path.suffix}: the saved model gives probabilities that differ by {gap:.1g}; it was not kept")
 
 

@@ -7,8 +7,6 @@ operators, data in other files); they don't make a stranger's model safe to open
 from __future__ import annotations
 
 import io
-import json
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from cxr_utils import files
+from cxr_utils import files, saved
 from cxr_utils.errors import BadInput
 from cxr_utils.images import views as different_views
+from cxr_utils.saved import Refused
 
-SUFFIXES = (".keras", ".h5", ".onnx")
+SUFFIXES = (".keras", ".h5", ".hdf5", ".onnx")
 LAYERS = frozenset(
     "Activation ActivityRegularization Add AlphaDropout Average AveragePooling2D BatchNormalization CenterCrop "
     "Concatenate Conv2D Conv2DTranspose Cropping2D Dense DepthwiseConv2D Dot Dropout ELU Flatten GaussianDropout "
@@ -33,7 +32,6 @@ LAYERS = frozenset(
 
 _MODELS = ("Functional", "Sequential")
 _DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
-_MOST_CONFIG = 64 * 2**20
 _MOST_ONNX = 2**31 - 1
 
 
@@ -169,39 +167,30 @@ def load_keras(path: str | Path):
         As `load`.
     """
     path = files.resolve(path)
-    if path.suffix.lower() not in SUFFIXES[:2]:
+    if path.suffix.lower() not in SUFFIXES[:3]:
         raise BadInput(f"{path}: expected a run folder or a file that ends in {', '.join(SUFFIXES)}")
     if not path.is_file():
         raise BadInput(f"{path}: there is no such file")
-    try:
-        config = json.loads(_config(path))
-        _check_layers(config)
-        from cxr_utils.backend import keras
+    from cxr_utils.backend import keras  # first: what is wrong with Keras itself is not the model's fault
 
-        return keras.models.load_model(path, compile=False, safe_mode=True)
-    except _Refused as error:
+    try:
+        return saved.opened(path, _check_layers)
+    except Refused as error:
         raise BadInput(f"{path}: refused, {error}") from None
     except Exception as error:  # h5py, zipfile and Keras raise nearly anything on a damaged file
-        raise BadInput(f"{path}: can't be read as a Keras model ({_first_line(error)})") from error
+        raise BadInput(f"{path}: can't be read as a Keras model {_why(path, error, keras.__version__)}") from error
 
 
-class _Refused(Exception):
-    """Why a model is not opened."""
-
-
-def _config(path: Path) -> str | bytes:
-    """Return the JSON text that describes a model's layers."""
-    if path.suffix.lower() == ".h5":
-        import h5py
-
-        with h5py.File(path, "r") as opened:
-            if "model_config" not in opened.attrs:
-                raise _Refused("it holds weights without their network; save the whole model")
-            return opened.attrs["model_config"]
-    with zipfile.ZipFile(path) as opened:
-        if opened.getinfo("config.json").file_size > _MOST_CONFIG:
-            raise _Refused("the description of its layers is far too long")
-        return opened.read("config.json")
+def _why(path: Path, error: Exception, here: str) -> str:
+    """Say why Keras does not open a file: its own last words, and whose version wrote it."""
+    words = str(error).strip().rpartition("Exception encountered: ")[2].splitlines() or [type(error).__name__]
+    last = " ".join(words[-1].split())
+    last = last if len(last) <= 200 else f"…{last[-200:]}"
+    if not (written := saved.version(path)) or written == here:
+        return f"({last})"
+    there = "tf_keras or TensorFlow 2.15" if written.startswith(("1.", "2.")) else f"Keras {written}"
+    return (f"by Keras {here}: it was saved by Keras {written} ({last}); open it with {there} and save it as .keras "
+            "or .onnx")  # fmt: skip
 
 
 def _check_layers(config: Any) -> None:
@@ -219,10 +208,10 @@ def _check_layers(config: Any) -> None:
             if "class_name" in item and "config" in item:
                 name, module = item["class_name"], item.get("module")
                 if name == "Lambda":
-                    raise _Refused("it has a Lambda layer, which holds code of whoever saved it; rebuild it without")
+                    raise Refused("it has a Lambda layer, which holds code of whoever saved it; rebuild it without")
                 home = str(module or "keras").split(".")[0]
                 if name not in known or home not in ("keras", "builtins", "tensorflow"):
-                    raise _Refused(f"{name!r} in it is none of the layers that are opened here (models.LAYERS)")
+                    raise Refused(f"{name!r} in it is none of the layers that are opened here (models.LAYERS)")
             todo.extend(item.values())
         elif isinstance(item, list):
             todo.extend(item)
@@ -247,7 +236,7 @@ def _load_onnx(path: Path) -> Model:
         raise BadInput(f"{path}: there is no such file")
     try:
         if path.stat().st_size > _MOST_ONNX:
-            raise _Refused("it has more than 2 GiB")
+            raise Refused("it has more than 2 GiB")
         content = path.read_bytes()
         model = onnx.load(io.BytesIO(content), load_external_data=False)
         _check_onnx(model)
@@ -261,7 +250,7 @@ def _load_onnx(path: Path) -> Model:
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except BadInput:
         raise
-    except _Refused as error:
+    except Refused as error:
         raise BadInput(f"{path}: refused, {error}") from None
     except Exception as error:
         raise BadInput(f"{path}: can't be read as an ONNX model ({_first_line(error)})") from error
@@ -279,12 +268,12 @@ def _check_onnx(model: Any) -> None:
 
     for domain in {entry.domain for entry in model.opset_import} | {node.domain for node in _nodes(model.graph)}:
         if domain not in _DOMAINS:
-            raise _Refused(f"it uses operators of {domain!r}; only those of ONNX itself are run")
+            raise Refused(f"it uses operators of {domain!r}; only those of ONNX itself are run")
     if model.functions:
-        raise _Refused("it brings functions of its own; export it with them inlined")
+        raise Refused("it brings functions of its own; export it with them inlined")
     for tensor in _tensors(model.graph):
         if tensor.external_data or tensor.data_location == onnx.TensorProto.EXTERNAL:
-            raise _Refused("its weights lie in another file; save them inside")
+            raise Refused("its weights lie in another file; save them inside")
     onnx.checker.check_model(model)
 
 
@@ -317,7 +306,7 @@ def _shape(value: Any) -> tuple[int | None, ...]:
     """Return the shape of an ONNX input or output of floats; None where any length will do."""
     kind = value.type.tensor_type
     if kind.elem_type != 1:
-        raise _Refused(f"{value.name!r} of it is no array of 32-bit floats")
+        raise Refused(f"{value.name!r} of it is no array of 32-bit floats")
     return tuple(one.dim_value if one.HasField("dim_value") else None for one in kind.shape.dim)
 
 

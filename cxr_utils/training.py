@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cxr_utils import files, imbalance, models, ownership, splits
+from cxr_utils import files, imbalance, models, ownership, saved, splits
 from cxr_utils.errors import BadInput
 from cxr_utils.recipes import Recipe
 
@@ -485,7 +485,7 @@ def _save_float32(model, recipe: Recipe, path: Path) -> None:
         plain = recipe.build(compiled=False)
     plain.set_weights(model.get_weights())
     with files.atomic(path, ours=True) as temporary:
-        plain.save(temporary)
+        saved.save(plain, temporary)
 
 
 def compare(

@@ -93,9 +93,8 @@ def test_messages_are_fit_to_be_printed():
     assert str(BadInput("ä 胸 '\\'")) == "ä 胸 '\\'"
 
 
-COLUMNS = {
-    "path": ["NORMAL/a b.jpeg", "x,y.png"], "split": ["test", "test"], "label": [0, 1], "probability": [0.125, 1],
-}  # fmt: skip
+COLUMNS = {"path": ["NORMAL/a b.jpeg", "x,y.png"], "split": ["test", "test"], "label": [0, 1]}
+COLUMNS |= {"probability": [0.125, 1]}
 
 
 def spreadsheet(separator, *, comma=False, encoding="utf-8", first="", end="\r\n"):

@@ -121,7 +121,7 @@ REFUSED = {
     "empty.onnx": (lambda p: p.write_bytes(b"") and p or p, "can't be read as an ONNX model|refused"),
     "gone.keras": (lambda p: p, "there is no such file"),
     "gone.onnx": (lambda p: p, "there is no such file"),
-    "model.pkl": (lambda p: p.write_bytes(b"\x80\x04.") and p, r"ends in .keras, .h5, .onnx"),
+    "model.pkl": (lambda p: p.write_bytes(b"\x80\x04.") and p, r"ends in .keras, .h5, .hdf5, .onnx"),
     "folder": (lambda p: p.mkdir() or p, r"no model in this folder"),
 }
 
