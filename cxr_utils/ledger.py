@@ -7,8 +7,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from cxr_utils import files
 
 NAME = "test_reads.csv"
@@ -36,6 +34,8 @@ def enter(folder: str | Path, **row: Any) -> None:
     --------
     >>> enter("runs/mine", cell="my forest", remark="to see how it does")  # doctest: +SKIP
     """
+    import pandas as pd  # here, since whoever answers one image needs none
+
     path = Path(folder) / NAME
     with files.lock(path):
         empty = pd.DataFrame(columns=COLUMNS, dtype="string")
