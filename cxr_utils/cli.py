@@ -457,7 +457,8 @@ def predict(
         typer.Argument(
             metavar="[MODEL] IMAGE...",
             help="A run folder or a model's file (.keras, .h5, .onnx); left out, the one that is shipped. Then image "
-            "files (JPEG, PNG, DICOM), folders, or patterns in quotes.",
+            "files (JPEG, PNG, DICOM), folders, or patterns in quotes. A model takes pixels from 0 to 1 and gives the "
+            "probability of PNEUMONIA, alone or as the last.",
             show_default=False,
         ),
     ],
@@ -483,8 +484,12 @@ def predict(
 
     if as_json and as_csv:
         raise BadInput("--json, --csv: choose one of them")
+    answering.refuse_doubtful([_from_here(path) for path in paths])
     model = _from_here(paths[0]) if answering.is_model(_from_here(paths[0])) else None
-    wanted = answering.find(paths[1:] if model else paths)
+    wanted, left_out = answering.find(paths[1:] if model else paths), answering.left_out(paths[1:] if model else paths)
+    if left_out:
+        first = ", ".join(printable(path) for path in left_out[:3]) + (", …" if len(left_out) > 3 else "")
+        print(f"cxr: note: left out, no images by their names: {len(left_out)} files ({first})", file=sys.stderr)
     if not wanted:
         raise BadInput(f"IMAGE: none is named; after the model {paths[0]} name image files or folders")
     predictor = answering.load(model, data_dir=data_dir, heat=explain is not None)
@@ -639,6 +644,9 @@ def main(arguments: list[str] | None = None) -> int:
         The exit status: 0, 1 for a failure, 2 for a wrong input, 130 after Ctrl-C.
     """
     _open_streams()
+    for stream in (sys.stdout, sys.stderr):  # on a legacy code page a name must not cost the answers
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     command = typer.main.get_command(app)
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_, **__: print(f"cxr: note: {printable(message)}", file=sys.stderr)
@@ -649,6 +657,9 @@ def main(arguments: list[str] | None = None) -> int:
             return error.exit_status
         except KeyboardInterrupt:
             return _stopped()
+        except MemoryError:
+            print("cxr: too little memory for this; close other programs, or give fewer images", file=sys.stderr)
+            return 1
         except OSError as error:
             where = f"{printable(error.filename)}: " if error.filename else ""
             print(f"cxr: {where}{error.strerror or error}; {advice(error)}, then the same command goes on",

@@ -37,6 +37,13 @@ REFERENCE = "results/models/reference"
 _BATCH = 64
 _MARK = PngImagePlugin.PngInfo()
 _MARK.add_text("Software", "cxr predict")
+_JUNK = (".DS_Store", "Thumbs.db", "desktop.ini")
+_OTHER_MODELS = frozenset(
+    ".pt .pth .ckpt .tflite .pb .pkl .pickle .joblib .safetensors .mlmodel .mlpackage .caffemodel .pdparams .engine "
+    ".torchscript .ptl .t7 .bin".split()
+)
+_SAVED = ("saved_model.pb", "keras_metadata.pb", "fingerprint.pb")
+_OF_RUNS = frozenset((*models.SUFFIXES, *".json .csv .gz .md .lock .holder .html .ipynb .log .npz".split()))
 _KEYS = ("run", "source", "synthetic", "image_size", "resize", "threshold", "validation", "outside", "false_alarm")
 
 
@@ -308,6 +315,58 @@ def _is_image(path: Path) -> bool:
         return False
 
 
+def left_out(named: Sequence[str | Path]) -> list[Path]:
+    """Return the files in named folders that `find` takes for no images, but what systems hide there.
+
+    Examples
+    --------
+    >>> left_out(["gone"])
+    []
+    """
+    inside = [one for name in named if (path := files.expand(name)).is_dir() for one in sorted(path.rglob("*"))]
+    return [
+        one for one in inside
+        if one.is_file() and not _is_image(one) and one.name not in _JUNK and not one.name.startswith("._")
+    ]  # fmt: skip
+
+
+def refuse_doubtful(named: Sequence[Path]) -> None:
+    """Refuse what could be meant as a model where another would answer: never the shipped one in silence.
+
+    Parameters
+    ----------
+    named : sequence of Path
+        As on the command line: a model, which may be left out, and images.
+
+    Raises
+    ------
+    BadInput
+        The first is a folder with a model and other files than those of a run or export (a stranger may have put it
+        among images), or anything is a model of another kind, or one that does not come first.
+
+    Examples
+    --------
+    >>> refuse_doubtful([Path("net.pt")])
+    Traceback (most recent call last):
+    cxr_utils.errors.BadInput: net.pt: is a model of another kind; save it as .keras, .h5 or .onnx
+    """
+    for number, path in enumerate(named):
+        if is_model(path) and number:
+            raise BadInput(f"{path}: is a model, or holds one; name it first, and images after it")
+        if path.suffix.lower() in _OTHER_MODELS or (path.is_dir() and any((path / one).exists() for one in _SAVED)):
+            raise BadInput(f"{path}: is a model of another kind; save it as .keras, .h5 or .onnx")
+        if path.is_file() and not is_model(path) and path.suffix.lower() not in SUFFIXES:
+            with path.open("rb") as opened:
+                head = opened.read(8)
+            if head == b"\x89HDF\r\n\x1a\n" or head[4:] == b"TFL3":
+                raise BadInput(f"{path}: looks like a model; its name must end in .keras, .h5, .hdf5 or .onnx")
+        if path.is_dir() and is_model(path):
+            other = [one for one in sorted(path.rglob("*")) if one.is_file() and one.suffix.lower() not in _OF_RUNS]
+            if other:
+                raise BadInput(f"{path}: holds a model and other files, first {other[0].name}; name the model's file "
+                               "if it shall answer, or the image files if they are meant")  # fmt: skip
+
+
 def is_model(path: str | Path) -> bool:
     """Tell whether a path is meant as a model: a model's file, or a folder that holds one.
 
@@ -434,9 +493,14 @@ def as_csv(predictor: Predictor, answers: Sequence[Answer]) -> str:
     table = csv.writer(text, lineterminator="\n")
     table.writerow([*(field.name for field in fields(Answer)), "threshold"])
     for answer in answers:
-        row = [printable(value) if isinstance(value, str) else value for value in astuple(answer)]
+        row = [_no_formula(printable(value)) if isinstance(value, str) else value for value in astuple(answer)]
         table.writerow([*row, predictor.threshold])
     return text.getvalue().rstrip("\n")
+
+
+def _no_formula(text: str) -> str:
+    """Keep a spreadsheet from taking a name for a formula: as a path the result is the same file."""
+    return f"./{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
 def as_text(predictor: Predictor, answers: Sequence[Answer]) -> str:
@@ -456,6 +520,7 @@ def as_text(predictor: Predictor, answers: Sequence[Answer]) -> str:
     known = "phantoms, not on radiographs: it knows nothing of children" if predictor.note["synthetic"] else ""
     return "\n".join(
         [
+            f"model: {printable(predictor.model.path)}\n",
             *lines,
             f"\nprobability of PNEUMONIA; this model's threshold is {predictor.threshold:.3f}",
             "NORMAL, PNEUMONIA: the share of validation images with this label that got a lower probability",

@@ -3,7 +3,10 @@
 import csv
 import io
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -207,3 +210,64 @@ def test_pictures_of_other_formats_in_a_folder_are_named(tmp_path):
         (tmp_path / name).write_bytes(bytes(128) + b"DICM" if name[0] == "1" else b"GIF89a")
     found = [path.name for path in predict.find([tmp_path])]
     assert found == ["1.2.840.113", "a.gif", "b.HEIC", "c.jp2", "d.jfif"]
+
+
+def test_the_answering_model_is_named_above_the_table(model, films, capsys):
+    assert cli.main(["predict", str(model), str(films[0])]) == 0
+    assert capsys.readouterr().out.startswith(f"model: {model}\n")
+
+
+@pytest.mark.parametrize(
+    "name", ["net.pt", "net.tflite", "net.pkl", "saved_model", "net.bestmodel", "planted", "later"]
+)
+def test_no_model_answers_in_place_of_another(trained, films, tmp_path, capsys, name):
+    path = tmp_path / name
+    if name in ("saved_model", "planted"):
+        path.mkdir()
+        (path / "saved_model.pb").write_bytes(b"\x08\x01")
+    else:
+        path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(64))
+    named = [path, films[0]]
+    if name == "planted":
+        (path / "saved_model.pb").unlink()
+        for suffix in (".onnx", ".json"):
+            shutil.copy(trained / f"out-gray/m{suffix}", path / f"model{suffix}")
+        shutil.copy(films[0], path)
+    if name == "later":
+        named = [films[0], trained / "out-gray/m.onnx"]
+    assert cli.main(["predict", *map(str, named)]) == 2
+    shown = capsys.readouterr()
+    assert not shown.out and shown.err.count("\n") == 1 and "model" in shown.err
+    assert str(named[name == "later"]) in shown.err
+
+
+def test_files_left_out_of_a_folder_are_counted_and_named(model, films, tmp_path, capsys):
+    shutil.copy(films[0], tmp_path / "a.jfif")
+    for name in ("a.raw", "b.txt", ".DS_Store"):
+        (tmp_path / name).write_bytes(b"x")
+    assert cli.main(["predict", str(model), str(tmp_path), "--csv"]) == 0
+    shown = capsys.readouterr()
+    assert "2 files" in shown.err and "a.raw" in shown.err and "b.txt" in shown.err and ".DS_Store" not in shown.err
+    assert "a.jfif" in shown.out
+
+
+@pytest.mark.parametrize("name", ["=1+1.png", "+a.png", "-a.png", "@a.png"])
+def test_a_name_is_no_formula_in_a_spreadsheet(model, films, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(films[0], name)
+    predictor = predict.load(model)
+    (row,) = csv.DictReader(io.StringIO(predict.as_csv(predictor, list(predict.predict(predictor, [name])))))
+    assert row["path"] == f"./{name}" and (tmp_path / row["path"]).is_file()
+
+
+@pytest.mark.parametrize("form", [[], ["--csv"], ["--json"]])
+def test_answers_survive_a_legacy_code_page(model, films, tmp_path, form):
+    shutil.copy(films[0], tmp_path / "胸片.png")
+    program = "import sys; from cxr_utils.cli import main; sys.exit(main(sys.argv[1:]))"
+    for page in ("cp1252", "ascii"):
+        done = subprocess.run(
+            [sys.executable, "-c", program, "predict", str(model), str(tmp_path / "胸片.png"), *form],
+            capture_output=True, env={**os.environ, "PYTHONUTF8": "0", "PYTHONIOENCODING": page}, check=False,
+        )  # fmt: skip
+        # Typer writes UTF-8 where Python believes that it can write ASCII alone.
+        assert done.returncode == 0 and (b"\\u80f8" in done.stdout or "胸".encode() in done.stdout), done.stderr
