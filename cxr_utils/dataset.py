@@ -14,14 +14,13 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from cxr_utils import files
+from cxr_utils import files, images
 from cxr_utils.errors import BadInput, printable
 
 CLASSES = ("NORMAL", "PNEUMONIA")
 SPLITS = ("train", "val", "test")
 KINDS = ("normal", "bacteria", "virus")
 UNKNOWN = "unknown"  # the kind of PneumoniaMNIST's pneumonias: their names do not tell it
-SUFFIXES = (".jpeg", ".jpg", ".jfif", ".jpe", ".png", ".tif", ".tiff", ".bmp", ".webp")
 COLUMNS = ("path", "split", "label", "kind", "patient", "width", "height", "mode", "sha256")
 
 _VERSION = 1  # of index.csv; a new one makes old tables to be made again
@@ -127,7 +126,7 @@ def stem_of(path: str | Path) -> str:
     """
     name = PurePosixPath(str(path).replace("\\", "/")).name
     stem, dot, suffix = name.rpartition(".")
-    return stem if dot and f".{suffix.lower()}" in SUFFIXES else name
+    return stem if dot and f".{suffix.lower()}" in images.SUFFIXES else name
 
 
 def scan(folder: str | Path, *, refresh: bool = False, allow: float = 0.01) -> pd.DataFrame:
@@ -329,7 +328,7 @@ def _list(folder: Path) -> list[tuple[str, int]]:
                 try:
                     with os.scandir(folder / place) as entries:
                         for entry in entries:
-                            if not entry.name.startswith(".") and entry.name.lower().endswith(SUFFIXES):
+                            if not entry.name.startswith(".") and entry.name.lower().endswith(images.SUFFIXES):
                                 found.append((f"{place}/{entry.name}", _size(entry)))
                 except OSError as error:
                     raise BadInput(f"{folder / place}: can't be listed ({error.strerror})") from None

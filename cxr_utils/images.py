@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")
 """What Pillow may open; some of its other readers start programs or are hardly looked after."""
+SUFFIXES = (".jpeg", ".jpg", ".jfif", ".jpe", ".png", ".tif", ".tiff", ".bmp", ".webp")
 RESIZING = ("squash", "pad")
 INTERPOLATIONS = {"area": cv2.INTER_AREA, "nearest": cv2.INTER_NEAREST_EXACT, "bilinear": cv2.INTER_LINEAR}
 """How a picture may be shrunk. Only "area" averages what it leaves out."""

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from cxr_utils import dataset, dicom, files, images, models, outside
+from cxr_utils import dicom, files, images, models, outside
 from cxr_utils.errors import BadInput, printable
 
 NOTICE = "For teaching and research. This is no diagnosis, and does not replace medical judgement."
@@ -30,7 +30,7 @@ OUTSIDE = "outside of what the model knows"
 FORMAT = 1
 """Of the JSON beside a model; raised when its content means something else."""
 QUANTILES = 101
-SUFFIXES = (*dataset.SUFFIXES, ".dcm", ".dicom")
+SUFFIXES = (*images.SUFFIXES, ".dcm", ".dicom")
 UNREAD = (".gif", ".heic", ".heif", ".avif", ".jp2", ".j2k", ".jxl", ".nii", ".nrrd", ".mha")
 """Pictures that aren't read: a folder's are named as such, not passed over."""
 REFERENCE = "results/models/reference"

@@ -296,7 +296,8 @@ def count(folder: str | Path) -> dict[str, dict[str, int]]:
     dict
         Split ("train", "val", "test") to class ("NORMAL", "PNEUMONIA") to number of files.
     """
-    from cxr_utils.dataset import CLASSES, SPLITS, SUFFIXES
+    from cxr_utils.dataset import CLASSES, SPLITS
+    from cxr_utils.images import SUFFIXES
     from cxr_utils.sources.unzip import is_junk
 
     layout = Path(folder) / "chest_xray"

@@ -20,8 +20,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from cxr_utils.dataset import CLASSES, SPLITS, SUFFIXES
+from cxr_utils.dataset import CLASSES, SPLITS
 from cxr_utils.errors import BadInput
+from cxr_utils.images import SUFFIXES
 from cxr_utils.sources.download import check_room
 
 # The real archive: 2.3 GB, at most 2 MB an image, and JPEG hardly shrinks. Far above that, it is an attack.
