@@ -102,7 +102,7 @@ def answer(predictor: predict.Predictor, named: Sequence[tuple[str, str | Path |
             if time.monotonic() > until:
                 raise BadInput(f"the images before it took more than {PATIENCE} s; send it again, alone")
             known = isinstance(image, np.ndarray)
-            picture, said = (image, []) if known else images.look(image, at_least=2 * predictor.model.image_size)
+            picture, said = (image, []) if known else images.look(image, at_least=predictor.at_least)
             # Of a large picture only what is shown is kept.
             read[number] = predictor.prepare(picture), _shrink(picture), said
         except BadInput as error:

@@ -243,6 +243,7 @@ def describe(run: training.Run, *, data_dir: str | Path = "data") -> tuple[dict[
         "synthetic": bool(about["synthetic"]),
         "image_size": record["recipe"]["image_size"],
         "resize": "squash",
+        **({"interpolation": how} if (how := record["recipe"].get("interpolation", "area")) != "area" else {}),
         "views": record["recipe"].get("views", 0),
         "threshold": float(threshold),
         "validation": {name: values.round(6).tolist() for name, values in quantiles.items()},
@@ -264,7 +265,8 @@ def _images(record: dict[str, Any], data_dir: str | Path):
             continue
         index = dataset.scan(folder)
         if len(index) == count:
-            pixels = images.cache(index, folder, size=size, how="squash")
+            how = record["recipe"].get("interpolation", "area")
+            pixels = images.cache(index, folder, size=size, interpolation=how)
             if training.signature(pixels) == wanted:
                 return folder, index, pixels
     raise BadInput(

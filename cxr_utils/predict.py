@@ -105,9 +105,22 @@ class Predictor:
         """From this probability on an image is called similar to those labelled PNEUMONIA."""
         return self.note["threshold"]
 
+    @property
+    def interpolation(self) -> str:
+        """How a picture is shrunk, as those were that the model was trained on."""
+        return self.note.get("interpolation", "area")
+
+    @property
+    def at_least(self) -> int | None:
+        """Pixels a side that are enough to read of a picture; None where all are needed."""
+        return 2 * self.model.image_size if self.interpolation == "area" else None
+
     def prepare(self, picture: np.ndarray) -> np.ndarray:
         """Make a picture what the model takes: uint8, shape (h, w), to uint8, shape (s, s, 1)."""
-        return images.resize(picture, self.model.image_size, how=self.note["resize"])[:, :, None]
+        shrunk = images.resize(
+            picture, self.model.image_size, how=self.note["resize"], interpolation=self.interpolation
+        )
+        return shrunk[:, :, None]
 
     def answers(
         self, pixels: np.ndarray, *, names: Sequence[str], remarks: Sequence[Sequence[str]] = ()
@@ -201,7 +214,7 @@ def predict(predictor: Predictor, paths: Sequence[str | Path], *, progress: bool
 
     def read(path: Path) -> tuple[np.ndarray | None, list[str]]:
         try:
-            return images.look(path, at_least=2 * predictor.model.image_size, then=predictor.prepare)
+            return images.look(path, at_least=predictor.at_least, then=predictor.prepare)
         except BadInput as error:
             return None, [str(error).removeprefix(f"{printable(path)}: ")]
 
@@ -249,7 +262,7 @@ def write_heat_maps(predictor: Predictor, answers: Sequence[Answer], folder: str
     for answer in answers:
         if answer.error:
             continue
-        picture, _ = images.look(answer.path, at_least=2 * predictor.model.image_size)
+        picture, _ = images.look(answer.path, at_least=predictor.at_least)
         small = predictor.prepare(picture)
         shown = picture if predictor.note["resize"] == "squash" else small  # the heat lies on what the model took
         name = printable(Path(answer.path).name).replace("$", r"\$")  # which begins a formula
@@ -460,6 +473,7 @@ def read_note(path: Path) -> dict[str, Any]:
         "format": note["format"] == FORMAT,
         "image_size": isinstance(note["image_size"], int),
         "resize": note["resize"] in images.RESIZING,
+        "interpolation": note.get("interpolation", "area") in tuple(images.INTERPOLATIONS),
         "threshold": isinstance(note["threshold"], float) and 0 < note["threshold"] < 1,
         "views": isinstance(note.get("views", 0), int) and 0 <= note.get("views", 0) <= 64,
         "validation": isinstance(quantiles, dict) and all(_rising(quantiles.get(k)) for k in ("NORMAL", "PNEUMONIA")),

@@ -174,6 +174,7 @@ def test_a_run_folder_is_completed_once(trained, tmp_path, films):
         (lambda n: n | {"threshold": 2.0}, "'threshold' in it is not"),
         (lambda n: n | {"validation": {"NORMAL": [0.5], "PNEUMONIA": []}}, "'validation' in it is not"),
         (lambda n: n | {"resize": "crop"}, "'resize' in it is not"),
+        (lambda n: n | {"interpolation": ["nearest"]}, "'interpolation' in it is not"),
         (lambda n: {k: v for k, v in n.items() if k != "outside"}, "'outside' is missing"),
         (lambda n: n | {"outside": {}}, "outside: 'mean'"),
         (lambda n: n | {"files": {".onnx": "0"}}, "was not made for this m.onnx"),
@@ -186,6 +187,17 @@ def test_a_json_that_does_not_fit_is_refused(model, tmp_path, change, reason):
     files.write_json(tmp_path / "m.json", change(files.read_json(model.with_suffix(".json"))))
     with pytest.raises(BadInput, match=reason):
         predict.load(tmp_path / "m.onnx")
+
+
+def test_a_picture_is_shrunk_as_those_that_the_model_was_trained_on(model, tmp_path, films):
+    shutil.copy(model, tmp_path)
+    note = files.read_json(model.with_suffix(".json"))
+    files.write_json(tmp_path / "m.json", note | {"interpolation": "nearest"})
+    picture = images.read(films[0])
+    for path, how, at_least in ((model, "area", 2 * note["image_size"]), (tmp_path / "m.onnx", "nearest", None)):
+        predictor = predict.load(path)
+        wanted = images.resize(picture, note["image_size"], interpolation=how)
+        assert np.array_equal(predictor.prepare(picture)[:, :, 0], wanted) and predictor.at_least == at_least
 
 
 def test_a_model_without_its_json_is_refused(model, tmp_path):
