@@ -43,7 +43,9 @@ def test_printable_and_errors_are_one_harmless_line(text):
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(TEXT, RECORDS))
 def test_what_a_source_says_is_fit_to_be_printed(tmp_path, record):
-    (tmp_path / "source.json").write_text(json.dumps({"source": "folder", **record}))
+    least = {name: False if kind is bool else "\x1b[2J" for name, kind in sources.RECORD.items()}
+    more = {name: value for name, value in record.items() if name not in (*least, "packed", "left_out")}
+    (tmp_path / "source.json").write_text(json.dumps({**least, **more, "packed": {"size": "\x1b[1A"}}))
 
     def texts(value):
         if isinstance(value, dict):

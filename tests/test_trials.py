@@ -19,7 +19,7 @@ spec.loader.exec_module(trials)
 def test_a_trial_leaves_one_row_and_sees_no_test(tmp_path, monkeypatch, sample_data):
     seen = []
     read = images._warned  # as the cache does; the scan looks at the files of test too, and keeps none of their pixels
-    monkeypatch.setattr(images, "_warned", lambda path, at_least: seen.append(path) or read(path, at_least))
+    monkeypatch.setattr(images, "_warned", lambda path, *rest: seen.append(path) or read(path, *rest))
     small = {"size": 16, "filters": [4, 8], "blocks": 1, "epochs": 2, "batch": 64, "noise": 0.1, "coarse": 0.5}
     arguments = ["tiny", json.dumps(small), "--source", "sample", "--data-dir", str(sample_data), "--out",
                  str(tmp_path / "trials.csv")]  # fmt: skip

@@ -26,6 +26,9 @@ with app._tidy():
 """
 
 
+ENDING = [int(getattr(signal, name)) for name in ("SIGTERM", "SIGHUP", "SIGQUIT") if hasattr(signal, name)]
+
+
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     """Make the system's folder for temporary files an empty one."""
@@ -40,7 +43,12 @@ def place(tmp_path, monkeypatch):
 
 def page(place):
     """Start what keeps uploads as the page does; return it and what it keeps."""
-    process = subprocess.Popen([sys.executable, "-c", PAGE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    # Below nohup, or in the background of a script, some signals are ignored, and a child would inherit that.
+    usual = f"import signal; [signal.signal(s, signal.SIG_DFL) for s in {ENDING}]; "
+    usual += "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    process = subprocess.Popen(
+        [sys.executable, "-c", usual + PAGE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     kept = Path(process.stdout.readline().strip())
     assert kept.read_text() == "a patient" and kept.parents[2] == place
     return process, kept

@@ -158,8 +158,8 @@ plots.show(plots.image_grid(list(small.values()), titles=steps, columns=2, heigh
 
 # %% [markdown] tags=["core"]
 # **How to read it**: by nearest, ribs break into steps and noise stays, so neighbours differ more. On the real images
-# 64-pixel pictures by nearest have 1.6 times the sharpness. A network learns such sharpness too, so a recipe says how its
-# authors shrank, and a picture to be judged must be shrunk the same way.
+# 64-pixel pictures by nearest have 1.6 times the sharpness. A network learns such sharpness too, so a
+# [recipe](glossary.md#recipe) says how its authors shrank, and a picture to be judged must be shrunk the same way.
 #
 # ## The last axis
 #
