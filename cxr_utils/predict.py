@@ -271,7 +271,7 @@ def write_heat_maps(predictor: Predictor, answers: Sequence[Answer], folder: str
         stem, number = f"{_short(Path(answer.path).stem)}-heat", 1
         while (path := Path(folder) / f"{stem}{f'-{number}' * (number > 1)}.png") in written:
             number += 1
-        with files.atomic(path, ours=_drew) as temporary, Image.open(io.BytesIO(plots.render(figure))) as drawn:
+        with Image.open(io.BytesIO(plots.render(figure))) as drawn, files.atomic(path, ours=_drew) as temporary:
             drawn.save(temporary, pnginfo=_MARK, optimize=True)
         written.append(path)
     return written
