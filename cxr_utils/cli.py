@@ -29,6 +29,16 @@ DataDir = Annotated[
         "--data-dir", metavar="FOLDER", help="Where images are kept; relative to the project's root."
     ),
 ]
+Classes = Annotated[str | None, typer.Option(
+    metavar="LIST", show_default="NORMAL,PNEUMONIA",
+    help="The classes as training numbered them: two units have this order, and one unit gives the probability of the "
+    "last, so of PNEUMONIA by default.",
+)]  # fmt: skip
+Pixels = Annotated[str | None, typer.Option(
+    metavar="RANGE", show_default="0..1; or 0..255, if a Keras model without JSON begins with Rescaling",
+    help="Black and white as the model wants them, in floats: 0..255, -1..1.",
+)]  # fmt: skip
+Logits = Annotated[bool, typer.Option("--logits", help="Its outputs still need a sigmoid (one unit) or softmax (two).")]
 Seed = Annotated[int, typer.Option(metavar="NUMBER", min=0, max=files.MOST_SEED, help="Start of every random choice.")]
 
 
@@ -395,6 +405,7 @@ def score(
         str | None,
         typer.Option(metavar="NAME", help="What it is called.", show_default="the file's name"),
     ] = None,
+    classes: Classes = None,
 ) -> None:
     """Judge predictions of any framework as those of the replication are judged.
 
@@ -402,10 +413,10 @@ def score(
 
     Example: cxr score mine.csv --out results/scores/mine.json
     """
-    from cxr_utils import claims
+    from cxr_utils import claims, models
     from cxr_utils import score as scoring
 
-    record = scoring.score(predictions, split=split, name=name, out=out)
+    record = scoring.score(predictions, split=split, name=name, out=out, meaning=models.Meaning.parse(classes))
     row = claims.grid_row(claims.score_row(record))
     rule = "| --- " * (row.count("|") - 1) + "|"
     typer.echo(f"{scoring.as_text(record)}\n\nas a row of the table in README:\n\n{claims.HEAD}\n{rule}\n{row}")
@@ -457,8 +468,8 @@ def predict(
         typer.Argument(
             metavar="[MODEL] IMAGE...",
             help="A run folder or a model's file (.keras, .h5, .onnx); left out, the one that is shipped. Then image "
-            "files (JPEG, PNG, DICOM), folders, or patterns in quotes. A model takes pixels from 0 to 1 and gives the "
-            "probability of PNEUMONIA, alone or as the last.",
+            "files (JPEG, PNG, DICOM), folders, or patterns in quotes. A model without the JSON of cxr export needs "
+            "--classes, --pixels or --logits.",
             show_default=False,
         ),
     ],
@@ -473,6 +484,9 @@ def predict(
         ),
     ] = None,
     data_dir: DataDir = "data",
+    classes: Classes = None,
+    pixels: Pixels = None,
+    logits: Logits = False,
 ) -> None:
     """Let a model answer for images: a probability, never a diagnosis.
 
@@ -480,6 +494,7 @@ def predict(
 
     Example: cxr predict runs/sample/plain_224-s0/exported/model.onnx chest.jpeg
     """
+    from cxr_utils import models
     from cxr_utils import predict as answering
 
     if as_json and as_csv:
@@ -492,7 +507,8 @@ def predict(
         print(f"cxr: note: left out, no images by their names: {len(left_out)} files ({first})", file=sys.stderr)
     if not wanted:
         raise BadInput(f"IMAGE: none is named; after the model {paths[0]} name image files or folders")
-    predictor = answering.load(model, data_dir=data_dir, heat=explain is not None)
+    meaning, said = models.Meaning.parse(classes, pixels, logits), bool(classes or pixels or logits)
+    predictor = answering.load(model, data_dir=data_dir, heat=explain is not None, meaning=meaning, bare=said)
     if explain and predictor.model.network is None:
         raise BadInput(
             f"--explain: {predictor.model.path} is in the form of ONNX, which has no gradients to draw from; take the "
@@ -500,9 +516,12 @@ def predict(
         )
     bar = len(wanted) > 16 and sys.stderr.isatty()
     answers = list(answering.predict(predictor, wanted, progress=bar))
-    write = answering.as_json if as_json else answering.as_csv if as_csv else answering.as_text
-    if text := write(predictor, answers):
+    if as_json or as_csv:
+        typer.echo((answering.as_json if as_json else answering.as_csv)(predictor, answers, left_out))
+    elif text := answering.as_text(predictor, answers):
         typer.echo(text)
+    for note in answering.doubts(predictor, answers):
+        print(f"cxr: note: {note}", file=sys.stderr)
     if explain:
         drawn = answering.write_heat_maps(predictor, answers, _absolute(explain))
         if drawn and not (as_json or as_csv):
@@ -550,6 +569,9 @@ def evaluate(
         ),
     ] = None,
     data_dir: DataDir = "data",
+    classes: Classes = None,
+    pixels: Pixels = None,
+    logits: Logits = False,
 ) -> None:
     """Judge a model on any labelled images, such as another hospital's.
 
@@ -558,6 +580,7 @@ def evaluate(
     Example: cxr evaluate --source folder --path hospital --data-dir theirs
     """
     from cxr_utils import judge_model as judging
+    from cxr_utils import models
 
     record = judging.evaluate(
         _from_here(model) if model else None,
@@ -566,6 +589,7 @@ def evaluate(
         path=_absolute(path) if path else None,
         part=part,
         out=out,
+        meaning=models.Meaning.parse(classes, pixels, logits),
         progress=sys.stderr.isatty(),
     )
     typer.echo(judging.as_text(record))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +17,6 @@ RECORD = ("identity", "model", "source", "part")
 """What the record that `evaluate` keeps has."""
 
 
-class _Bare(predict.Predictor):
-    """A model without its JSON: no threshold of its own, no check for strange images, a single view."""
-
-    def answers(
-        self, pixels: np.ndarray, *, names: Sequence[str], remarks: Sequence[Sequence[str]] = ()
-    ) -> list[predict.Answer]:
-        probabilities = self.model.answer(pixels.astype("float32") / 255)
-        return [predict.Answer(name, float(p)) for name, p in zip(names, probabilities, strict=True)]
-
-
 def evaluate(
     model: str | Path | None = None,
     *,
@@ -35,6 +25,7 @@ def evaluate(
     path: str | Path | None = None,
     part: str | None = None,
     out: str | Path | None = None,
+    meaning: models.Meaning = models.UNSAID,
     progress: bool = False,
 ) -> dict[str, Any]:
     """Let a model answer for the images of a source, and judge the answers by their folders' labels.
@@ -60,18 +51,22 @@ def evaluate(
         Which images; by default test, or all where there is no test.
     out : str or Path, optional
         A JSON file to keep the record in. Without it nothing is written, but what fetching leaves.
+    meaning : cxr_utils.models.Meaning
+        What the model takes and gives; as for `predict.load`.
     progress : bool
         Show bars.
 
     Returns
     -------
     dict
-        ``name``; ``identity`` (12 hexadecimal digits of model and images); ``model`` (file, sha256, run, views);
+        ``name``; ``identity`` (12 hexadecimal digits of model and images); ``model`` (file, sha256, run, views, and its
+        `models.Meaning`: classes, pixels, logits);
         ``source`` (name, title, synthetic, digest of names and contents of the images); ``part``; ``of_test`` (how
         many of the images are of the official test set) and ``seen`` (of train and val of this dataset or of the
         sample); ``patients_unknown`` and ``outside`` (numbers of images; the latter None without a check);
         ``unreadable`` (paths); ``threshold`` (None without JSON); ``metrics`` (from `evaluation.judge_part`);
-        ``kinds`` (of each kind the images, and how many were answered wrongly at both thresholds).
+        ``kinds`` (of each kind the images, and how many were answered wrongly at both thresholds); ``notes``
+        (questions, from `models.Meaning.doubts`).
 
     Raises
     ------
@@ -86,7 +81,7 @@ def evaluate(
         raise BadInput(f"part {part!r}: choose one of {', '.join(PARTS)}")
     out = Path(out) if out is not None else None
     again = _check(out) if out is not None else False
-    predictor = _open(model, data_dir)
+    predictor = _open(model, data_dir, meaning)
     folder = sources.fetch(source, data_dir=data_dir, path=path, progress=progress)
     about, table = sources.describe(folder), dataset.labelled(folder)
     there = set(table["split"])
@@ -96,12 +91,14 @@ def evaluate(
     table = table[(table["split"] == part) | (part == "all")].reset_index(drop=True)
     _need_both(table, folder, part)
     of_test = _of_test(table)
-    file, settings = predictor.model.path, {"views": predictor.note.get("views", 0)}
+    file, settings, meaning = predictor.model.path, {"views": predictor.note.get("views", 0)}, predictor.model.meaning
+    if meaning != models.Meaning(pixels=(0, 1)):
+        settings |= asdict(meaning)
     sha256, images = predict.digest(file), files.digest(table[["path", "sha256"]].to_csv(index=False))
     record: dict[str, Any] = {
         "name": out.stem if out else file.stem,
         "identity": files.digest(f"{sha256} {settings} {images}", length=12),
-        "model": {"file": file.name, "sha256": sha256, "run": predictor.note.get("run"), **settings},
+        "model": {"file": file.name, "sha256": sha256, "run": predictor.note.get("run"), **settings, **asdict(meaning)},
         "source": {"name": source, "title": about["title"], "synthetic": bool(about["synthetic"]), "digest": images},
         "part": part,
         "of_test": 0 if about["synthetic"] else int(of_test.sum()),
@@ -125,12 +122,14 @@ def evaluate(
             kinds[f"wrong_{name}"] = evaluation.by_kind(judged, threshold=cut)["wrong"]
     record |= {
         "patients_unknown": int(judged["patient"].isna().sum()),
-        "outside": None if isinstance(predictor, _Bare) else int((judged["outside"] != "").sum()),
+        "outside": int((judged["outside"] != "").sum()) if predictor.check else None,
         "unreadable": [printable(name) for name in table["path"][~read]],
         "threshold": threshold,
         "metrics": evaluation.judge_part(judged, threshold),
         "kinds": kinds.to_dict(orient="index"),
     }
+    auc = record["metrics"]["at_half"]["auc"]
+    record["notes"] = meaning.doubts(judged["probability"], predictor.threshold, auc=auc)
     if out is not None:
         files.write_csv(out.with_suffix(".predictions.csv.gz"), judged, ours=again)
         files.write_json(out, record, ours=RECORD)
@@ -145,18 +144,16 @@ def _check(out: Path) -> bool:
     return score.check_out(out, RECORD)
 
 
-def _open(model: str | Path | None, data_dir: str | Path) -> predict.Predictor:
+def _open(model: str | Path | None, data_dir: str | Path, meaning: models.Meaning) -> predict.Predictor:
     """Open a model as `predict.load` does, or without its JSON where there is none and none can be made."""
-    path = files.resolve(model) if model is not None else Path()
-    file = path / "model.keras" if path.is_dir() else path
-    alone = model is not None and file.is_file() and not file.with_suffix(".json").is_file()
-    of_run = alone and file.name == "model.keras" and (file.parent / "run.json").is_file()
-    if alone and not of_run:
-        return _Bare(models.load(file), {"resize": "squash"}, None)
     try:
-        return predict.load(model, data_dir=data_dir)
+        return predict.load(model, data_dir=data_dir, meaning=meaning, bare=True)
     except BadInput as error:
-        if of_run:  # its training images may lie elsewhere than those to be judged
+        path = files.resolve(model) if model is not None else Path()
+        file = path / "model.keras" if path.is_dir() else path
+        of_run = file.name == "model.keras" and (file.parent / "run.json").is_file()
+        if of_run and not file.with_suffix(".json").is_file():
+            # its training images may lie elsewhere than those to be judged
             raise BadInput(f"{error}; or run cxr export {file.parent} first, and name what it made") from None
         raise
 
@@ -192,6 +189,7 @@ def as_text(record: dict[str, Any]) -> str:
         blocks["at_threshold"] = f"answers from {threshold:.3f} on, the model's own threshold"
     lines = [
         f"model   {record['model']['file']}, sha256 {record['model']['sha256'][:12]}",
+        f"taken as {models.Meaning(*(record['model'][key] for key in ('classes', 'pixels', 'logits')))}",
         f"images  {source['title']}{' - synthetic' * source['synthetic']}, source {source['name']}, {record['part']}",
         *score.tables({record["part"]: metrics}, blocks),
     ]
@@ -212,4 +210,4 @@ def as_text(record: dict[str, Any]) -> str:
         lines.append(f"Not readable, and left out: {len(unreadable):,}, first {unreadable[0]}.")
     if seen := record["seen"]:
         lines.append(f"{seen:,} images are of train and val, by their names: a model trained on them looks too good.")
-    return "\n".join(lines)
+    return "\n".join([*lines, *(f"Note: {note}" for note in record["notes"])])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +30,118 @@ LAYERS = frozenset(
 )
 """The Keras layers that a model may have: what networks for images are made of, none that runs code or reads files."""
 
+MANY = 10
+"""So many answers on one side of the threshold are a reason to ask."""
+
 _MODELS = ("Functional", "Sequential")
 _DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
 _MOST_ONNX = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What a model takes for black and white, and what it gives: the one place that interprets outputs.
+
+    Attributes
+    ----------
+    classes : tuple of two str
+        As training numbered them, 0 and 1. Two units have this order; a single unit gives the probability of the last.
+    pixels : tuple of two float, optional
+        Black and white. If not said, (0, 1), and (0, 255) for a Keras model that begins with a layer Rescaling.
+    logits : bool
+        Whether the outputs still need a sigmoid or softmax.
+    """
+
+    classes: tuple[str, ...] = ("NORMAL", "PNEUMONIA")
+    pixels: tuple[float, ...] | None = None
+    logits: bool = False
+
+    @classmethod
+    def parse(cls, classes: str | None = None, pixels: str | None = None, logits: bool = False) -> Meaning:
+        """Read the options ``--classes``, ``--pixels`` and ``--logits``.
+
+        Raises
+        ------
+        BadInput
+            One of them is not of its form.
+
+        Examples
+        --------
+        >>> Meaning.parse("PNEUMONIA,NORMAL", "-1..1")
+        Meaning(classes=('PNEUMONIA', 'NORMAL'), pixels=(-1.0, 1.0), logits=False)
+        """
+        names = cls.classes if classes is None else tuple(classes.upper().replace(" ", "").split(","))
+        if sorted(names) != sorted(cls.classes):
+            raise BadInput(f"--classes {classes}: must be NORMAL,PNEUMONIA or PNEUMONIA,NORMAL")
+        try:
+            span = None if pixels is None else tuple(map(float, pixels.split("..")))
+        except ValueError:
+            span = ()
+        if span is not None and (len(span) != 2 or not -np.inf < span[0] < span[1] < np.inf):
+            raise BadInput(f"--pixels {pixels}: must be black and white, such as 0..255, 0..1 or -1..1")
+        return cls(names, span, logits)
+
+    def takes(self, images: np.ndarray) -> np.ndarray:
+        """Make of pixels in [0, 1] those that the model takes, float32."""
+        black, white = self.pixels or (0, 1)
+        return images * np.float32(white - black) + np.float32(black)
+
+    def gives(self, outputs: np.ndarray) -> np.ndarray:
+        """Make of a model's outputs, shape (n, 1 or 2), the probability of PNEUMONIA, float64 of shape (n,)."""
+        found = np.asarray(outputs, dtype="float64")
+        if found.shape[1] == 1:
+            found = np.hstack([0 * found if self.logits else 1 - found, found])
+        if self.logits:
+            from scipy.special import softmax
+
+            found = softmax(found, axis=1)
+        return found[:, self.classes.index("PNEUMONIA")]
+
+    def doubts(
+        self, probabilities: Sequence[float] = (), threshold: float = 0.5, *, auc: dict[str, Any] | None = None
+    ) -> list[str]:
+        """Ask whether all this is so, where figures say that it may be otherwise.
+
+        Parameters
+        ----------
+        probabilities : sequence of float
+            Of PNEUMONIA; asked about are `MANY` and more on one side of the threshold.
+        threshold : float
+            See there.
+        auc : dict of str to float, optional
+            ``high``, the upper limit of its interval.
+
+        Returns
+        -------
+        list of str
+            Each a question that names the option.
+
+        Examples
+        --------
+        >>> Meaning().doubts(auc={"high": 0.04})[0].partition(": ")[2]
+        'is the output the probability of NORMAL? Then add --classes PNEUMONIA,NORMAL'
+        """
+        said, (first, last) = [], self.classes
+        if auc and auc["high"] is not None and auc["high"] < 0.5:
+            said.append(f"the interval of AUC lies below .5: is the output the probability of {first}? Then add "
+                        f"--classes {last},{first}")  # fmt: skip
+        above = np.asarray(probabilities, dtype="float64") >= threshold
+        if len(above) >= MANY and above.all() == above.any():
+            side, got = "at or above" if above[0] else "below", self._span()
+            other = "0..255" if got == "0..1" else "0..1"
+            said.append(f"all {len(above):,} answers lie {side} the threshold {threshold:.3f}. Unless the images are "
+                        f"all of one class: the model gets pixels of {got}, does it want {other}? Then add --pixels "
+                        f"{other}" + "; or are they no logits? Then leave out --logits" * self.logits)  # fmt: skip
+        return said
+
+    def _span(self) -> str:
+        return "{:g}..{:g}".format(*(self.pixels or (0, 1)))
+
+    def __str__(self) -> str:
+        return f"classes {','.join(self.classes)}, pixels {self._span()}" + ", logits" * self.logits
+
+
+UNSAID = Meaning()
 
 
 @dataclass(frozen=True)
@@ -48,9 +157,11 @@ class Model:
     channels : int
         1 or 3; grayscale is repeated.
     raw : callable
-        float32 in [0, 1], shape (n, s, s, channels), to the model's outputs, shape (n, 1 or 2).
+        float32, shape (n, s, s, channels), to the model's outputs, shape (n, 1 or 2).
     network : keras.Model or None
         What heat maps are made from; None for ONNX, which has no gradients.
+    meaning : Meaning
+        What `raw` takes and gives.
     """
 
     path: Path
@@ -58,6 +169,7 @@ class Model:
     channels: int
     raw: Callable[[np.ndarray], np.ndarray]
     network: Any = None
+    meaning: Meaning = UNSAID
 
     def answer(self, images: np.ndarray, *, views: int = 0) -> np.ndarray:
         """Return the probability of PNEUMONIA of each image.
@@ -83,9 +195,10 @@ class Model:
             raise BadInput(f"images: shape {images.shape}; {self.path.name} takes (n, {self.image_size}, "
                            f"{self.image_size}, 1)")  # fmt: skip
         seen = different_views(images, views)
-        answers = [np.asarray(self.raw(np.repeat(v, self.channels, axis=-1)), dtype="float64")[:, -1] for v in seen]
+        answers = [self.meaning.gives(self.raw(self.meaning.takes(np.repeat(v, self.channels, axis=-1)))) for v in seen]
         if not all(((answer >= 0) & (answer <= 1)).all() for answer in answers):
-            raise BadInput(f"{self.path}: its answers are no probabilities in [0, 1]; end it with sigmoid or softmax")
+            raise BadInput(f"{self.path}: its answers are no probabilities in [0, 1]; end it with sigmoid or softmax, "
+                           "or say that they are logits (--logits)")  # fmt: skip
         return mean_answer(answers)
 
 
@@ -113,13 +226,15 @@ def mean_answer(answers: Sequence[np.ndarray]) -> np.ndarray:
     return 1 / (1 + np.exp(-np.log(kept / (1 - kept)).mean(axis=0)))
 
 
-def load(path: str | Path) -> Model:
+def load(path: str | Path, *, meaning: Meaning = UNSAID) -> Model:
     """Open a saved model.
 
     Parameters
     ----------
     path : str or Path
         A run folder, or a ``.keras``, ``.h5`` or ``.onnx`` file; a relative one is taken from the project's root.
+    meaning : Meaning
+        What it takes and gives.
 
     Returns
     -------
@@ -141,7 +256,7 @@ def load(path: str | Path) -> Model:
             raise BadInput(f"{path}: no model in this folder (no model.keras); give a finished run or a model's file")
         path = path / "model.keras"
     if path.suffix.lower() == ".onnx":
-        return _load_onnx(path)
+        return _load_onnx(path, replace(meaning, pixels=meaning.pixels or (0, 1)))
     model = load_keras(path)
     size, channels = _fitting(getattr(model, "input_shape", None), getattr(model, "output_shape", None), path)
 
@@ -150,7 +265,19 @@ def load(path: str | Path) -> Model:
 
         return keras.ops.convert_to_numpy(model(images, training=False))
 
-    return Model(path, size, channels, raw, model)
+    pixels = meaning.pixels or ((0, 255) if _rescales(model) else (0, 1))
+    return Model(path, size, channels, raw, model, replace(meaning, pixels=pixels))
+
+
+def _rescales(model: Any) -> bool:
+    """Tell whether a Keras model makes small numbers of pixels up to 255, before its first layer with weights."""
+
+    def flat(model: Any) -> Iterator[Any]:
+        for layer in model.layers:
+            yield from flat(layer) if hasattr(layer, "layers") else [layer]
+
+    first = next((one for one in flat(model) if type(one).__name__ == "Rescaling" or one.weights), None)
+    return type(first).__name__ == "Rescaling" and bool(np.max(np.abs(first.scale)) < 0.1)
 
 
 def load_keras(path: str | Path):
@@ -228,7 +355,7 @@ def _fitting(takes: Any, gives: Any, path: Path) -> tuple[int, int]:
     return takes[1], takes[3]
 
 
-def _load_onnx(path: Path) -> Model:
+def _load_onnx(path: Path, meaning: Meaning) -> Model:
     import onnx
     import onnxruntime
 
@@ -259,7 +386,7 @@ def _load_onnx(path: Path) -> Model:
     def raw(images: np.ndarray) -> np.ndarray:
         return session.run(None, {name: images})[0]
 
-    return Model(path, size, channels, raw)
+    return Model(path, size, channels, raw, meaning=meaning)
 
 
 def _check_onnx(model: Any) -> None:

@@ -13,7 +13,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import asdict, astuple, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from PIL import Image, PngImagePlugin
 from cxr_utils import dicom, files, images, models, outside
 from cxr_utils.errors import BadInput, printable
 
+LEFT_OUT = "left out: its name is not that of an image"
 NOTICE = "For teaching and research. This is no diagnosis, and does not replace medical judgement."
 LIKE_PNEUMONIA = "similar to images labelled PNEUMONIA"
 LIKE_NORMAL = "similar to images labelled NORMAL"
@@ -91,19 +92,19 @@ class Predictor:
     model : cxr_utils.models.Model
         The network.
     note : dict
-        The content of the JSON beside it.
-    check : cxr_utils.outside.Check
-        Of its training images.
+        The content of the JSON beside it. Without one only ``resize``: the threshold is .5 then.
+    check : cxr_utils.outside.Check or None
+        Of its training images; None without JSON: strange images are not looked for.
     """
 
     model: models.Model
     note: dict[str, Any]
-    check: outside.Check
+    check: outside.Check | None
 
     @property
     def threshold(self) -> float:
         """From this probability on an image is called similar to those labelled PNEUMONIA."""
-        return self.note["threshold"]
+        return self.note.get("threshold", 0.5)
 
     @property
     def interpolation(self) -> str:
@@ -142,7 +143,7 @@ class Predictor:
         """
         found = []
         probabilities = self.model.answer(pixels.astype("float32") / 255, views=self.note.get("views", 0))
-        reasons = self.check.reasons(pixels)
+        reasons = self.check.reasons(pixels) if self.check else [""] * len(pixels)
         for name, p, reason, said in zip(names, probabilities, reasons, remarks or [()] * len(names), strict=True):
             other = [one for one in said if one in (dicom.OTHER_AGE, dicom.OTHER_VIEW, dicom.OTHER_PART)]
             reason, above = "; ".join([*filter(None, [reason]), *other]), bool(p >= self.threshold)
@@ -176,11 +177,12 @@ class Predictor:
                 f"{self.model.path}: no heat map, for a model in the form of ONNX has no gradients; take the same as "
                 ".keras (cxr export RUN --to keras)"
             )
-        return explain.heat_maps(self.model.network, pixels.astype("float32") / 255)
+        shown, last = self.model.meaning.takes(pixels.astype("float32") / 255), self.model.meaning.classes[-1]
+        return explain.heat_maps(self.model.network, shown, toward=last)  # which calls the last unit PNEUMONIA
 
-    def _below(self, probability: float, label: str) -> float:
-        quantiles = self.note["validation"][label]
-        return round(float(np.searchsorted(quantiles, probability, side="left")) / len(quantiles), 2)
+    def _below(self, probability: float, label: str) -> float | None:
+        quantiles = self.note.get("validation", {}).get(label)
+        return quantiles and round(float(np.searchsorted(quantiles, probability, side="left")) / len(quantiles), 2)
 
 
 def predict(predictor: Predictor, paths: Sequence[str | Path], *, progress: bool = False) -> Iterator[Answer]:
@@ -394,7 +396,10 @@ def is_model(path: str | Path) -> bool:
     )
 
 
-def load(path: str | Path | None = None, *, data_dir: str | Path = "data", heat: bool = False) -> Predictor:
+def load(
+    path: str | Path | None = None, *, data_dir: str | Path = "data", heat: bool = False,
+    meaning: models.Meaning = models.UNSAID, bare: bool = False,
+) -> Predictor:  # fmt: skip
     """Open a model and what lies beside it.
 
     Parameters
@@ -406,6 +411,10 @@ def load(path: str | Path | None = None, *, data_dir: str | Path = "data", heat:
         For a run folder, the first time: where the images are that it was trained on.
     heat : bool
         Of a folder with the model in several formats take one that has heat maps, not the one that starts fastest.
+    meaning : cxr_utils.models.Meaning
+        What the model takes and gives. With a JSON, pixels that are not said are from 0 to 1.
+    bare : bool
+        Take a model without JSON, too.
 
     Returns
     -------
@@ -433,7 +442,11 @@ def load(path: str | Path | None = None, *, data_dir: str | Path = "data", heat:
         from cxr_utils import export
 
         export.complete(path.parent, data_dir=data_dir)
-    model = models.load(path)
+    if note.is_file():
+        meaning = replace(meaning, pixels=meaning.pixels or (0, 1))
+    model = models.load(path, meaning=meaning)
+    if bare and not note.is_file():
+        return Predictor(model, {"resize": "squash"}, None)
     content = read_note(note)
     if content["image_size"] != model.image_size or content["files"].get(path.suffix) != digest(path):
         raise BadInput(f"{note}: was not made for this {path.name}; make both again with cxr export")
@@ -466,7 +479,9 @@ def read_note(path: Path) -> dict[str, Any]:
         It is missing, or not as ``cxr export`` writes it.
     """
     if not path.is_file():
-        raise BadInput(f"{path}: there is no such file; it belongs to the model, and both come from cxr export")
+        raise BadInput(f"{path}: there is no such file; it belongs to the model, and both come from cxr export. "
+                       "Without it cxr evaluate takes a model, and cxr predict if you say what it takes and gives, as "
+                       "by --classes NORMAL,PNEUMONIA")  # fmt: skip
     note = files.read_record(path, "format", *_KEYS, files=dict)
     quantiles = note["validation"]
     good = {
@@ -489,24 +504,36 @@ def _rising(values: Any) -> bool:
     return numbers and values == sorted(values) and 0 <= values[0] and values[-1] <= 1
 
 
-def as_json(predictor: Predictor, answers: Sequence[Answer]) -> str:
-    """Write answers as JSON: model, threshold, synthetic, notice, and the answers with all their fields."""
+def doubts(predictor: Predictor, answers: Sequence[Answer]) -> list[str]:
+    """Ask whether a model without JSON takes and gives what was said, see `models.Meaning.doubts`."""
+    found = [answer.probability for answer in answers if not answer.error]
+    return [] if predictor.check else predictor.model.meaning.doubts(found, predictor.threshold)
+
+
+def as_json(predictor: Predictor, answers: Sequence[Answer], left_out: Sequence[Path] = ()) -> str:
+    """Write answers as JSON: what answered, notes on it, the answers with all their fields, and files left out."""
     content = {
         "model": str(predictor.model.path),
+        "output": asdict(predictor.model.meaning),
         "threshold": predictor.threshold,
-        "synthetic": predictor.note["synthetic"],
+        "synthetic": predictor.note.get("synthetic"),
         "notice": NOTICE,
+        "notes": doubts(predictor, answers),
         "answers": [asdict(answer) for answer in answers],
+        "left_out": [{"path": str(path), "reason": LEFT_OUT} for path in left_out],
     }
     return json.dumps(content, indent=2)  # ASCII: a file's name need not be Unicode
 
 
-def as_csv(predictor: Predictor, answers: Sequence[Answer]) -> str:
-    """Write answers as CSV, one row an image and one column a field of `Answer`, and one with the threshold."""
+def as_csv(predictor: Predictor, answers: Sequence[Answer], left_out: Sequence[Path] = ()) -> str:
+    """Write answers as CSV, one row an image and one column a field of `Answer`, and one with the threshold.
+
+    Files that were left out follow, with `LEFT_OUT` as their error.
+    """
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow([*(field.name for field in fields(Answer)), "threshold"])
-    for answer in answers:
+    for answer in [*answers, *(Answer(str(path), error=LEFT_OUT) for path in left_out)]:
         row = [_no_formula(printable(value)) if isinstance(value, str) else value for value in astuple(answer)]
         table.writerow([*row, predictor.threshold])
     return text.getvalue().rstrip("\n")
@@ -524,21 +551,26 @@ def as_text(predictor: Predictor, answers: Sequence[Answer]) -> str:
         return ""
     rows = [("image", "probability", "NORMAL", "PNEUMONIA", "verdict")]
     for one in read:
-        below = (f"{share:.0%}" for share in (one.normal_below, one.pneumonia_below))
+        below = ("-" if share is None else f"{share:.0%}" for share in (one.normal_below, one.pneumonia_below))
         rows.append((printable(one.path), f"{one.probability:.3f}", *below, one.verdict))
     wide = [max(len(row[column]) for row in rows) for column in range(4)]
     lines = [f"{r[0]:{wide[0]}}  {r[1]:>{wide[1]}}  {r[2]:>{wide[2]}}  {r[3]:>{wide[3]}}  {r[4]}" for r in rows]
     for answer, number in zip(reversed(read), range(len(read), 0, -1), strict=True):
         more = [answer.outside, *(r for r in answer.remarks.split("; ") if r and r not in answer.outside)]
         lines[number + 1 : number + 1] = [f"    {line}" for line in more if line]
-    known = "phantoms, not on radiographs: it knows nothing of children" if predictor.note["synthetic"] else ""
+    below = ["NORMAL, PNEUMONIA: the share of validation images with this label that got a lower probability"]
+    if predictor.note.get("synthetic"):
+        below.append("the model was trained on phantoms, not on radiographs: it knows nothing of children")
+    if predictor.check is None:
+        below = ["no JSON of cxr export beside the model: the threshold is .5, and strange images are not looked for"]
+    meaning = predictor.model.meaning
+    usual = predictor.check and meaning == models.Meaning(pixels=(0, 1))
     return "\n".join(
         [
-            f"model: {printable(predictor.model.path)}\n",
+            f"model: {printable(predictor.model.path)}\n" + ("" if usual else f"taken as: {meaning}\n"),
             *lines,
             f"\nprobability of PNEUMONIA; this model's threshold is {predictor.threshold:.3f}",
-            "NORMAL, PNEUMONIA: the share of validation images with this label that got a lower probability",
-            *([f"the model was trained on {known}"] if known else []),
+            *below,
             NOTICE,
         ]
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from cxr_utils import dataset, evaluation, files, ledger, splits
+from cxr_utils import dataset, evaluation, files, ledger, models, splits
 from cxr_utils.errors import BadInput
 
 #: The digest of `splits.grouped` with seed 0 on all 5,856 images: the split of the honest protocol.
@@ -127,8 +127,9 @@ def align(predictions: pd.DataFrame, split: pd.DataFrame, *, where: str | Path =
 
 
 def score(
-    path: str | Path, *, split: str | Path = "honest", name: str | None = None, out: str | Path | None = None
-) -> dict[str, Any]:
+    path: str | Path, *, split: str | Path = "honest", name: str | None = None, out: str | Path | None = None,
+    meaning: models.Meaning = models.UNSAID,
+) -> dict[str, Any]:  # fmt: skip
     """Judge a file of predictions by `evaluation.judge`, and keep what came of it.
 
     With `out` the reading is entered first in the ledger of the same results: ``test_reads.csv`` beside the
@@ -145,12 +146,15 @@ def score(
         What the predictions are called; by default as `out` or, without it, as the file.
     out : str or Path, optional
         A JSON file to keep the record in. Without it nothing is written.
+    meaning : cxr_utils.models.Meaning
+        Of its classes the last is the one whose probability the file holds.
 
     Returns
     -------
     dict
         ``name``, ``identity`` (12 hexadecimal digits of split and predictions), ``split`` (its digest) and
-        ``metrics``. Without predictions of validation, no threshold but .5 is judged.
+        ``metrics``. Without predictions of validation, no threshold but .5 is judged. ``classes`` if they are not the
+        usual ones, and ``notes`` (from `models.Meaning.doubts`) if there are any.
 
     Raises
     ------
@@ -168,6 +172,7 @@ def score(
         again = check_out(out, RECORD)
     parts = read_split(split)
     table = align(evaluation.read_predictions(path, columns=COLUMNS), parts, where=path)
+    table["probability"] = meaning.gives(table[["probability"]])
     record = {
         "name": name or (out.stem if out else Path(path).name.partition(".")[0]),
         "identity": files.digest(splits.digest(parts) + table.to_csv(index=False), length=12),
@@ -177,6 +182,10 @@ def score(
         enter(record, out, command="score")
     chosen_on = "validation" if (table["split"] == "validation").any() else None
     record["metrics"] = evaluation.judge(table, parts, validate_on=chosen_on)
+    if meaning.classes != models.Meaning.classes:
+        record["classes"] = list(meaning.classes)
+    if notes := meaning.doubts(auc=record["metrics"]["test"]["at_half"]["auc"]):
+        record["notes"] = notes
     if out is not None:
         files.write_csv(out.with_suffix(".predictions.csv.gz"), table, ours=again)
         files.write_json(out, record, ours=RECORD)
@@ -251,7 +260,9 @@ def as_text(record: dict[str, Any]) -> str:
         lines.append(f"Test, recalibrated on validation: {words}.")
     if metrics["threshold"] is None:
         lines.append("No predictions of validation: a threshold can't be chosen, only .5 is judged.")
-    return "\n".join(lines)
+    if "classes" in record:
+        lines.append(f"Taken as the probability of {record['classes'][-1]}.")
+    return "\n".join([*lines, *(f"Note: {note}" for note in record.get("notes", ()))])
 
 
 def tables(parts: dict[str, dict[str, Any]], blocks: dict[str, str]) -> list[str]:
