@@ -10,7 +10,7 @@ from PIL import Image
 from test_results import same
 from test_score import HONEST
 
-from cxr_utils import cli, dataset, evaluation, files, images, judge_model, predict, sources
+from cxr_utils import cli, dataset, evaluation, files, images, judge_model, models, predict, sources
 from cxr_utils.errors import BadInput
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -143,6 +143,69 @@ def test_a_model_alone_is_judged_at_half(trained, hospital, tmp_path):
     assert bare["threshold"] is None and bare["outside"] is None and "at_threshold" not in bare["metrics"]
     assert bare["metrics"]["at_half"] == whole["metrics"]["at_half"] and bare["identity"] == whole["identity"]
     assert "only .5 is judged" in judge_model.as_text(bare) and "own threshold" not in judge_model.as_text(bare)
+
+
+def says_normal(model, keras):
+    last = model.layers[-1]
+    last.set_weights([w[..., ::-1] if last.units == 2 else -w for w in last.get_weights()])
+    return model
+
+
+def wants_255(model, keras):
+    first = next(layer for layer in model.layers if layer.weights)
+    first.set_weights([first.get_weights()[0] / 255, *first.get_weights()[1:]])
+    return model
+
+
+def gives_logits(model, keras):
+    model.layers[-1].activation = keras.activations.linear
+    return model
+
+
+def rescales(model, keras):
+    return keras.Sequential([keras.Input(model.input_shape[1:]), keras.layers.Rescaling(1 / 255), *model.layers])
+
+
+MEANINGS = {  # how it is changed, what is said of it, and what is asked where nothing is said
+    "says_normal": (says_normal, "--classes PNEUMONIA,NORMAL", "is the output the probability of NORMAL? Then add "),
+    "wants_255": (wants_255, "--pixels 0..255", "the model gets pixels of 0..1, does it want 0..255? Then add "),
+    "gives_logits": (gives_logits, "--logits", "its answers are no probabilities in [0, 1]"),
+    "rescales": (rescales, "", ""),
+}
+
+
+@pytest.mark.parametrize(("kind", "run"), [("says_normal", "colour"), *((kind, "gray") for kind in MEANINGS)])
+def test_what_a_model_takes_and_gives_can_be_said_and_is_asked(trained, hospital, tmp_path, capsys, kind, run):
+    from cxr_utils.backend import keras
+
+    change, options, question = MEANINGS[kind]
+    right, path, out = tmp_path / "right.keras", tmp_path / "m.keras", tmp_path / "kept.json"
+    shutil.copy(trained / f"out-{run}/m.keras", right)
+    change(models.load_keras(right), keras).save(path)
+    wanted = judge_model.evaluate(right, source="folder", path=hospital, data_dir=tmp_path / "d")
+    arguments = ["evaluate", "--source", "folder", "--data-dir", str(tmp_path / "d"), "--model", str(path)]
+    assert cli.main([*arguments, "--out", str(out), *options.split()]) == 0
+    lines, record = capsys.readouterr().out.splitlines(), files.read_json(out)
+    same(wanted["metrics"], record["metrics"])
+    classes = ["NORMAL", "PNEUMONIA"][:: -1 if kind == "says_normal" else 1]
+    said = {"classes": classes, "pixels": [0, 255 if kind in ("wants_255", "rescales") else 1],
+            "logits": kind == "gives_logits"}  # fmt: skip
+    assert said == {key: record["model"][key] for key in said} and record["identity"] != wanted["identity"]
+    assert lines[0].startswith("model   m.keras")
+    assert lines[1].startswith(f"taken as classes {','.join(classes)}, pixels 0..{said['pixels'][1]}")
+    if not options:
+        return
+    status = cli.main([*arguments, "--out", str(out)])
+    shown, record = capsys.readouterr(), files.read_json(out)
+    if kind == "gives_logits":
+        assert status == 2 and question in shown.err and options in shown.err
+        return
+    # Small networks don't always err as far as whole ones do: it is asked if, and only if, the figures say so.
+    auc, above = record["metrics"]["at_half"]["auc"], table_of(out)["probability"] >= 0.5
+    asks = auc["high"] < 0.5 if kind == "says_normal" else above.nunique() == 1
+    assert any(question + options in note for note in record["notes"]) == (question + options in shown.out) == asks
+    if kind == "says_normal":
+        assert auc["value"] == pytest.approx(1 - wanted["metrics"]["at_half"]["auc"]["value"], abs=1e-4)
 
 
 def test_a_run_folder_needs_its_images_or_what_export_made(trained, hospital, tmp_path):

@@ -5,6 +5,8 @@ import zipfile
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cxr_utils import images, models, recipes, training
 from cxr_utils.errors import BadInput
@@ -230,8 +232,10 @@ def test_answers_that_are_no_probabilities_are_refused(tmp_path):
 
     model = keras.Sequential([keras.Input((SIZE, SIZE, 1)), keras.layers.Flatten(), keras.layers.Dense(1)])
     model.set_weights([np.ones((SIZE * SIZE, 1)), np.ones(1)])
-    with pytest.raises(BadInput, match="m.keras: its answers are no probabilities"):
+    with pytest.raises(BadInput, match="m.keras: its answers are no probabilities.*--logits"):
         models.load(saved(tmp_path / "m.keras", model)).answer(PICTURES)
+    said = models.load(tmp_path / "m.keras", meaning=models.Meaning(logits=True)).answer(PICTURES)
+    np.testing.assert_allclose(said, 1 / (1 + np.exp(-1 - PICTURES.sum(axis=(1, 2, 3)))), atol=1e-6)
 
 
 @pytest.mark.parametrize("content", [None, "{", "[]", "{}", '{"seed": NaN}'])
@@ -240,3 +244,72 @@ def test_a_run_whose_record_is_broken_is_refused(tmp_path, content):
         (tmp_path / "run.json").write_text(content)
     with pytest.raises(BadInput, match="run.json"):
         training.load(tmp_path)
+
+
+# What a model takes and gives
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [
+        ((None, None), models.Meaning()),
+        (("normal, pneumonia", "0..1"), models.Meaning(pixels=(0, 1))),
+        (("PNEUMONIA,NORMAL", "0..255"), models.Meaning(("PNEUMONIA", "NORMAL"), (0, 255))),
+        ((None, "-1..1", True), models.Meaning(pixels=(-1, 1), logits=True)),
+        (("NORMAL", None), "--classes NORMAL: must be NORMAL,PNEUMONIA or"),
+        (("", None), "--classes : must be"),
+        (("NORMAL,PNEUMONIA,COVID", None), "--classes NORMAL,PNEUMONIA,COVID: must be"),
+        *(((None, wrong), f"--pixels {wrong}: must be black and white") for wrong in
+          ("255", "0-255", "255..0", "0..0", "nan..1", "0..inf", "a..b", "0..1..2", "")),
+    ],
+)  # fmt: skip
+def test_what_is_said_of_a_model_is_read_or_refused(options, wanted):
+    if isinstance(wanted, models.Meaning):
+        assert models.Meaning.parse(*options) == wanted
+        return
+    with pytest.raises(BadInput) as caught:
+        models.Meaning.parse(*options)
+    assert str(caught.value).startswith(wanted)
+
+
+@given(st.lists(st.floats(-30, 30), min_size=1, max_size=5), st.sampled_from([(0, 1), (0, 255), (-1, 1)]))
+def test_each_way_to_give_a_probability_means_the_same(logits, pixels):
+    z = np.array(logits)[:, None]
+    p, back = 1 / (1 + np.exp(-z)), ("PNEUMONIA", "NORMAL")
+    same = [models.Meaning().gives(p), models.Meaning().gives(np.hstack([1 - p, p])),
+            models.Meaning(back).gives(1 - p), models.Meaning(back).gives(np.hstack([p, 1 - p])),
+            models.Meaning(logits=True).gives(z), models.Meaning(logits=True).gives(np.hstack([5 - z, 5 + 0 * z])),
+            models.Meaning(back, logits=True).gives(-z)]  # fmt: skip
+    for found in same:
+        assert found.shape == (len(logits),) and found.dtype == np.float64
+        np.testing.assert_allclose(found, p[:, 0], atol=1e-9)
+    taken = models.Meaning(pixels=pixels).takes(np.array([0, 0.5, 1], np.float32))
+    assert taken.dtype == np.float32 and taken.tolist() == [pixels[0], sum(pixels) / 2, pixels[1]]
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize(("scale", "pixels"), [(1 / 255, (0, 255)), (2.0, (0, 1)), (None, (0, 1))])
+def test_a_keras_model_that_rescales_gets_pixels_up_to_255(tmp_path, scale, pixels, nested):
+    from cxr_utils.backend import keras
+
+    inside, begin = network(), [keras.layers.Rescaling(scale)] if scale else []
+    begin = [keras.Sequential([keras.Input((SIZE, SIZE, 1)), *begin])] if nested and begin else begin
+    whole = keras.Sequential([keras.Input((SIZE, SIZE, 1)), *begin, *inside.layers])
+    model = models.load(saved(tmp_path / "m.keras", whole))
+    assert model.meaning.pixels == pixels
+    if scale != 2.0:
+        wanted = np.asarray(inside(PICTURES * 255 * (scale or 1 / 255)))[:, -1]
+        np.testing.assert_allclose(model.answer(PICTURES), wanted, atol=1e-5)
+    assert models.load(tmp_path / "m.keras", meaning=models.Meaning(pixels=(0, 1))).meaning.pixels == (0, 1)
+
+
+def test_it_is_asked_whether_figures_can_be_meant():
+    usual, back = models.Meaning(), models.Meaning(("PNEUMONIA", "NORMAL"), (0, 255), logits=True)
+    assert usual.doubts(auc={"high": 0.5}) == usual.doubts(auc={"high": None}) == usual.doubts([0.9] * 9) == []
+    assert usual.doubts([0.9] * 50 + [0.4]) == []
+    for auc in ({"high": 0.49}, {"high": 0.01}):
+        assert usual.doubts(auc=auc)[0].endswith("of NORMAL? Then add --classes PNEUMONIA,NORMAL")
+        assert back.doubts(auc=auc)[0].endswith("of PNEUMONIA? Then add --classes NORMAL,PNEUMONIA")
+    assert "all 10 answers lie at or above the threshold 0.500" in usual.doubts([0.5] * 10)[0]
+    (one,) = back.doubts([0.1] * 12, 0.2)
+    assert "all 12 answers lie below the threshold 0.200" in one and "--pixels 0..1;" in one and "--logits" in one

@@ -7,12 +7,13 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from cxr_utils import cli, dicom, evaluation, files, images, predict
+from cxr_utils import cli, dicom, evaluation, files, images, models, predict
 from cxr_utils.errors import BadInput
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -251,6 +252,69 @@ def test_no_model_answers_in_place_of_another(trained, films, tmp_path, capsys, 
     shown = capsys.readouterr()
     assert not shown.out and shown.err.count("\n") == 1 and "model" in shown.err
     assert str(named[name == "later"]) in shown.err
+
+
+def test_a_model_alone_answers_if_it_is_said_what_it_gives(trained, films, tmp_path, capsys):
+
+    network = models.load_keras(trained / "out-gray/m.keras")
+    last = network.layers[-1]
+    last.set_weights([-w for w in last.get_weights()])
+    network.save(path := tmp_path / "says_normal.keras")
+    arguments = ["predict", str(path), str(films[0].parent / "*")]
+    assert cli.main(arguments) == 2
+    assert "--classes" in capsys.readouterr().err
+    assert cli.main([*arguments, "--classes", "PNEUMONIA,NORMAL", "--json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert content["output"] == {"classes": ["PNEUMONIA", "NORMAL"], "pixels": [0, 1], "logits": False}
+    predictor = predict.load(trained / "out-gray/m.keras", heat=True)
+    known = list(predict.predict(predictor, sorted(films[0].parent.iterdir())))
+    assert [one["path"] for one in content["answers"]] == [one.path for one in known] and content["threshold"] == 0.5
+    np.testing.assert_allclose(
+        [one["probability"] for one in content["answers"]], [one.probability for one in known], atol=1e-6
+    )
+    small = predictor.prepare(images.read(films[0]))[None]
+    for pixels in ("0..1", "0..255"):
+        first = next(layer for layer in network.layers if layer.weights)
+        first.set_weights([first.get_weights()[0] / (255 if pixels == "0..255" else 1), *first.get_weights()[1:]])
+        network.save(path)
+        meaning = models.Meaning.parse("PNEUMONIA,NORMAL", pixels)
+        found = predict.load(path, meaning=meaning, bare=True).heats(small)
+        np.testing.assert_allclose(found, predictor.heats(small), atol=1e-4)
+    # With all answers on one side it asks, on the screen and in the record.
+    last.set_weights([0 * last.get_weights()[0], last.get_weights()[1] * 0 - 9])
+    network.save(path)
+    assert cli.main([*arguments, "--classes", "PNEUMONIA,NORMAL", "--json"]) == 0
+    shown = capsys.readouterr()
+    (note,) = json.loads(shown.out)["notes"]
+    assert shown.err == f"cxr: note: {note}\n" and "does it want 0..255? Then add --pixels 0..255" in note
+    assert cli.main([*arguments[:2], str(films[0]), "--pixels", "-1..1"]) == 0
+    shown = capsys.readouterr()
+    assert shown.out.splitlines()[:2] == [f"model: {path}", "taken as: classes NORMAL,PNEUMONIA, pixels -1..1"]
+    assert "no JSON of cxr export" in shown.out and not shown.err
+
+
+def test_formats_that_are_not_read_are_named_in_all_that_is_written(model, films, tmp_path, capsys):
+    """A folder as people have them: each file is answered, or named with its reason."""
+    shutil.copy(films[0], tmp_path / "a.jfif")
+    Image.open(films[0]).save(tmp_path / "a.png")
+    others = {"a.gif": b"GIF89a", "a.heic": b"\0\0\0\x18ftypheic", "a.avif": b"\0\0\0\x1cftypavif",
+              "a.jp2": b"\0\0\0\x0cjP  \r\n\x87\n"}  # fmt: skip
+    for name, begin in others.items():
+        (tmp_path / name).write_bytes(begin + bytes(100))
+    (tmp_path / "notes.txt").write_text("x")
+    assert cli.main(["predict", str(model), str(tmp_path), "--json"]) == 1
+    content = json.loads(capsys.readouterr().out)
+    assert [(Path(one["path"]).name, one["reason"]) for one in content["left_out"]] == [("notes.txt", predict.LEFT_OUT)]
+    found = {Path(one["path"]).name: one["error"] for one in content["answers"]}
+    assert found.keys() == {"a.jfif", "a.png", *others}
+    assert cli.main(["predict", str(model), str(tmp_path), "--csv"]) == 1
+    shown = capsys.readouterr()
+    rows = {Path(row["path"]).name: row["error"] for row in csv.DictReader(io.StringIO(shown.out))}
+    assert rows == found | {"notes.txt": predict.LEFT_OUT}
+    for name, kind in zip(others, ("GIF", "HEIC", "AVIF", "JPEG 2000"), strict=True):
+        assert kind in found[name] and "save it as JPEG, PNG, TIFF, BMP, WebP or DICOM" in found[name]
+        assert f"{name}: {found[name]}" in shown.err
+    assert found["a.jfif"] == found["a.png"] == ""
 
 
 def test_files_left_out_of_a_folder_are_counted_and_named(model, films, tmp_path, capsys):

@@ -140,6 +140,24 @@ def test_patients_come_from_the_split(tmp_path, split, good):
     assert score.score(write(tmp_path, good), split=split)["metrics"] == expected
 
 
+def test_probabilities_of_the_other_class_are_asked_about_and_can_be_said(tmp_path, split, good, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    wanted = score.score(write(tmp_path, good), split=split)
+    assert "notes" not in wanted and "classes" not in wanted
+    write(tmp_path, good.assign(probability=1 - good["probability"]), "other.csv")
+    arguments = ["score", "other.csv", "--split", str(split), "--out", "other.json"]
+    option = "--classes PNEUMONIA,NORMAL"
+    assert cli.main(arguments) == 0
+    record, shown = files.read_json(tmp_path / "other.json"), capsys.readouterr().out
+    auc = record["metrics"]["test"]["at_half"]["auc"]
+    assert auc["high"] < 0.5 and option in record["notes"][0] and f"NORMAL? Then add {option}" in shown
+    assert cli.main([*arguments, *option.split()]) == 0
+    record, shown = files.read_json(tmp_path / "other.json"), capsys.readouterr().out
+    same(wanted["metrics"], record["metrics"])
+    assert record["classes"] == ["PNEUMONIA", "NORMAL"] and "notes" not in record
+    assert "Taken as the probability of NORMAL." in shown
+
+
 def test_rows_of_train_change_nothing(tmp_path, split, good):
     without = score.score(write(tmp_path, good[good["split"] != "train"]), split=split)
     assert without == score.score(write(tmp_path, good), split=split)
