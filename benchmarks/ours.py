@@ -28,6 +28,24 @@ def originals(folder: str, *, times: int = 1):
     return lambda: _cold(index, folder)
 
 
+def hostile(path: str):
+    """Refuse a file that asks for much work, and say how many seconds that takes."""
+    import time
+
+    from cxr_utils.errors import BadInput
+
+    def work() -> float:
+        start = time.perf_counter()
+        try:
+            images.read(path)
+        except BadInput:
+            return time.perf_counter() - start
+        raise RuntimeError(f"{path}: was read")
+
+    work()  # imports are not timed
+    return work
+
+
 def warm(folder: str, *, every: int = 1):
     """Open the image cache that is there."""
     index = index_of(folder, every=every)

@@ -49,6 +49,24 @@ def originals(folder: str, *, times: int = 1):
     return lambda: read(paths)
 
 
+def hostile(path: str):
+    """Decode a file that asks for much work, and say how many seconds that takes."""
+    import time
+    import warnings
+
+    import pydicom
+
+    warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # says that the PNG is large, and decodes it
+    decode = (lambda: pydicom.dcmread(path).pixel_array) if path.endswith(".dcm") else lambda: read([Path(path)])
+
+    def work() -> float:
+        start = time.perf_counter()
+        decode()
+        return time.perf_counter() - start
+
+    return work
+
+
 def scaled(folder: str, *, times: int = 1):
     """Decode alone, by libjpeg-turbo at the smallest scale that keeps 224 pixels a side, on all cores: a yardstick."""
     from concurrent.futures import ThreadPoolExecutor

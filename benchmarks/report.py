@@ -10,6 +10,12 @@ NAMES = {
     "smote_224": "training, layers of 003 at 224x224x1",
     "plain_224": "training, layers of 004 at 224x224x1 with its augmentation",
 }
+REFUSED = {
+    "scans": "a JPEG of 2,048 x 2,048 px and 1,000 scans",
+    "pixels": "a PNG of 12,000 x 12,000 px",
+    "frames": "a DICOM file of 20 frames of 2,048 x 2,048 px",
+}
+"""Files of under 1 MB that ask for much work: decoded, or refused by what they declare."""
 REACH = {"batchnorm_224": 2.2, "smote_224": 3.4, "plain_224": 2.2}
 """How many times as fast, on a processor that multiplies bfloat16 in hardware."""
 
@@ -84,6 +90,11 @@ def rows(results: dict) -> list[list[str]]:
         ours = _values(parts["commands"]["import"]["ours"])
         row("import of `cxr_utils` and its command line", "", _middle(ours, "s", 2), "", "under 0.3 s",
             median(ours) < 0.3)  # fmt: skip
+    for kind, name in REFUSED.items() if "refused" in parts else ():
+        plain, ours = (_values(parts["refused"][kind][side], "value") for side in ("plain", "ours"))
+        (text, middle), thousandths = times(plain, ours), [1e3 * seconds for seconds in ours]
+        row(f"{name}: decoded, or refused before", _middle(plain, "s", 2), _middle(thousandths, "ms", 2), text,
+            "100 times", middle >= 100)  # fmt: skip
     return table
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import json
 import multiprocessing
 import os
@@ -165,6 +166,39 @@ def originals(place: dict) -> dict:
     return alternate({name: Side(*work, **options) for name, work in works.items()}, turns=5)
 
 
+def hostile(folder: Path, *, side: int = 2048) -> dict[str, Path]:
+    """Write small files that ask for much work: scans of a JPEG, pixels of a PNG, frames of a DICOM file."""
+    import pydicom
+    from PIL import Image
+    from pydicom.encaps import encapsulate
+
+    def jpeg(**options) -> bytes:
+        target = io.BytesIO()
+        Image.new("L", (side, side)).save(target, "JPEG", **options)
+        return target.getvalue()
+
+    folder.mkdir(parents=True, exist_ok=True)
+    found = {"scans": folder / "scans.jpeg", "pixels": folder / "pixels.png", "frames": folder / "frames.dcm"}
+    content = jpeg(progressive=True)
+    last = content.rindex(b"\xff\xda")
+    found["scans"].write_bytes(content[:last] + content[last:-2] * 1000 + content[-2:])
+    Image.new("1", (12_000, 12_000)).save(found["pixels"])
+    film = pydicom.Dataset()
+    film.update({"Modality": "DX", "PhotometricInterpretation": "MONOCHROME2", "SamplesPerPixel": 1, "Rows": side})
+    film.update({"Columns": side, "BitsAllocated": 8, "BitsStored": 8, "HighBit": 7, "PixelRepresentation": 0})
+    film.update({"NumberOfFrames": "20", "SOPClassUID": "1.2", "SOPInstanceUID": "1.2"})
+    film.PixelData = encapsulate([jpeg()] * 20)
+    film.file_meta = pydicom.dataset.FileMetaDataset()
+    film.file_meta.TransferSyntaxUID = pydicom.uid.JPEGBaseline8Bit
+    film.save_as(found["frames"], enforce_file_format=True)
+    return found
+
+
+def refused(place: dict) -> dict:
+    """Measure what small files cost that ask for much work, decoded plainly and refused."""
+    return {kind: pair("hostile", path=str(path)) for kind, path in hostile(WORK / "hostile").items()}
+
+
 def commands(place: dict) -> dict:
     """Measure `cxr predict` of 1 and of 100 images, against loading TensorFlow and the model; and the import."""
     model = _exported()
@@ -292,6 +326,7 @@ PARTS = {
     "warm": lambda place: alternate({"ours": Side("ours", "warm", folder=place["copies"])}),
     "smote": lambda place: pair("smote", folder=place["copies"]),
     "commands": commands,
+    "refused": refused,
     "growth": growth,
     "bounds": bounds,
     "precision": precision,

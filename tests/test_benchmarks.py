@@ -34,6 +34,20 @@ def test_both_read_the_same_images(folder):
     assert len(ours.originals(folder, times=2)()) == len(plain.originals(folder, times=2)()) == 2 * len(paths)
 
 
+def test_small_files_that_ask_for_much_are_decoded_plainly_and_refused_by_ours(tmp_path, monkeypatch):
+    hostile = run.hostile(tmp_path / "hostile", side=512)
+    assert hostile.keys() == report.REFUSED.keys()
+    assert all(path.stat().st_size < 2**20 for path in run.hostile(tmp_path, side=2048).values())
+    for kind in ("scans", "frames"):
+        assert plain.hostile(str(hostile[kind]))() > 0
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", None)  # decoding would fail
+    for path in hostile.values():
+        assert 0 < ours.hostile(str(path))()
+    monkeypatch.setattr(ours.images, "read", lambda path: None)
+    with pytest.raises(RuntimeError, match="was read"):
+        ours.hostile("good.png")
+
+
 def test_both_balance_alike(folder):
     pixels, index = ours.originals(folder)(), ours.index_of(folder)
     ours_table = ours.smote(folder)().table
@@ -112,6 +126,7 @@ def results():
         "smote": {"plain": turns(20, 20, mb=3000.0), "ours": turns(2, 2)},
         "commands": {"predict_1": {"plain": turns(6), "ours": turns(1)}, "import": {"ours": turns(0.4)},
                      "predict_100": {"plain": turns(7), "ours": turns(2)}},
+        "refused": dict.fromkeys(report.REFUSED, {"plain": turns(5, value=4.0), "ours": turns(1, value=0.001)}),
         "growth": {side: {str(times): stages for times in (1, 2, 4, 8)} for side in ("plain", "ours")},
         "bounds": {"peak": {"float32": 150, "bfloat16": 300}} | dict.fromkeys(run.TRAINED, steps),
         "precision": {"float32": [0.98, 0.99, 0.985], "mixed_bfloat16": [0.981, 0.99, 0.986]},
@@ -126,9 +141,12 @@ def results():
 
 def test_rows_say_what_was_reached(results):
     found = {row[0]: row for row in report.rows(results)}
-    assert len(found) == 11
+    assert len(found) == 14
     verdicts = [row[-1] for row in found.values()]
-    assert verdicts == ["reached", "short", "reached", "reached", "short", *["reached"] * 5, "short"]
+    assert verdicts == ["reached", "short", "reached", "reached", "short", *["reached"] * 5, "short", *["reached"] * 3]
+    assert found[f"{report.REFUSED['scans']}: decoded, or refused before"][1:4] == [
+        "4.00 (4.00–4.00) s", "1.00 (1.00–1.00) ms", "4000.0 (4000.0–4000.0)"
+    ]  # fmt: skip
     trained = found[report.NAMES["plain_224"]]
     assert trained[3:5] == ["2.5 (2.5–2.5)", "4.0"]
     assert next(iter(found.values()))[1] == "20.0 (20.0–20.0) images/s"
