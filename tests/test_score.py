@@ -142,6 +142,7 @@ def test_patients_come_from_the_split(tmp_path, split, good):
 
 def test_probabilities_of_the_other_class_are_asked_about_and_can_be_said(tmp_path, split, good, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    good = good.assign(probability=0.2 + 0.4 * good["label"] + 0.2 * good["probability"])
     wanted = score.score(write(tmp_path, good), split=split)
     assert "notes" not in wanted and "classes" not in wanted
     write(tmp_path, good.assign(probability=1 - good["probability"]), "other.csv")
