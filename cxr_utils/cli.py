@@ -241,6 +241,40 @@ def run(
 
 
 @app.command()
+def lab(
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--in", metavar="FOLDER", help="Where the copies lie; by default lab, in the project.", show_default=False
+        ),
+    ] = None,
+    reset: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="LESSON", help="A fresh copy of this lesson, such as 04; yours is kept. May be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    only: Annotated[bool, typer.Option("--only", help="Write the copies, and open nothing.")] = False,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open a browser.")] = True,
+    port: Annotated[int | None, typer.Option(help="JupyterLab's port.", min=1, max=65535, show_default=False)] = None,
+) -> None:
+    """Do the course: write your own copies of the lessons, without outputs, and open JupyterLab there.
+
+    What you wrote is never overwritten: a lesson that has changed since comes beside yours.
+
+    Example: cxr lab --reset 04
+    """
+    from cxr_utils import lab as copies
+
+    place = "lab" if folder is None else _absolute(folder)
+    for line in copies.write(place, reset=reset or ()):
+        typer.echo(line)
+    if not only:
+        raise typer.Exit(copies.start(place, browser=browser, port=port))
+
+
+@app.command()
 def check(
     data_dir: DataDir = "data",
     speed: Annotated[
@@ -472,7 +506,6 @@ def predict(
             show_default=False,
         ),
     ] = None,
-    data_dir: DataDir = "data",
 ) -> None:
     """Let a model answer for images: a probability, never a diagnosis.
 
@@ -492,7 +525,7 @@ def predict(
         print(f"cxr: note: left out, no images by their names: {len(left_out)} files ({first})", file=sys.stderr)
     if not wanted:
         raise BadInput(f"IMAGE: none is named; after the model {paths[0]} name image files or folders")
-    predictor = answering.load(model, data_dir=data_dir, heat=explain is not None)
+    predictor = answering.load(model, heat=explain is not None)
     if explain and predictor.model.network is None:
         raise BadInput(
             f"--explain: {predictor.model.path} is in the form of ONNX, which has no gradients to draw from; take the "
@@ -605,13 +638,12 @@ def page(
             show_default=False,
         ),
     ] = None,
-    data_dir: DataDir = "data",
 ) -> None:
     """Open a page in the browser: drop images, see probability, threshold, heat map and model card.
 
     Only this machine can reach it. Images are deleted when they are answered, and nothing is fetched from elsewhere.
 
-    Example: cxr app --model runs/sample/plain_224-s0
+    Example: cxr app --model runs/sample/plain_224-s0/exported
     """
     from cxr_utils import app as web
     from cxr_utils import predict as answering
@@ -625,7 +657,7 @@ def page(
         if not sys.stdin.isatty():
             raise BadInput(f"--auth {auth}: no password; put it into the variable {web.PASSWORD}")
         password = typer.prompt("password", hide_input=True, confirmation_prompt=True)
-    predictor = answering.load(_from_here(model) if model else None, data_dir=data_dir, heat=True)
+    predictor = answering.load(_from_here(model) if model else None, heat=True)
     who = (auth, password) if auth is not None else None
     web.serve(predictor, host=host, port=port, auth=who, public_url=public_url, told=typer.echo)
 
