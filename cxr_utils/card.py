@@ -8,6 +8,7 @@ References
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -19,12 +20,6 @@ _SHOWN = {
     "accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "sensitivity": "sensitivity",
     "specificity": "specificity", "auc": "AUC", "brier": "Brier score", "ece": "expected calibration error",
 }  # fmt: skip
-_PROTOCOLS = {
-    "honest": "validation patients were kept apart inside train; the epoch was chosen on them alone",
-    "published": "as the system's authors did, mistakes included",
-}
-_CHOSEN = {"honest": ", and so was the threshold"}
-
 
 def mark(about: dict[str, Any]) -> str:
     """Return the line by which a card is known to be of a run."""
@@ -65,117 +60,34 @@ def text(
     str
         Markdown, in the sections of Mitchell 2019.
     """
-    synthetic, size = note["synthetic"], note["image_size"]
-    on_test = record["validate_on"] == "test"
-    title = f"{record['recipe']['name']}, protocol {record['protocol']}, seed {record['seed']}"
-    chosen = (
-        "test itself, which is a mistake of the replicated system" if on_test else f"{record['validate_on']} images"
+    from jinja2 import Environment, FileSystemLoader
+
+    # Markdown for people, no page: nothing is escaped but what a terminal would obey.
+    pages = Environment(  # nosec B701
+        loader=FileSystemLoader(Path(__file__).parent), trim_blocks=True, keep_trailing_newline=True
     )
-    fixed = "threshold" in record["recipe"]
-    rule = "fixed before it was trained" if fixed else f"the best balanced accuracy on {chosen}"
-    views = note.get("views", 0)
-    restored = (record["recipe"]["early_stopping"] or {}).get("restore_best_weights")
-    kept = ", with the weights of the epoch that validation chose" if restored else ""
-    protocol = _PROTOCOLS.get(record["protocol"], "not stated")
-    return "\n".join(
-        [
-            f"# Model card: {title}",
-            "",
-            mark(note["run"]),
-            "",
-            "Made from the run's own files; the sections are those of Mitchell et al., *Model cards for model "
-            "reporting* (2019).",
-            "",
-            "## Model details",
-            "",
-            f"- A convolutional network with {record['parameters']:,} parameters, recipe `{record['recipe']['name']}` "
-            "of cxr-utils, trained from scratch.",
-            f"- Takes grayscale images of {size} x {size} pixels ({note['resize']}, values from 0 to 1). Gives the "
-            "probability of PNEUMONIA.",
-            *([f"- Its answer is the mean over the image and {views} mildly changed views of it."] if views else []),
-            f"- Trained for {record['epochs_run']} epochs in {record['seconds'] / 60:.1f} minutes, "
-            f"{record['precision']}{kept}; saved in float32.",
-            f"- Versions: {', '.join(f'{name} {version}' for name, version in record['versions'].items())}.",
-            f"- Threshold: {note['threshold']:.4f}, {rule}.",
-            "- Opened as `.onnx` without cxr-utils: set the variable `ORT_DISABLE_TELEMETRY=1` before ONNX Runtime is "
-            "imported. Its newer versions report to Microsoft otherwise.",
-            "- Licence of the code and weights: MIT.",
-            "",
-            "## Intended use",
-            "",
-            "Teaching, and research on how such models are judged. Its users are learners, teachers and researchers.",
-            "",
-            "**Must not be used** for diagnosis, triage or any decision about a person; on adults, lateral views, "
-            "other parts of the body or photographs of films; as proof that a network reads lungs. It is no medical "
-            "device, and no clinical study was done. An answer says what labels similar images had, "
-            "not what a child has.",
-            *(
-                ["", "It was trained on synthetic phantoms: on real radiographs its answers mean nothing."]
-                if synthetic
-                else []
-            ),
-            "",
-            "## Factors",
-            "",
-            *_factors(synthetic),
-            "",
-            "## Metrics",
-            "",
-            "Accuracy, sensitivity (PNEUMONIA found) and specificity (NORMAL found) at .5 and at the threshold, AUC "
-            "and calibration. Intervals: 95%, bootstrap over patient groups, 2,000 draws. By kind: 95%, "
-            "Clopper-Pearson.",
-            "",
-            "## Training and evaluation data",
-            "",
-            f"- {printable(about['title'])} ({printable(about['licence'])}). {printable(about.get('attribution', ''))}",
-            f"- Images as trained on: {printable(record['image_source']) or 'not stated'}.",
-            f"- Protocol *{record['protocol']}*: {protocol}{'' if fixed else _CHOSEN.get(record['protocol'], '')}. "
-            f"Split {record['split']}, validation on {record['validate_on']}.",
-            "",
-            _markdown(counts.rename_axis(None, axis=1).reset_index()),
-            "",
-            "## Quantitative analyses",
-            "",
-            *_figures(metrics),
-            "",
-            *_kinds(predictions[predictions["split"] == judged], note["threshold"], judged),
-            "",
-            "## Images that are not known",
-            "",
-            "A check fitted on the training images says when an image does not look like them. It flags "
-            + "; ".join(f"{v['outside']} of {v['images']:,} ({name})" for name, v in note["false_alarm"].items())
-            + " of the dataset's own. It sees photographs, blanks, noise, inverted and turned films; it does not see "
-            "another age or hospital, and only a DICOM header tells it of another view.",
-            "",
-            "## Ethical considerations",
-            "",
-            "The images are of children, published without names by the dataset's authors. Consent and how each label "
-            "was reached are not documented beyond their paper."
-            if not synthetic
-            else "No person's data are in it.",
-            "",
-            "## Caveats and known failures",
-            "",
-            *_failures(metrics, predictions, note["threshold"], synthetic, on_test),
-            *_seeds(record),
-            "",
-        ]
+    pages.filters |= {"markdown": _markdown, "printable": printable}
+    synthetic, threshold = note["synthetic"], note["threshold"]
+    return pages.get_template("card.md.j2").render(
+        record=record,
+        recipe=record["recipe"],
+        note=note,
+        about=about,
+        mark=mark(note["run"]),
+        on_test=record["validate_on"] == "test",
+        fixed="threshold" in record["recipe"],
+        counts=counts.rename_axis(None, axis=1).reset_index(),
+        metrics=metrics,
+        figures=_figures(metrics) if metrics else None,
+        kinds=_kinds(predictions[predictions["split"] == judged], threshold),
+        judged=judged,
+        statistics_auc=None if synthetic else _statistics_auc(),
+        acquisition=[] if synthetic or metrics is None else acquisition(predictions, threshold),
+        seeds=_seeds(record),
     )
 
 
-def _factors(synthetic: bool) -> list[str]:
-    if synthetic:
-        return ["Phantoms drawn by cxr-utils: normal, and with the signs that stand for bacterial and viral pneumonia."]
-    return [
-        "Children of one to five years, one hospital (Guangzhou), anterior-posterior views. Sex, device and severity "
-        "are not published; bacterial and viral kinds come from the file names. Numbers of NORMAL images are not known "
-        "to be patients."
-    ]
-
-
-def _figures(metrics: dict[str, Any] | None) -> list[str]:
-    if metrics is None:
-        return ["Test was not read for this run, so there are no figures on it. Evaluate it first, then export again."]
+def _figures(metrics: dict[str, Any]) -> pd.DataFrame:
     rows = []
     for part, name in (("validation", "validation"), ("test", "test"), ("test_without_known", "test, unknown persons")):
         for cut in ("at_half", "at_threshold") if metrics["threshold"] != 0.5 else ("at_half",):
@@ -184,7 +96,7 @@ def _figures(metrics: dict[str, Any] | None) -> list[str]:
                 at = "0.5" if cut == "at_half" else f"{metrics['threshold']:.3f}"
                 row = {"part": f"{name} ({metrics[part]['images']})", "cut": at}
                 rows.append(row | {label: _interval(values[key]) for key, label in _SHOWN.items()})
-    return [_markdown(pd.DataFrame(rows))]
+    return pd.DataFrame(rows)
 
 
 def _interval(found: dict[str, float | None]) -> str:
@@ -192,7 +104,7 @@ def _interval(found: dict[str, float | None]) -> str:
     return "–" if value is None else f"{value:.3f}" if low is None else f"{value:.3f} ({low:.3f} to {high:.3f})"
 
 
-def _kinds(predictions: pd.DataFrame, threshold: float, judged: str) -> list[str]:
+def _kinds(predictions: pd.DataFrame, threshold: float) -> pd.DataFrame:
     from scipy.stats import binomtest
 
     table = evaluation.by_kind(predictions, threshold=threshold)
@@ -201,49 +113,14 @@ def _kinds(predictions: pd.DataFrame, threshold: float, judged: str) -> list[str
         sure = binomtest(int(row["right"]), int(row["images"])).proportion_ci(method="exact")
         share = f"{row['share_right']:.3f} ({sure.low:.3f} to {sure.high:.3f})"
         rows.append({"kind": kind, "images": int(row["images"]), "wrong": int(row["wrong"]), "right": share})
-    return [f"By kind, on {judged}, at the threshold:", "", _markdown(pd.DataFrame(rows))]
+    return pd.DataFrame(rows)
 
 
-def _failures(
-    metrics: dict[str, Any] | None, predictions: pd.DataFrame, threshold: float, synthetic: bool, on_test: bool
-) -> list[str]:
-    found = []
-    if on_test:
-        found.append("Epochs or threshold were chosen on test: its figures on test are too good.")
-    if metrics is not None:
-        cut = metrics["test"]["at_threshold"]
-        missed, alarms = 1 - cut["sensitivity"]["value"], 1 - cut["specificity"]["value"]
-        found.append(
-            f"On test it misses {missed:.1%} of PNEUMONIA and calls {alarms:.1%} of NORMAL similar to PNEUMONIA, at "
-            "the threshold."
-        )
-        gap = metrics["test"]["at_half"]["ece"]["value"]
-        found.append(f"Its probabilities are off by {gap:.3f} on average on test (expected calibration error).")
-        if not on_test:
-            before, after = (metrics[part]["at_half"]["auc"]["value"] for part in ("validation", "test"))
-            found.append(f"AUC is {before:.3f} on validation and {after:.3f} on test.")
-    if not synthetic:
-        from cxr_utils import claims
+def _statistics_auc() -> float | None:
+    from cxr_utils import claims
 
-        if (line := files.resolve("results/scores/eight_statistics.json")).is_file():
-            auc = claims.score_row(files.read_record(line), where=line)["auc"]
-            found.append(
-                "Eight statistics of the whole picture, such as brightness and sharpness, already tell the classes "
-                f"apart with AUC {auc:.3f} on the official test set: a good figure there says little about lungs."
-            )
-        if metrics is not None:
-            found += acquisition(predictions, threshold)
-        if metrics is not None and "test_without_known" in metrics:
-            all_of, alone = (metrics[part]["images"] for part in ("test", "test_without_known"))
-            found.append(
-                f"{all_of - alone} of {all_of} test images carry a person number that other parts know, too; whether "
-                "they are the same children can't be proved."
-            )
-        found.append(
-            "Another network trained on this dataset had AUC .95 here and .54 on children of the same age from another "
-            "hospital (Xin, Li, Yi, 2021, doi 10.1007/s10140-021-01954-x). This one was not tried elsewhere."
-        )
-    return [f"- {one}" for one in found]
+    line = files.resolve("results/scores/eight_statistics.json")
+    return claims.score_row(files.read_record(line), where=line)["auc"] if line.is_file() else None
 
 
 def acquisition(predictions: pd.DataFrame, threshold: float) -> list[str]:
@@ -268,21 +145,21 @@ def acquisition(predictions: pd.DataFrame, threshold: float) -> list[str]:
     ]
 
 
-def _seeds(record: dict[str, Any]) -> list[str]:
-    """Say what other seeds of the same training gave, where they are kept: one run's figures are partly luck."""
+def _seeds(record: dict[str, Any]) -> dict[str, Any]:
+    """Find what other seeds of the same training gave, where they are kept: one run's figures are partly luck."""
     from cxr_utils import grid
 
     same = ("recipe", "protocol", "split", "pixels")
     alike = [r for r in grid.results("results").values() if all(r.get(key) == record[key] for key in same)]
     if len(alike) < 2:
-        return []
+        return {}
     on_test = [r["metrics"]["test"]["at_half"] for r in alike]
     found = {metric: [figures[metric]["value"] for figures in on_test] for metric in ("accuracy", "auc")}
     told = " and ".join(
         f"{_SHOWN[metric]} {min(values):.3f} to {max(values):.3f} (mean {sum(values) / len(values):.3f})"
         for metric, values in found.items()
     )
-    return [f"- This is one of {len(alike)} runs that differ by their seed alone: on test they gave {told}, at .5."]
+    return {"runs": len(alike), "told": told}
 
 
 def _markdown(table: pd.DataFrame) -> str:

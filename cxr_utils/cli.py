@@ -251,6 +251,40 @@ def run(
 
 
 @app.command()
+def lab(
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--in", metavar="FOLDER", help="Where the copies lie; by default lab, in the project.", show_default=False
+        ),
+    ] = None,
+    reset: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="LESSON", help="A fresh copy of this lesson, such as 04; yours is kept. May be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    only: Annotated[bool, typer.Option("--only", help="Write the copies, and open nothing.")] = False,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open a browser.")] = True,
+    port: Annotated[int | None, typer.Option(help="JupyterLab's port.", min=1, max=65535, show_default=False)] = None,
+) -> None:
+    """Do the course: write your own copies of the lessons, without outputs, and open JupyterLab there.
+
+    What you wrote is never overwritten: a lesson that has changed since comes beside yours.
+
+    Example: cxr lab --reset 04
+    """
+    from cxr_utils import lab as copies
+
+    place = "lab" if folder is None else _absolute(folder)
+    for line in copies.write(place, reset=reset or ()):
+        typer.echo(line)
+    if not only:
+        raise typer.Exit(copies.start(place, browser=browser, port=port))
+
+
+@app.command()
 def check(
     data_dir: DataDir = "data",
     speed: Annotated[
@@ -483,7 +517,6 @@ def predict(
             show_default=False,
         ),
     ] = None,
-    data_dir: DataDir = "data",
     classes: Classes = None,
     pixels: Pixels = None,
     logits: Logits = False,
@@ -508,7 +541,7 @@ def predict(
     if not wanted:
         raise BadInput(f"IMAGE: none is named; after the model {paths[0]} name image files or folders")
     meaning, said = models.Meaning.parse(classes, pixels, logits), bool(classes or pixels or logits)
-    predictor = answering.load(model, data_dir=data_dir, heat=explain is not None, meaning=meaning, bare=said)
+    predictor = answering.load(model, heat=explain is not None, meaning=meaning, bare=said)
     if explain and predictor.model.network is None:
         raise BadInput(
             f"--explain: {predictor.model.path} is in the form of ONNX, which has no gradients to draw from; take the "
@@ -629,13 +662,12 @@ def page(
             show_default=False,
         ),
     ] = None,
-    data_dir: DataDir = "data",
 ) -> None:
     """Open a page in the browser: drop images, see probability, threshold, heat map and model card.
 
     Only this machine can reach it. Images are deleted when they are answered, and nothing is fetched from elsewhere.
 
-    Example: cxr app --model runs/sample/plain_224-s0
+    Example: cxr app --model runs/sample/plain_224-s0/exported
     """
     from cxr_utils import app as web
     from cxr_utils import predict as answering
@@ -649,7 +681,7 @@ def page(
         if not sys.stdin.isatty():
             raise BadInput(f"--auth {auth}: no password; put it into the variable {web.PASSWORD}")
         password = typer.prompt("password", hide_input=True, confirmation_prompt=True)
-    predictor = answering.load(_from_here(model) if model else None, data_dir=data_dir, heat=True)
+    predictor = answering.load(_from_here(model) if model else None, heat=True)
     who = (auth, password) if auth is not None else None
     web.serve(predictor, host=host, port=port, auth=who, public_url=public_url, told=typer.echo)
 

@@ -90,15 +90,6 @@ def export(
     return path
 
 
-def complete(run_dir: str | Path, *, data_dir: str | Path = "data") -> None:
-    """Put the JSON and the card beside the model of a run folder, so that `predict.load` can open it there."""
-    run = _open(run_dir)
-    ownership.check_run(run.folder)
-    _check_card(run.folder / "model-card.md", run)
-    note, text = describe(run, data_dir=data_dir)
-    _write(run.folder / "model.keras", note, text)
-
-
 def _open(run_dir: str | Path) -> training.Run:
     """Open a run whose record has all that is told of its model."""
     run = training.load(run_dir)

@@ -43,7 +43,7 @@ def evaluate(
     source : str
         One of `sources.SOURCES`; what is not there yet is fetched.
     data_dir : str or Path
-        As for `sources.fetch`; and, for a run folder, as for `predict.load`.
+        As for `sources.fetch`.
     path : str or Path, optional
         For the source "folder", the first time: a folder or zip file with ``{train,val,test}/{NORMAL,PNEUMONIA}``;
         one of the three is enough. Files may have any name; patient and kind are known where it is one of this dataset.
@@ -81,7 +81,7 @@ def evaluate(
         raise BadInput(f"part {part!r}: choose one of {', '.join(PARTS)}")
     out = Path(out) if out is not None else None
     again = _check(out) if out is not None else False
-    predictor = _open(model, data_dir, meaning)
+    predictor = predict.load(model, meaning=meaning, bare=True)
     folder = sources.fetch(source, data_dir=data_dir, path=path, progress=progress)
     about, table = sources.describe(folder), dataset.labelled(folder)
     there = set(table["split"])
@@ -142,20 +142,6 @@ def _check(out: Path) -> bool:
         raise BadInput(f"--out {out}: must be a file named .json, such as results/evaluations/{out.stem}.json, "
                        "and not among runs or scores")  # fmt: skip
     return score.check_out(out, RECORD)
-
-
-def _open(model: str | Path | None, data_dir: str | Path, meaning: models.Meaning) -> predict.Predictor:
-    """Open a model as `predict.load` does, or without its JSON where there is none and none can be made."""
-    try:
-        return predict.load(model, data_dir=data_dir, meaning=meaning, bare=True)
-    except BadInput as error:
-        path = files.resolve(model) if model is not None else Path()
-        file = path / "model.keras" if path.is_dir() else path
-        of_run = file.name == "model.keras" and (file.parent / "run.json").is_file()
-        if of_run and not file.with_suffix(".json").is_file():
-            # its training images may lie elsewhere than those to be judged
-            raise BadInput(f"{error}; or run cxr export {file.parent} first, and name what it made") from None
-        raise
 
 
 def _need_both(table: pd.DataFrame, folder: Path, part: str) -> None:

@@ -397,24 +397,23 @@ def is_model(path: str | Path) -> bool:
 
 
 def load(
-    path: str | Path | None = None, *, data_dir: str | Path = "data", heat: bool = False,
+    path: str | Path | None = None, *, heat: bool = False,
     meaning: models.Meaning = models.UNSAID, bare: bool = False,
 ) -> Predictor:  # fmt: skip
-    """Open a model and what lies beside it.
+    """Open a model and what lies beside it; nothing is written.
 
     Parameters
     ----------
     path : str or Path, optional
-        A run folder; a folder that ``cxr export`` filled; or a ``.keras``, ``.h5`` or ``.onnx`` file with its JSON
-        beside it. A relative one is taken from the project's root. By default `REFERENCE`.
-    data_dir : str or Path
-        For a run folder, the first time: where the images are that it was trained on.
+        A folder that ``cxr export`` filled, or the run folder that it was called for; or a ``.keras``, ``.h5`` or
+        ``.onnx`` file with its JSON beside it. A relative one is taken from the project's root. By default
+        `REFERENCE`.
     heat : bool
         Of a folder with the model in several formats take one that has heat maps, not the one that starts fastest.
     meaning : cxr_utils.models.Meaning
         What the model takes and gives. With a JSON, pixels that are not said are from 0 to 1.
     bare : bool
-        Take a model without JSON, too.
+        Take a model without JSON, too, that is none of a run.
 
     Returns
     -------
@@ -423,8 +422,8 @@ def load(
     Raises
     ------
     BadInput
-        There is no such model, its JSON is missing, broken or of another model, or it is refused as by
-        `models.load`.
+        There is no such model, or it was not exported; its JSON is missing, broken or of another model; or it is
+        refused as by `models.load`.
 
     Examples
     --------
@@ -433,19 +432,18 @@ def load(
     shipped = path is None
     path = _reference() if path is None else files.resolve(path)
     if shipped or path.is_dir():
-        stem = path if shipped else path / "model"
+        run = not shipped and (path / "run.json").is_file() and not (path / "model.json").is_file()
+        stem = path if shipped else path / "exported" / "model" if run else path / "model"
         formats = (".keras", ".h5", ".onnx") if heat else (".onnx", ".keras", ".h5")
         there = [stem.with_name(stem.name + suffix) for suffix in formats]
+        if run and not any(one.is_file() for one in there):
+            raise BadInput(f"{path}: this run was not exported yet; what an answer needs is made by: cxr export {path}")
         path = next((one for one in there if one.is_file()), stem.with_name(f"{stem.name}.keras"))
     note = path.with_suffix(".json")
-    if path.is_file() and not note.is_file() and (path.parent / "run.json").is_file() and path.name == "model.keras":
-        from cxr_utils import export
-
-        export.complete(path.parent, data_dir=data_dir)
     if note.is_file():
         meaning = replace(meaning, pixels=meaning.pixels or (0, 1))
     model = models.load(path, meaning=meaning)
-    if bare and not note.is_file():
+    if bare and not note.is_file() and not (path.parent / "run.json").is_file():
         return Predictor(model, {"resize": "squash"}, None)
     content = read_note(note)
     if content["image_size"] != model.image_size or content["files"].get(path.suffix) != digest(path):
@@ -480,8 +478,8 @@ def read_note(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise BadInput(f"{path}: there is no such file; it belongs to the model, and both come from cxr export. "
-                       "Without it cxr evaluate takes a model, and cxr predict if you say what it takes and gives, as "
-                       "by --classes NORMAL,PNEUMONIA")  # fmt: skip
+                       "One from elsewhere is judged without (cxr evaluate), and answers if you say what it takes and "
+                       "gives, as by cxr predict --classes NORMAL,PNEUMONIA")  # fmt: skip
     note = files.read_record(path, "format", *_KEYS, files=dict)
     quantiles = note["validation"]
     good = {

@@ -10,7 +10,7 @@ from PIL import Image
 from test_results import same
 from test_score import HONEST
 
-from cxr_utils import cli, dataset, evaluation, files, images, judge_model, models, predict, sources
+from cxr_utils import cli, dataset, evaluation, export, files, images, judge_model, models, predict, sources
 from cxr_utils.errors import BadInput
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -208,12 +208,12 @@ def test_what_a_model_takes_and_gives_can_be_said_and_is_asked(trained, hospital
         assert auc["value"] == pytest.approx(1 - wanted["metrics"]["at_half"]["auc"]["value"], abs=1e-4)
 
 
-def test_a_run_folder_needs_its_images_or_what_export_made(trained, hospital, tmp_path):
-    shutil.copytree(trained / "gray", tmp_path / "run", ignore=shutil.ignore_patterns("model.json"))
+def test_a_run_folder_answers_by_what_export_made(trained, hospital, tmp_path):
+    shutil.copytree(trained / "gray", tmp_path / "run", ignore=shutil.ignore_patterns("model.json", "exported"))
     options = {"source": "folder", "path": hospital, "data_dir": tmp_path / "theirs"}
-    with pytest.raises(BadInput, match="or run cxr export .*run first"):
+    with pytest.raises(BadInput, match="made by: cxr export .*run"):
         judge_model.evaluate(tmp_path / "run", **options)
-    predict.load(tmp_path / "run", data_dir=trained / "data")
+    export.export(tmp_path / "run", data_dir=trained / "data")
     assert judge_model.evaluate(tmp_path / "run", **options)["metrics"]["images"] == 40
 
 

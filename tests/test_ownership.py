@@ -94,6 +94,7 @@ COMMANDS = {
     "fresh": "run --fresh --run-dir lab/r",
     "run here": "run --fresh --run-dir .",
     "run among the notebooks": "run --run-dir notebooks",
+    "lab": "lab --only",
     "fetch": "fetch --source sample --data-dir other",
     "fetch again": "fetch --source sample",
     "pack": "pack out/mine.zip --source sample",

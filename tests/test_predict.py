@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cxr_utils import cli, dicom, evaluation, files, images, models, predict
+from cxr_utils import cli, dicom, evaluation, export, files, images, models, predict
 from cxr_utils.errors import BadInput
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -160,13 +160,15 @@ def test_the_shipped_model_is_taken_without_a_name(home, trained, films, capsys)
     assert predict.load(heat=True).model.path.name == "reference.keras"
 
 
-def test_a_run_folder_is_completed_once(trained, tmp_path, films):
-    shutil.copytree(trained / "gray", tmp_path / "run")
-    with pytest.raises(BadInput, match="--data-dir"):
-        predict.load(tmp_path / "run", data_dir=tmp_path)
-    first = predict.load(tmp_path / "run", data_dir=trained / "data")
-    again = predict.load(tmp_path / "run", data_dir=tmp_path)
-    assert first.note == again.note == predict.read_note(trained / "out-gray/m.json") | {"files": first.note["files"]}
+def test_opening_a_run_writes_nothing_and_answers_by_what_was_exported_from_it(trained, tmp_path):
+    shutil.copytree(trained / "gray", run := tmp_path / "run")
+    shutil.rmtree(run / "exported", ignore_errors=True)
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
+    with pytest.raises(BadInput, match=f"not exported yet; what an answer needs is made by: cxr export {run}"):
+        predict.load(run)
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
+    made = export.export(run, to="h5", data_dir=trained / "data")
+    assert predict.load(run).model.path == predict.load(made.parent).model.path == made
 
 
 @pytest.mark.parametrize(

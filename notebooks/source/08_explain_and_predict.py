@@ -382,10 +382,10 @@ print((saved["keras"].parent / "model-card.md").read_text(encoding="utf-8")[:900
 # %% [markdown] tags=["further"]
 # ## The page
 #
-# Others want to see, not to type. In a terminal, with the folder of the run above:
+# Others want to see, not to type. In a terminal, with the folder that `export` filled above:
 #
 # ```sh
-# cxr app --model runs/sample/augmented-s0
+# cxr app --model runs/sample/augmented-s0/exported
 # ```
 #
 # It opens a page at http://127.0.0.1:7860, in [Gradio](https://www.gradio.app). Drop images, or take a phantom; see the
