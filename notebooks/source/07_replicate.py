@@ -35,7 +35,7 @@ repetitions = 4
 # %% tags=["core"]
 import pandas as pd
 
-from cxr_utils import claims, course, dataset, exercises, grid, images, mistakes, plots, recipes, sources
+from cxr_utils import claims, course, dataset, exercises, grid, images, mistakes, plots, recipes, sources, verdicts
 
 settings = course.profile(profile)
 kept = course.results()
@@ -84,7 +84,7 @@ table[["recipe", "claim", "stands in", "n"]].astype("string").fillna("")
 
 # %% tags=["core"]
 # NBVAL_CHECK_OUTPUT
-rows = {f"{n:,} images": (0.94, *claims.interval(0.94, n)) for n in (16, 100, 624, 5216)}
+rows = {f"{n:,} images": (0.94, *verdicts.interval(0.94, n)) for n in (16, 100, 624, 5216)}
 by_size = pd.DataFrame(rows, index=["value", "low", "high"]).T
 by_size.round(3)
 
