@@ -241,8 +241,8 @@ exercises.check("01.2", with_pneumonia, quiz=quiz)
 # | they say | in fact |
 # | --- | --- |
 # | 4,538 images (system 000, `plain_64`) | 5,856 |
-# | patients are children *and adults* (system 001) | children of one to five years [3] |
-# | 2.3 million children under five died of pneumonia in 2020, 14% of all deaths at that age (system 004) | see below |
+# | patients are children *and adults* (system 001, `batchnorm_224`) | children of one to five years [3] |
+# | 2.3 million children under five died of pneumonia in 2020, 14% of all deaths at that age (system 004, `plain_224`) | see below |
 #
 # **Predict, then run**: all causes together killed 5.30 million children under five in 2019 [5]. Which share
 # would 2.3 million be?
@@ -256,9 +256,9 @@ print(f"{2.3 / 5.30:.0%} of all deaths, against the 14% published")
 # estimate for people of *all ages* in 2016; 0.65 million of them were under five [12].
 # Estimates differ by year and method, so give both with each figure.
 #
-# Whoever writes such a table can be wrong as well, and we were. System 004 (`plain_224`) counts 1,431 NORMAL images in
-# train, where this dataset has 1,341. That looks like swapped digits, and we said so. But a file beside its notebook names
-# *another upload* of the images, and there the count is right. So find the source before you accuse:
+# Whoever writes such a table can be wrong as well, and we were. System 004 counts 1,431 NORMAL images in train, where
+# this dataset has 1,341. That looks like swapped digits, and we said so. But a file beside its notebook names *another
+# upload* of the images, and there the count is right. So find the source before you accuse:
 # [its page](../results/systems/004.md) has our correction.
 
 # %% [markdown] tags=["further"]

@@ -123,7 +123,7 @@ plots.show(plots.image_sizes(index), alt="Scatter of width and height: where fil
 chosen = index[index["split"] == "train"].groupby("kind").sample(4, random_state=seed)
 pictures = [images.read(folder / path) for path in chosen["path"]]
 titles = [f"{kind}\n{p.shape[1]} x {p.shape[0]}" for kind, p in zip(chosen["kind"], pictures, strict=True)]
-plots.show(plots.image_grid(pictures, titles=titles), alt="A row of four chests for each kind: borders, letters and arms differ too")
+plots.show(plots.image_grid(pictures, titles=titles), alt="Chests of each kind: borders, letters and arms differ too")
 
 # %% [markdown] tags=["core"]
 # **How to read it**: a row is a kind; below it stands width x height in pixels. Look away from the lungs:

@@ -158,8 +158,9 @@ plots.show(plots.image_grid(list(small.values()), titles=steps, columns=2, heigh
 
 # %% [markdown] tags=["core"]
 # **How to read it**: by nearest, ribs break into steps and noise stays, so neighbours differ more. On the real images
-# 64-pixel pictures by nearest have 1.6 times the sharpness (measured on 56 originals). A network learns such sharpness too, so a
-# [recipe](glossary.md#recipe) says how its authors shrank, and a picture to be judged must be shrunk the same way.
+# 64-pixel pictures by nearest have 1.6 times the sharpness (measured on 56 originals). A network learns such sharpness
+# too, so a [recipe](glossary.md#recipe) says how its authors shrank, and a picture to be judged must be shrunk the same
+# way.
 #
 # ## The last axis
 #
@@ -341,9 +342,9 @@ exercises.check("03.3", needed)
 # Five published systems, numbered 000 to 004, used this dataset.
 #
 # - **000**, **002** and **004** validate on *test*. Nothing is left to judge the final model by.
-# - **001** joins train and val and cuts them by image: the split of exercise 3.2. The network that it kept was
-#   right in .95 of validation, and in .83 of test. How much of this gap comes from the split, nobody measured.
-# - **003** does not say in its README how it validated. The notebook beside it was too large for the copy that we
+# - **001** joins train and val and cuts them by image: the split of exercise 3.2. The network that it kept had
+#   an accuracy of .95 in validation and of .83 on test. How much of this gap comes from the split, nobody measured.
+# - **003** (`smote_224`) does not say in its README how it validated. The notebook beside it was too large for the copy that we
 #   could read; it may well say it.
 #
 # None says that it splits by patient, and those whose split we know did not. None used the 16 images of `val` to

@@ -304,8 +304,8 @@ plots.show(plots.intervals(intervals, metrics=reported),
 
 # %% [markdown] tags=["further"]
 # **Do neighbours resemble each other?** On the real images, NORMAL files whose numbers follow each other can get similar
-# answers. To our network, in the series NORMAL2-IM of test, the log-odds of one image and of the next correlate by .45
-# (log-odds: the logarithm of *p* / (1 − *p*) for a probability *p*). Whoever draws number by number forgets that. Drawn in
+# answers. To the mean of our five networks, in the series NORMAL2-IM of test, the log-odds of one image and of the next
+# correlate by .45 (log-odds: the logarithm of *p* / (1 − *p*) for a probability *p*). Whoever draws number by number forgets that. Drawn in
 # blocks of 20 numbers, the interval of our specificity grows: [README](../README.md#limits) has both.
 #
 # **Is the network calibrated?** A logistic curve through the answers has a slope and an intercept; 1 and 0 would be
