@@ -103,7 +103,7 @@ sizes = index.groupby("kind")[["width", "height"]].median().astype(int)
 sizes.join(pd.crosstab(index["kind"], index["mode"]))
 
 # %% tags=["core"]
-plots.show(plots.image_sizes(index), alt="Scatter of width and height: where files keep their own size, NORMAL is larger")
+plots.show(plots.image_sizes(index), alt="Scatter of width and height: in original sizes NORMAL is larger")
 
 # %% [markdown] tags=["core"]
 # **How to read it**: a point is an image. Where one colour lies alone, the size gives the class away.
@@ -145,7 +145,8 @@ plots.show(plots.intensity_histograms(pixels, index["kind"]), alt="Histograms: n
 # **Predict, then run**: average all pictures of a kind, pixel by pixel. What stays sharp?
 
 # %% tags=["core"]
-plots.show(plots.mean_images(pixels, index["kind"]), alt="Mean pictures: lungs are lighter with pneumonia, and borders differ as well")
+plots.show(plots.mean_images(pixels, index["kind"]),
+           alt="Mean pictures: lungs are lighter with pneumonia, and borders differ as well")
 
 # %% [markdown] tags=["core"]
 # **How to read it**: what is sharp here lies at the same place in all children. Compare the lungs, then the

@@ -255,7 +255,8 @@ both = leaks[leaks["between"] == "train / validation"]
 both.pivot(index="leak", columns="split", values="count")[list(tables)]
 
 # %% tags=["core"]
-plots.show(plots.leak_bars(leaks), alt="Bars: split by image, many validation images have a sibling in training; split by patient, none")
+plots.show(plots.leak_bars(leaks),
+           alt="Bars: split by image, many validation images have a sibling in training; split by patient, none")
 
 # %% [markdown] tags=["core"]
 # **How to read it**: a bar counts what stands on both sides. Cut by image, many validation pictures have a

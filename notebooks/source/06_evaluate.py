@@ -305,8 +305,9 @@ plots.show(plots.intervals(intervals, metrics=reported),
 # %% [markdown] tags=["further"]
 # **Do neighbours resemble each other?** On the real images, NORMAL files whose numbers follow each other can get similar
 # answers. To the mean of our five networks, in the series NORMAL2-IM of test, the log-odds of one image and of the next
-# correlate by .45 (log-odds: the logarithm of *p* / (1 − *p*) for a probability *p*). Whoever draws number by number forgets that. Drawn in
-# blocks of 20 numbers, the interval of our specificity grows: [README](../README.md#limits) has both.
+# correlate by .45 (log-odds: the logarithm of *p* / (1 − *p*) for a probability *p*). Whoever draws number by number
+# forgets that. Drawn in blocks of 20 numbers, the interval of our specificity grows: [README](../README.md#limits) has
+# both.
 #
 # **Is the network calibrated?** A logistic curve through the answers has a slope and an intercept; 1 and 0 would be
 # calibrated. A slope above 1 says that the answers are too timid. *In the large* below 0 says that, on the whole,
@@ -351,7 +352,8 @@ plots.show(plots.decision_curve(curve),
 # %% tags=["core"]
 final = evaluation.metrics(test["label"], test["probability"], threshold=threshold)
 worth = evaluation.predictive_values(final["sensitivity"], final["specificity"], np.linspace(0.01, 0.99, 99))
-plots.show(plots.predictive_values(worth), alt="Predictive values over prevalence: the positive one collapses where few are ill")
+plots.show(plots.predictive_values(worth),
+           alt="Predictive values over prevalence: the positive one collapses where few are ill")
 
 # %% [markdown] tags=["core"]
 # Find 62.5% on the axis, then walk left to 5%. The positive predictive value collapses: at a low prevalence
