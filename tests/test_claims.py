@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cxr_utils import claims, evaluation, files, grid, recipes
-from cxr_utils.claims import NOT_RUN, Found
+from cxr_utils import claims, evaluation, files, grid, recipes, verdicts
 from cxr_utils.errors import BadInput
 from cxr_utils.recipes import Claim
+from cxr_utils.verdicts import NOT_RUN, Found
 
 
 def claim(metric="test_accuracy", value=0.9, n=624, **others):
@@ -45,7 +45,7 @@ def test_every_published_claim_stands_once_in_its_system():
             continue
         found.setdefault(system, []).extend(one.value for one in recipe.claims)
         texts += [(system, one.text) for one in recipe.claims]
-        assert all(one.metric in claims.METRICS or one.metric in claims.FACTS for one in recipe.claims)
+        assert all(one.metric in verdicts.METRICS or one.metric in verdicts.FACTS for one in recipe.claims)
     assert {name: sorted(map(str, v)) for name, v in found.items()} == {
         name: sorted(map(str, v)) for name, v in published.items()
     }
@@ -105,72 +105,72 @@ def test_every_published_claim_stands_once_in_its_system():
     ],
 )  # fmt: skip
 def test_each_verdict_follows_its_rule(one, found, verdict, says):
-    name, why = claims.verdict(one, found)
+    name, why = verdicts.verdict(one, found)
     assert name == verdict and says in why and why.endswith(".")
 
 
 def test_two_figures_contradict_each_other_or_neither_does():
     few, many = claim("validation_accuracy", 1.0, 16), claim("validation_accuracy", 0.985, 5216)
-    assert claims.verdict(few, Found(rival=many, ours=(1.0,)))[0] == "an artefact"
-    assert claims.verdict(many, Found(rival=few, ours=(0.985,)))[0] == "reproduced"
+    assert verdicts.verdict(few, Found(rival=many, ours=(1.0,)))[0] == "an artefact"
+    assert verdicts.verdict(many, Found(rival=few, ours=(0.985,)))[0] == "reproduced"
 
 
 def test_a_percentage_is_no_share():
     with pytest.raises(BadInput, match=r"93\.0.*0\.93"):
-        claims.verdict(claim(value=93.0), SEEDS)
+        verdicts.verdict(claim(value=93.0), SEEDS)
 
 
 def test_the_verdicts_come_in_the_stated_order():
-    order = list(claims.VERDICTS)
+    order = list(verdicts.VERDICTS)
     assert order == [
         "true of another copy", "not a fact of the dataset", "typed text", "contradicts itself", "an artefact", NOT_RUN,
         "underspecified", "undecided", "reproduced", "above what we can reach", "below",
     ]  # fmt: skip
     everything = {"unstated": "no set", "contradicts": "another"}
     small = claim("validation_accuracy", 1.0, 16, **everything)
-    assert claims.verdict(small, Found(rival=claim(value=0.7), ours=(1.0,)))[0] == order[3]
-    assert claims.verdict(small, Found(ours=(1.0,)))[0] == order[4]
-    assert claims.verdict(claim("images", 4538, **everything), Found(rival=RIVAL))[0] == order[1]
-    assert claims.verdict(claim(**everything, typed="no"), Found(rival=RIVAL))[0] == order[2]
-    assert claims.verdict(claim(**everything), SEEDS)[0] == "underspecified"
+    assert verdicts.verdict(small, Found(rival=claim(value=0.7), ours=(1.0,)))[0] == order[3]
+    assert verdicts.verdict(small, Found(ours=(1.0,)))[0] == order[4]
+    assert verdicts.verdict(claim("images", 4538, **everything), Found(rival=RIVAL))[0] == order[1]
+    assert verdicts.verdict(claim(**everything, typed="no"), Found(rival=RIVAL))[0] == order[2]
+    assert verdicts.verdict(claim(**everything), SEEDS)[0] == "underspecified"
     for rule in (name for name in order if name != NOT_RUN):
-        assert claims.VERDICTS[rule].__doc__.startswith(f"*{rule}*")
+        assert verdicts.VERDICTS[rule].__doc__.startswith(f"*{rule}*")
 
 
 def test_any_figure_has_exactly_one_verdict():
     for found, between in ((MANY, ["reproduced"]), (SEEDS, ["undecided", "reproduced", "undecided"])):
-        verdicts = pd.Series([claims.verdict(claim(value=right / 624), found)[0] for right in range(450, 624 + 1)])
-        runs = verdicts[verdicts != verdicts.shift()].to_list()
+        given = pd.Series([verdicts.verdict(claim(value=right / 624), found)[0] for right in range(450, 624 + 1)])
+        runs = given[given != given.shift()].to_list()
         assert runs == ["below", *between, "above what we can reach"]
 
 
 @given(st.lists(st.floats(0.5, 1), min_size=2, max_size=12), st.floats(0, 1))
 def test_what_a_seed_gave_is_reproduced_and_wider_seeds_reach_further(values, share):
-    low, high = claims.prediction(tuple(values))
+    low, high = verdicts.prediction(tuple(values))
     assert low - 1e-12 <= np.mean(values) <= high + 1e-12
     for value in values:
-        assert claims.verdict(claim(value=value, n=None), Found(ours=tuple(values)))[0] == "reproduced"
-    assert claims.verdict(claim(value=share, n=None), Found(ours=tuple(values)))[0] in claims.VERDICTS
+        assert verdicts.verdict(claim(value=value, n=None), Found(ours=tuple(values)))[0] == "reproduced"
+    assert verdicts.verdict(claim(value=share, n=None), Found(ours=tuple(values)))[0] in verdicts.VERDICTS
 
 
 def test_the_interval_of_a_further_training_holds_it():
     rng = np.random.default_rng(0)
     for count in (3, 10):
         drawn = rng.normal(size=(4000, count + 1))
-        ends = np.array([claims.prediction(tuple(row[:-1])) for row in drawn])
+        ends = np.array([verdicts.prediction(tuple(row[:-1])) for row in drawn])
         held = ((ends[:, 0] <= drawn[:, -1]) & (drawn[:, -1] <= ends[:, 1])).mean()
         assert held == pytest.approx(0.95, abs=0.012)
 
 
 def test_unknown_metrics_and_rivals_are_refused():
     with pytest.raises(BadInput, match="'glow' is not known.*test_accuracy"):
-        claims.verdict(claim("glow"), Found())
+        verdicts.verdict(claim("glow"), Found())
     with pytest.raises(BadInput, match="system 000.*'never said'"):
         claims._rival(claim(contradicts="never said"), "000")
 
 
 def test_the_interval_of_sixteen_images():
-    low, high = claims.interval(1.0, 16)
+    low, high = verdicts.interval(1.0, 16)
     assert low == pytest.approx(0.025 ** (1 / 16)) and high == 1
 
 
@@ -179,7 +179,7 @@ def test_permuted_answers_are_as_right_as_in_a_simulation():
     table = pd.DataFrame({"label": rng.permutation([0] * 70 + [1] * 130), "probability": rng.random(200) ** 0.5})
     answers = (table["probability"] >= 0.5).to_numpy()
     drawn = [(rng.permutation(answers) == table["label"]).mean() for _ in range(20_000)]
-    mean, sd = claims.permuted(table)
+    mean, sd = verdicts.permuted(table)
     assert mean == pytest.approx(np.mean(drawn), abs=0.001) and sd == pytest.approx(np.std(drawn), abs=0.001)
 
 
@@ -187,7 +187,7 @@ def test_the_published_report_is_that_of_shuffled_answers():
     """Its confusion matrix: 55 and 179 of the NORMAL, 78 and 312 of the PNEUMONIA."""
     answers = [0] * 55 + [1] * 179 + [0] * 78 + [1] * 312
     shuffled = pd.DataFrame({"label": [0] * 234 + [1] * 390, "probability": answers})
-    mean, sd = claims.permuted(shuffled)
+    mean, sd = verdicts.permuted(shuffled)
     accuracy = ((shuffled["probability"] >= 0.5) == shuffled["label"]).mean()
     assert abs(accuracy - mean) < 1.96 * sd and round(accuracy, 2) == 0.59
 
@@ -227,8 +227,8 @@ def keep(out, name, *, skill, epochs=((0.9, 0.2), (0.97, 0.1), (0.98, 0.15))):
 def test_without_any_result_every_claim_has_its_row(tmp_path):
     table = claims.table(tmp_path)
     assert len(table) == sum(len(recipes.get(name).claims) for name in recipes.names())
-    assert table["verdict"].isin(list(claims.VERDICTS)).all() and table["why"].str.endswith(".").all()
-    measured = table["metric"].isin(claims.METRICS.keys())
+    assert table["verdict"].isin(list(verdicts.VERDICTS)).all() and table["why"].str.endswith(".").all()
+    measured = table["metric"].isin(verdicts.METRICS.keys())
     assert table["ours"].isna().all() and table.loc[measured, "honest_seeds"].isin(["0 of 3", "0 of 10"]).all()
     assert (table["verdict"] == NOT_RUN).sum() > 10
     assert claims.summary(tmp_path)["seeds"].isin(["0 of 3", "0 of 5", "0 of 10"]).all()
@@ -256,7 +256,7 @@ def test_rows_hold_the_figures_of_their_runs(tmp_path):
     alone = honest["metrics"]["test"]["at_half"]["accuracy"]
     assert (row["honest"], row["honest_low"], row["honest_high"]) == pytest.approx(tuple(alone.values()), abs=1e-4)
     other = slim["metrics"]["test"]["at_half"]["accuracy"]["value"]
-    assert f"smote_224_slim {claims.shown(other)}" in row["why"] and "reconstruction" in row["why"]
+    assert f"smote_224_slim {verdicts.shown(other)}" in row["why"] and "reconstruction" in row["why"]
     assert table.loc["train_accuracy", "ours"] == pytest.approx(0.97)  # of the epoch that was kept
     assert table.loc["train_classes", "dataset"] == "1,341 and 3,875"
 
@@ -266,7 +266,7 @@ def test_shuffled_answers_are_found_from_our_predictions(tmp_path):
         keep(tmp_path, f"batchnorm_224-published-s{seed}", skill=0.2)
     row = claims.table(tmp_path).query("metric == 'permuted_accuracy'").iloc[0]
     predictions = evaluation.read_predictions(tmp_path / "runs/batchnorm_224-published-s0.predictions.csv.gz")
-    expected = claims.permuted(predictions[predictions["split"] == "test"])[0]
+    expected = verdicts.permuted(predictions[predictions["split"] == "test"])[0]
     assert row["ours_min"] - 1e-4 <= expected <= row["ours_max"] + 1e-4
     assert row["verdict"] == "an artefact" and "shuffled generator" in row["why"]
 
@@ -305,7 +305,7 @@ def test_recall_less_precision_may_lie_below_0(tmp_path):
     results = claims._Results(tmp_path)
     results.records["separable_180", "honest"] *= 2  # two seeds alike
     results.kept["separable_180", "honest"] = {"sensitivity": np.array([0.1, 0.3]), "ppv": np.array([0.9, 0.7])}
-    metric = claims.METRICS["recall_minus_precision"]
+    metric = verdicts.METRICS["recall_minus_precision"]
     value, low, high = results.mean(metric.honest, "separable_180", least=metric.least)
     assert -1 <= low < min(0, value) and value < high <= 1
 

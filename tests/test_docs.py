@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import typer
 
-from cxr_utils import claims, cli, dataset, evaluation, grid, images, recipes, training
+from cxr_utils import claims, cli, dataset, evaluation, grid, images, recipes, training, verdicts
 
 ROOT = Path(__file__).parents[1]
 FACTS = ROOT.parent / "shared" / "replication-facts.md"
@@ -156,7 +156,7 @@ def test_the_sizes_are_those_of_the_originals():
 def test_what_624_images_can_tell_is_computed():
     for _, size, about, exact in rows(DETAILS, "## What 624 images can tell"):
         n = int(size)
-        low, high = claims.interval(round(0.92 * n) / n, n)
+        low, high = verdicts.interval(round(0.92 * n) / n, n)
         assert about == f"± {100 * 1.96 * math.sqrt(0.92 * 0.08 / n):.1f} points"
         assert exact == f"{low:.3f} to {high:.3f}".replace("0.", ".")
     assert f"{math.ceil(1.96**2 * 0.92 * 0.08 / 0.01**2):,} images" in text(DETAILS)
@@ -238,8 +238,8 @@ def test_the_example_is_trained_and_judged_and_its_claims_are_answered(added, ti
     before = claims.table(out)
     before = before[before["recipe"] == added].set_index("metric")["verdict"]
     assert before.to_dict() == {
-        "test_accuracy": claims.NOT_RUN,
-        "validation_accuracy": claims.NOT_RUN,
+        "test_accuracy": verdicts.NOT_RUN,
+        "validation_accuracy": verdicts.NOT_RUN,
         "images": "not a fact of the dataset",
     }
     for cell in grid.cells(recipe=[added], seeds=[0]):

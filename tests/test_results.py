@@ -1,6 +1,7 @@
 """What is kept of real runs is what its own predictions say."""
 
 import importlib.util
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -119,6 +120,33 @@ def test_calibration_of_reference_on_test_is_that_of_other_code():
     slopes, intercepts = ([one[name] for one in found] for name in ("slope", "intercept"))
     assert (min(slopes), max(slopes)) == pytest.approx((1.41, 1.92), abs=0.01)
     assert (min(intercepts), max(intercepts)) == pytest.approx((-4.60, -1.15), abs=0.01)
+
+
+def prose(place):
+    """Return a page or a notebook's script as one line, without the signs before its lines."""
+    return re.sub(r"\s+(?:# )?", " ", (RESULTS.parent / place).read_text(encoding="utf-8"))
+
+
+def test_what_02_06_and_the_datasheet_say_of_the_stamp_is_what_was_counted():
+    counts = files.read_json(RESULTS / "acquisition.json")["stamp"]["counts"]
+    found = pd.DataFrame(counts).assign(outside=lambda rows: rows["part"] != "test")
+    found = found.groupby(["outside", "class"])[["stamped", "images"]].sum()
+    (none, normal), (some, ill), (late, tested) = (
+        found.loc[key] for key in ((True, "NORMAL"), (True, "PNEUMONIA"), (False, "NORMAL"))
+    )
+    assert none == 0
+    told = prose("notebooks/source/02_explore.py")
+    assert f"On {some} of the {ill:,} PNEUMONIA images of train and val" in told
+    assert f"on none of the {normal:,} NORMAL images" in told
+    assert f"in test {late} of {tested} have it" in prose("notebooks/source/06_evaluate.py")
+    assert f"outside test on {some} of {ill:,} PNEUMONIA and on no NORMAL image" in prose("data/README.md")
+    for network in files.read_json(RESULTS / "acquisition.json")["networks"]:  # as 06 says of each
+        assert network["specificity_run"] < min(0.5, network["specificity_others"]), network["network"]
+
+
+def test_neighbours_in_06_are_those_of_readme():
+    (share,) = re.findall(r"correlate by (\S+) among NORMAL2-IM", prose("README.md"))
+    assert f"correlate by {share} (log-odds" in prose("notebooks/source/06_evaluate.py")
 
 
 def test_the_simulated_coverage_is_what_is_kept():

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from cxr_utils import claims, grid, ledger, recipes
+from cxr_utils import grid, ledger, recipes, verdicts
 from cxr_utils.errors import BadInput
 
 ROOT = Path(__file__).parents[1]
@@ -161,7 +161,7 @@ def test_a_verdict_on_some_of_the_seeds_is_called_so_far():
     assert "Of 1 performances of the five systems: 1 *reproduced*. *So far* means that seeds are missing." in some
     every = tables.claims_block(pd.DataFrame([row | {"verdict": "reproduced", "seeds": "3 of 3"}]))
     assert "| .800 (.700–.900) | not run yet | reproduced |" in every
-    fact = tables.claims_block(pd.DataFrame([row | {"verdict": claims.NOT_RUN}]))
+    fact = tables.claims_block(pd.DataFrame([row | {"verdict": verdicts.NOT_RUN}]))
     assert "so far" not in fact.lower() and "so far" not in every.lower()
 
 

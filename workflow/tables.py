@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from cxr_utils import claims, evaluation, files, grid, recipes
+from cxr_utils import claims, evaluation, files, grid, recipes, verdicts
 from cxr_utils.errors import BadInput, CxrError
 
 ROOT = Path(__file__).parents[1]
@@ -120,12 +120,12 @@ def lead_block(summary: pd.DataFrame, published: pd.DataFrame, reference: Path) 
     """Say what our own network reaches, beside the highest pair that is comparable, and without averaged views."""
     row = _row(summary, "reference", "honest")
     best = published.loc[published["auc"].idxmax()]
-    pair = f"{claims.shown(best['accuracy'])} and {claims.shown(best['auc'])}"
+    pair = f"{verdicts.shown(best['accuracy'])} and {verdicts.shown(best['auc'])}"
     beside = f"the highest published pair that we hold comparable is {pair}"
     if row is None:
-        return f"Our own network, from scratch, is {claims.NOT_RUN}; {beside}."
+        return f"Our own network, from scratch, is {verdicts.NOT_RUN}; {beside}."
     accuracy, auc = (
-        f"**{claims.shown(row[m])}** ({_ends(row, m)} over its seeds, 95% interval {_ends(row, m, '_low', '_high')})"
+        f"**{verdicts.shown(row[m])}** ({_ends(row, m)} over its seeds, 95% interval {_ends(row, m, '_low', '_high')})"
         for m in ("accuracy", "auc")
     )
     return (
@@ -140,7 +140,7 @@ def _plain(path: Path) -> str:
     if not path.is_file():
         return ""
     found = pd.DataFrame(files.read_json(path)["plain"]).mean()
-    accuracy, specificity, auc = (claims.shown(found[f"test_{m}"]) for m in ("accuracy", "specificity", "auc"))
+    accuracy, specificity, auc = (verdicts.shown(found[f"test_{m}"]) for m in ("accuracy", "specificity", "auc"))
     return (
         " Each answer is the mean over five views of an image, as the protocol had bound it. On test that was no gain "
         f"in accuracy: without, the same networks have {accuracy} (specificity {specificity}) and an AUC of {auc}."
@@ -151,15 +151,15 @@ def reference_block(summary: pd.DataFrame, published: pd.DataFrame) -> str:
     """Lay out our own network beside published figures on the same test set, by AUC."""
     rows = []
     for row in published[published["auc"].notna()].to_dict(orient="records"):
-        figures = ["" if pd.isna(row[metric]) else claims.shown(row[metric]) for metric in claims.MEASURES]
+        figures = ["" if pd.isna(row[metric]) else verdicts.shown(row[metric]) for metric in claims.MEASURES]
         rows.append((row["auc"], [row["network"], *figures, row["source"]]))
     for (recipe, protocol), name in OURS.items():
         row = _row(summary, recipe, protocol)
         if row is None:
             continue
         seeds = int(row["seeds"].split()[0])
-        cells = [f"{claims.shown(row[m])}" + (f" ({_ends(row, m)})" if seeds > 1 else "") for m in ("accuracy", "auc")]
-        others = [claims.shown(row[m]) for m in ("sensitivity", "specificity")]
+        cells = [verdicts.shown(row[m]) + (f" ({_ends(row, m)})" if seeds > 1 else "") for m in ("accuracy", "auc")]
+        others = [verdicts.shown(row[m]) for m in ("sensitivity", "specificity")]
         source = f"{seeds} seeds" if seeds > 1 else "[scores](results/scores)"
         rows.append((row["auc"], [name, *cells, *others, source]))
     head = "| network | accuracy | AUC | sens. | spec. | source |"
@@ -170,31 +170,31 @@ def reference_block(summary: pd.DataFrame, published: pd.DataFrame) -> str:
 def limits_block(path: Path) -> str:
     """Say where the shipped network looks, and what it still knows without lungs."""
     if not path.is_file():
-        return f"- Where the shipped network looks is {claims.NOT_RUN}."
+        return f"- Where the shipped network looks is {verdicts.NOT_RUN}."
     tests = files.read_json(path)["tests"]
     heat, auc = tests["heat"]["gradcam"], {name: row["value"] for name, row in tests["shortcuts"].items()}
     flipped = max(row["flipped"] for name, row in tests["shortcuts"].items() if name.startswith("marker added"))
-    low, high = (claims.shown(tests["shortcuts"]["all but border covered"][end]) for end in ("low", "high"))
+    low, high = (verdicts.shown(tests["shortcuts"]["all but border covered"][end]) for end in ("low", "high"))
     return (
         f"- The shipped network does not look at lungs alone. Of its heat (Grad-CAM, {tests['called_pneumonia']} test "
         f"images that it calls PNEUMONIA) {heat['centre']['value']:.0%} lies in the central chest; spread evenly it "
         f"would be {tests['even']['centre']:.0%}. With the central chest covered, its AUC is still "
-        f"{claims.shown(auc['central chest covered'])}; from the outermost tenth alone, "
-        f"{claims.shown(auc['all but border covered'])} ({low} to {high}), where .5 would be chance; with the border "
-        f"covered, {claims.shown(auc['border covered'])}; with surroundings of the other class, "
-        f"{claims.shown(auc['surroundings of the other class'])}; as it is, {claims.shown(auc['as it is'])}. A side "
-        f"marker drawn into a corner changes {flipped:.1%} of its answers."
+        f"{verdicts.shown(auc['central chest covered'])}; from the outermost tenth alone, "
+        f"{verdicts.shown(auc['all but border covered'])} ({low} to {high}), where .5 would be chance; with the border "
+        f"covered, {verdicts.shown(auc['border covered'])}; with surroundings of the other class, "
+        f"{verdicts.shown(auc['surroundings of the other class'])}; as it is, {verdicts.shown(auc['as it is'])}. A "
+        f"side marker drawn into a corner changes {flipped:.1%} of its answers."
     )
 
 
 def neighbours_block(path: Path) -> str:
     """Say how much NORMAL images with neighbouring numbers resemble each other, and what that does to an interval."""
     if not path.is_file():
-        return f"- How much NORMAL images with neighbouring numbers resemble each other is {claims.NOT_RUN}."
+        return f"- How much NORMAL images with neighbouring numbers resemble each other is {verdicts.NOT_RUN}."
     table = evaluation.read_predictions(path)
     alike = {part: evaluation.neighbours(table[table["split"] == part]) for part in ("test", "validation")}
     test, validation = (
-        " and ".join(f"{claims.shown(row['correlation'], 2)} among {prefix}" for prefix, row in rows[::-1].iterrows())
+        " and ".join(f"{verdicts.shown(row['correlation'], 2)} among {prefix}" for prefix, row in rows[::-1].iterrows())
         for rows in alike.values()
     )
     test_rows = table[table["split"] == "test"]
@@ -203,12 +203,12 @@ def neighbours_block(path: Path) -> str:
         name: evaluation.bootstrap(test_rows.assign(group=of), by="group").loc["specificity"]
         for name, of in groups.items()
     }
-    number, block = (f"{claims.shown(row['low'])} to {claims.shown(row['high'])}" for row in found.values())
+    number, block = (f"{verdicts.shown(row['low'])} to {verdicts.shown(row['high'])}" for row in found.values())
     return (
         f"- NORMAL images with neighbouring numbers can resemble each other, and then tell less than as many others. "
         f"To the mean of our five networks, in order of number, the log-odds of an image and of the next one correlate "
         f"by {test} in test ({validation} in validation). Drawn number by number, the 95% interval of its specificity "
-        f"on test, {claims.shown(found['number']['value'])}, is {number}; drawn in blocks of 20 neighbouring numbers "
+        f"on test, {verdicts.shown(found['number']['value'])}, is {number}; drawn in blocks of 20 neighbouring numbers "
         f"it is {block}. All other intervals are drawn number by number."
     )
 
@@ -216,7 +216,7 @@ def neighbours_block(path: Path) -> str:
 def acquisition_block(path: Path) -> str:
     """Say which acquisition goes with the label, and what it does to our five networks."""
     if not path.is_file():
-        return f"- Which acquisition goes with the label is {claims.NOT_RUN}."
+        return f"- Which acquisition goes with the label is {verdicts.NOT_RUN}."
     found = files.read_json(path)
     run, row = found["run"], next(row for row in found["networks"] if row["network"] == "reference honest")
     counts = pd.DataFrame(found["stamp"]["counts"]).assign(test=lambda t: t["part"] == "test")
@@ -224,7 +224,7 @@ def acquisition_block(path: Path) -> str:
         key: f"{row['stamped']:,} of {row['images']:,}"
         for key, row in counts.groupby(["test", "class"])[["stamped", "images"]].sum().iterrows()
     }
-    figures = {name: claims.shown(value) for name, value in row.items() if isinstance(value, float)}
+    figures = {name: verdicts.shown(value) for name, value in row.items() if isinstance(value, float)}
     alarms = row["false_positives_run"], row["false_positives_run"] + row["false_positives_others"]
     there = "all" if stamped[True, "NORMAL"].startswith(f"{run['stamped']} ") else run["stamped"]
     return (
@@ -245,7 +245,7 @@ def coverage_block(table: pd.DataFrame) -> str:
     """Say how often an interval over seeds and images holds the truth, as `workflow/coverage.py` simulated it."""
     seeds = " and ".join(f"{count}" for count in table["seeds"].unique())
     ends = {name: (table[name].min(), table[name].max()) for name in ("ratio", "normal", "skewed")}
-    normal, skewed = (" to ".join(map(claims.shown, ends[name])) for name in ("normal", "skewed"))
+    normal, skewed = (" to ".join(map(verdicts.shown, ends[name])) for name in ("normal", "skewed"))
     least, most = (f"{end:g}".removeprefix("0") for end in ends["ratio"])
     return (
         f"How often such a 95% interval holds the truth was [simulated](results/coverage.csv), for {seeds} seeds with "
@@ -260,7 +260,7 @@ def _row(summary: pd.DataFrame, recipe: str, protocol: str) -> pd.Series | None:
 
 
 def _ends(row: pd.Series, metric: str, low: str = "_min", high: str = "_max") -> str:
-    return "–".join(dict.fromkeys(claims.shown(row[f"{metric}{end}"]) for end in (low, high)))
+    return "–".join(dict.fromkeys(verdicts.shown(row[f"{metric}{end}"]) for end in (low, high)))
 
 
 def claims_block(table: pd.DataFrame) -> str:
@@ -280,7 +280,7 @@ def claims_block(table: pd.DataFrame) -> str:
             row["verdict"] + so_far,
         ]
         lines.append(f"| {' | '.join(cells)} |")
-    five, fact = table["system"].str.match(r"\d"), table["metric"].isin(claims.FACTS)
+    five, fact = table["system"].str.match(r"\d"), table["metric"].isin(verdicts.FACTS)
     told = [
         _counted("performances of the five systems", table[five & ~fact]),
         _counted("statements of the five about the dataset", table[five & fact]),
@@ -293,7 +293,7 @@ def claims_block(table: pd.DataFrame) -> str:
 
 def _counted(what: str, table: pd.DataFrame) -> str:
     counts = table["verdict"].value_counts()
-    told = ", ".join(f"{counts[name]} *{name}*" for name in claims.VERDICTS if name in counts)
+    told = ", ".join(f"{counts[name]} *{name}*" for name in verdicts.VERDICTS if name in counts)
     return f"Of {len(table)} {what}: {told}." if len(table) else ""
 
 
@@ -306,11 +306,11 @@ def _ours(row: dict) -> str:
 def _figure(row: dict, name: str, low: str, high: str, seeds: str) -> str:
     """Write a mean with its two limits, and how many seeds it is of where some are missing."""
     if pd.isna(row[name]):
-        return claims.NOT_RUN if row[seeds] else ""
-    limits = dict.fromkeys(claims.shown(row[f"{name}{end}"]) for end in (low, high))
+        return verdicts.NOT_RUN if row[seeds] else ""
+    limits = dict.fromkeys(verdicts.shown(row[f"{name}{end}"]) for end in (low, high))
     told = ["–".join(limits)] if len(limits) == 2 else []
     told += [] if _complete(row[seeds]) else [f"{row[seeds]} seeds"]
-    return claims.shown(row[name]) + (f" ({', '.join(told)})" if told else "")
+    return verdicts.shown(row[name]) + (f" ({', '.join(told)})" if told else "")
 
 
 #: Verdicts that rest on our runs alone: they hold "so far" while seeds are missing.
@@ -347,7 +347,7 @@ def grid_block(summary: pd.DataFrame, *, told: bool = True) -> str:
 def ablations_block(table: pd.DataFrame) -> str:
     """Lay out for README what a setting changed."""
     if table.empty:
-        return f"The ablations are {claims.NOT_RUN}."
+        return f"The ablations are {verdicts.NOT_RUN}."
     head = ["with", "without", "accuracy", "AUC", "sens.", "spec."]
     lines = [f"| {' | '.join(head)} |", f"| --- | --- | {' | '.join(['---:'] * len(claims.MEASURES))} |"]
     for row in table.to_dict(orient="records"):

@@ -73,7 +73,7 @@ class Claim:
     commit : str
         Where it stands in another commit than that of its `System`.
     metric : str
-        What of ours it is compared with: one of `cxr_utils.claims.METRICS`, or of `cxr_utils.claims.FACTS` for a
+        What of ours it is compared with: one of `cxr_utils.verdicts.METRICS`, or of `cxr_utils.verdicts.FACTS` for a
         statement about the dataset.
     value : float, pair or str
         What was published. Of a metric: a share in [0, 1], or a pair of its lowest and highest value, None where

@@ -191,7 +191,7 @@ chosen = train[train["label"] == 1].groupby("kind").sample(2, random_state=seed)
 pictures = [images.read(folder / name) for name in chosen["path"]]
 titles = [f"PNEUMONIA, {kind}" for kind in chosen["kind"]]
 grid = plots.image_grid(pictures, titles=titles, columns=2, height=3)
-plots.show(grid, alt="Chests with pneumonia: light patches or streaks in the lungs")
+plots.show(grid, alt="Four chests with pneumonia: parts of the lungs are light, in patches or in streaks")
 
 # %% [markdown] tags=["core"]
 # ### Can and can't
@@ -241,8 +241,8 @@ exercises.check("01.2", with_pneumonia, quiz=quiz)
 # | they say | in fact |
 # | --- | --- |
 # | 4,538 images (system 000, `plain_64`) | 5,856 |
-# | children *and adults* | children of one to five years [3] |
-# | 2.3 million children under five died of pneumonia in 2020, 14% of all deaths at that age | see below |
+# | patients are children *and adults* (system 001, `batchnorm_224`) | children of one to five years [3] |
+# | 2.3 million children under five died of pneumonia in 2020, 14% of all deaths at that age (system 004, `plain_224`) | see below |
 #
 # **Predict, then run**: all causes together killed 5.30 million children under five in 2019 [5]. Which share
 # would 2.3 million be?
@@ -250,16 +250,16 @@ exercises.check("01.2", with_pneumonia, quiz=quiz)
 # %% tags=["core"]
 # NBVAL_CHECK_OUTPUT
 print(f"{2.3 / 5.30:.0%} of all deaths, against the 14% published")
-print("the parts of 5,930:", 3875 + 1431 + 390 + 234, "- with 1,341 NORMAL in train:", 3875 + 1341 + 390 + 234)
 
 # %% [markdown] tags=["core"]
 # Three times the published share: 2.3 million can't be the 14% beside it. A similar figure, 2.38 million, is an
 # estimate for people of *all ages* in 2016; 0.65 million of them were under five [12].
 # Estimates differ by year and method, so give both with each figure.
 #
-# And 5,930? System 004 (`plain_224`) counts so many images, 1,431 of them NORMAL in train, where this dataset has 1,341.
-# That looks like swapped digits, and we said so once. It was wrong: a file beside its notebook names *another upload* of
-# the images, which has 90 NORMAL more. Find the source before you accuse; [its page](../results/systems/004.md) says it.
+# Whoever writes such a table can be wrong as well, and we were. System 004 counts 1,431 NORMAL images in train, where
+# this dataset has 1,341. That looks like swapped digits, and we said so. But a file beside its notebook names *another
+# upload* of the images, and there the count is right. So find the source before you accuse:
+# [its page](../results/systems/004.md) has our correction.
 
 # %% [markdown] tags=["further"]
 # ### Exercise 3

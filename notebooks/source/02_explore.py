@@ -56,7 +56,7 @@ pixels.shape
 pd.crosstab(index["split"], index["kind"], margins=True)
 
 # %% tags=["core"]
-plots.show(plots.class_counts(index), alt="Bars: images of each class in train, val and test")
+plots.show(plots.class_counts(index), alt="Bars: train holds almost three images with pneumonia for each normal one")
 
 # %% [markdown] tags=["core"]
 # **How to read it**: one group of bars a split; compare the two colours within a group. Train holds almost
@@ -69,7 +69,7 @@ plots.show(plots.class_counts(index), alt="Bars: images of each class in train, 
 # **Predict, then run**: are the shares of the [kinds](glossary.md#kind) the same in each split?
 
 # %% tags=["core"]
-plots.show(plots.class_shares(index, by="kind"), alt="Bars: share of each kind in train, val and test")
+plots.show(plots.class_shares(index, by="kind"), alt="Bars: the share of normal chests is larger in test than in train")
 
 # %% [markdown] tags=["core"]
 # **How to read it**: each bar is one split, cut into kinds. Train and test have different shares, and the
@@ -103,7 +103,7 @@ sizes = index.groupby("kind")[["width", "height"]].median().astype(int)
 sizes.join(pd.crosstab(index["kind"], index["mode"]))
 
 # %% tags=["core"]
-plots.show(plots.image_sizes(index), alt="Scatter: width against height of every image, coloured by class")
+plots.show(plots.image_sizes(index), alt="Scatter of width and height: in original sizes NORMAL is larger")
 
 # %% [markdown] tags=["core"]
 # **How to read it**: a point is an image. Where one colour lies alone, the size gives the class away.
@@ -123,7 +123,7 @@ plots.show(plots.image_sizes(index), alt="Scatter: width against height of every
 chosen = index[index["split"] == "train"].groupby("kind").sample(4, random_state=seed)
 pictures = [images.read(folder / path) for path in chosen["path"]]
 titles = [f"{kind}\n{p.shape[1]} x {p.shape[0]}" for kind, p in zip(chosen["kind"], pictures, strict=True)]
-plots.show(plots.image_grid(pictures, titles=titles), alt="A row of four chests for each kind, with width and height")
+plots.show(plots.image_grid(pictures, titles=titles), alt="Chests of each kind: borders, letters and arms differ too")
 
 # %% [markdown] tags=["core"]
 # **How to read it**: a row is a kind; below it stands width x height in pixels. Look away from the lungs:
@@ -134,7 +134,7 @@ plots.show(plots.image_grid(pictures, titles=titles), alt="A row of four chests 
 # **Predict, then run**: fluid is light, air is dark. Which kind has the brightest pictures?
 
 # %% tags=["core"]
-plots.show(plots.intensity_histograms(pixels, index["kind"]), alt="Histogram of pixel values for each kind")
+plots.show(plots.intensity_histograms(pixels, index["kind"]), alt="Histograms: normal chests have more black pixels")
 
 # %% [markdown] tags=["core"]
 # **How to read it**: a [histogram](glossary.md#histogram) says how often each grey value occurs, from 0
@@ -145,7 +145,8 @@ plots.show(plots.intensity_histograms(pixels, index["kind"]), alt="Histogram of 
 # **Predict, then run**: average all pictures of a kind, pixel by pixel. What stays sharp?
 
 # %% tags=["core"]
-plots.show(plots.mean_images(pixels, index["kind"]), alt="Mean picture of each kind, and where they differ")
+plots.show(plots.mean_images(pixels, index["kind"]),
+           alt="Mean pictures: lungs are lighter with pneumonia, and borders differ as well")
 
 # %% [markdown] tags=["core"]
 # **How to read it**: what is sharp here lies at the same place in all children. Compare the lungs, then the
@@ -166,7 +167,7 @@ patients = audit.patients(index)
 patients.head(3)
 
 # %% tags=["core"]
-plots.show(plots.images_per_patient(index), alt="Bars: how many patients have one, two, three or more images")
+plots.show(plots.images_per_patient(index), alt="Bars: most patients have one image, and a few have many")
 
 # %% [markdown] tags=["core"]
 # **How to read it**: a pair of bars is a number of images, a colour a class; each line upwards is ten times as many.
@@ -257,7 +258,7 @@ table = audit.shortcuts(index, pixels, seed=seed)
 table.round(3)
 
 # %% tags=["core"]
-plots.show(plots.shortcut_bars(table), alt="Bars: accuracy of each shortcut, in train and on test")
+plots.show(plots.shortcut_bars(table), alt="Bars: eight statistics beat always PNEUMONIA, in train and on test")
 
 # %% [markdown] tags=["core"]
 # **How to read it**: compare each bar with the lazy reader's *of the same colour*. What rises above it
@@ -298,8 +299,8 @@ exercises.check("02.3", strongest, statistics=statistics, index=index)
 #   the folder of *test*, and the figure is text: somebody typed it into a `print`. Notebook 7 reads the log beside it.
 # - The most read tutorial on this dataset reports about 98% in validation and 83% on test. It split by image,
 #   so pictures of one patient fell on both sides; and test is of another make than train.
-# - None of the five projects that this course replicates mentions duplicates, patients with many images, or
-#   picture size as a clue.
+# - Nothing that we could read of the five projects mentions duplicates, patients with many images, or picture size
+#   as a clue.
 # - Two networks on this dataset report test accuracies of 83% and 87%. Compare the last row of the box below:
 #   eight statistics, no shapes.
 #

@@ -158,8 +158,9 @@ plots.show(plots.image_grid(list(small.values()), titles=steps, columns=2, heigh
 
 # %% [markdown] tags=["core"]
 # **How to read it**: by nearest, ribs break into steps and noise stays, so neighbours differ more. On the real images
-# 64-pixel pictures by nearest have 1.6 times the sharpness. A network learns such sharpness too, so a
-# [recipe](glossary.md#recipe) says how its authors shrank, and a picture to be judged must be shrunk the same way.
+# 64-pixel pictures by nearest have 1.6 times the sharpness (measured on 56 originals). A network learns such sharpness
+# too, so a [recipe](glossary.md#recipe) says how its authors shrank, and a picture to be judged must be shrunk the same
+# way.
 #
 # ## The last axis
 #
@@ -224,7 +225,7 @@ files.read_json(note)
 #
 # The model learns from the [training set](glossary.md#training-set). *We* choose by the
 # [validation set](glossary.md#validation-set): when to stop, which model to keep. The
-# [test set](glossary.md#test-set) is for the end: no network answers it before notebook 6.
+# [test set](glossary.md#test-set) is for the end: none of your networks answers it before notebook 6.
 #
 # - `official`: the folders as they come.
 # - `stratified`: 15% of the images outside test, drawn at random, with the same share of each class.
@@ -254,7 +255,8 @@ both = leaks[leaks["between"] == "train / validation"]
 both.pivot(index="leak", columns="split", values="count")[list(tables)]
 
 # %% tags=["core"]
-plots.show(plots.leak_bars(leaks), alt="Bars: leaks of each kind, for each of the three splits")
+plots.show(plots.leak_bars(leaks),
+           alt="Bars: split by image, many validation images have a sibling in training; split by patient, none")
 
 # %% [markdown] tags=["core"]
 # **How to read it**: a bar counts what stands on both sides. Cut by image, many validation pictures have a
@@ -340,14 +342,14 @@ exercises.check("03.3", needed)
 #
 # Five published systems, numbered 000 to 004, used this dataset.
 #
-# - **002** reports 100% in validation: on the 16 official images.
-# - **000** and **004** validate on *test*. Nothing is left to judge the final model by.
-# - **001** joins train and val and cuts them by image: the split of exercise 3.2. Its accuracy was .93 in
-#   validation and .83 on test.
-# - **003** does not say how it validated, so nobody can repeat it exactly.
+# - **000**, **002** and **004** validate on *test*. Nothing is left to judge the final model by.
+# - **001** joins train and val and cuts them by image: the split of exercise 3.2. The network that it kept had
+#   an accuracy of .95 in validation and of .83 on test. How much of this gap comes from the split, nobody measured.
+# - **003** (`smote_224`) does not say in its README how it validated. The notebook beside it was too large for the copy that we
+#   could read; it may well say it.
 #
-# None says that it splits by patient, and those whose split is known did not. That they published their work is
-# why we can learn from it.
+# None says that it splits by patient, and those whose split we know did not. None used the 16 images of `val` to
+# validate, as far as we know. That they published their work is why we can learn from it.
 
 # %% [markdown] tags=["core"]
 # ## Beside the real images

@@ -291,7 +291,7 @@ plots.show(plots.image_grid([*chest, *copies], titles=["original", *["augmented"
 #
 # ### What a flip does to anatomy
 #
-# **Predict, then run**: a horizontal flip is in three of the five published systems. On which side is the heart afterwards?
+# **Predict, then run**: a horizontal flip is in four of the five published systems. On which side is the heart afterwards?
 
 # %% tags=["core"]
 plots.show(plots.image_grid([chest[0], chest[0, :, ::-1]], titles=["as taken", "flipped"], columns=2),
@@ -316,11 +316,13 @@ plots.show(plots.comparison(by_augmentation), alt="Balanced accuracy with and wi
 # %% [markdown] tags=["core"]
 # ## What went wrong in published work
 #
-# - One system says that it used SMOTE, but not whether before or after it split. You know what hangs on that.
+# - System 003 says that it used SMOTE on its training data. Whether the validation images were set apart before, its
+#   README does not say (we could not read the notebook beside it). You know what hangs on that.
 # - A much-read tutorial left augmentation out "because X-ray scans are only taken in a specific orientation".
-#   Its network reached about 98% in validation and 83% on test.
-# - Two systems set the rotation to .1 and .2, as if it were a fraction like their shifts. Keras reads
-#   *degrees*.
+#   Its network reached about 98% in validation and 83% on test. How much augmentation would have changed that, it did
+#   not measure.
+# - Systems 001 and 004 set the rotation to .1 and .2. Their generator, Keras' `ImageDataGenerator`, reads *degrees*, so
+#   their pictures hardly turn.
 
 # %% [markdown] tags=["further"]
 # **Predict, then run**: how much does a turn of .2 degrees change a pixel, and how much one of 10?
@@ -421,8 +423,9 @@ changed = claims.ablations(course.results())
 changed.filter(regex="setting|recipe|seeds$|accuracy|auc").round(3)
 
 # %% [markdown] tags=["core"]
-# Augmentation did: for accuracy its intervals lie above 0. For SMOTE and class weights no gain is seen, and no sure loss:
-# their intervals hold 0. (An interval adds the chance of the seeds to that of the images, so over few seeds it is wide.)
+# Augmentation did: for accuracy both its intervals lie above 0. For AUC look at `auc_low`: where it is below 0, no gain in
+# AUC is shown. For SMOTE and class weights neither a gain nor a loss is shown: their intervals hold 0, which does not
+# say that they do nothing. (An interval adds the chance of the seeds to that of the images, so over few seeds it is wide.)
 # These are reports, made once at the end: nobody chose a setting by them, for then test would be a second validation.
 
 # %% [markdown] tags=["further"]
@@ -451,9 +454,9 @@ pd.DataFrame({what: trials.loc[name, columns].to_numpy(float) for what, name in 
 # %% [markdown] tags=["further"]
 # In `random` and `blocks` both networks are nearly perfect. In the other two they are not: where a
 # [shortcut](glossary.md#shortcut) points to the wrong class, a network that relied on it is wrong too. Augmentation
-# takes shortcuts away: when every image may have any sharpness and proportion, neither tells the class. It helps in
-# `size`. In `exposure` neither is good. (One seed each, and the two differ in epochs as well: the table of all trials,
-# `results/trials.csv`, has others.)
+# is meant to take shortcuts away: when every image may have any sharpness and proportion, neither tells the class. In
+# `size` the augmented network is better, in `exposure` neither is good. (One seed each, and the two differ in epochs as
+# well, so this shows no cause: the table of all trials, `results/trials.csv`, has others.)
 #
 # And the [threshold](glossary.md#threshold)? **Predict, then run**: over all trials, how far apart are the lowest and
 # the highest threshold that was best in the random validation?
@@ -463,8 +466,9 @@ trials["plain_threshold"].agg(["min", "max"]).to_frame("best threshold in valida
 
 # %% [markdown] tags=["further"]
 # Nearly the whole scale. Where both classes are apart, any cut between them is best, and the last two or three odd
-# images decide. Such a threshold does not travel, so `reference` has none: its classes weigh the same in training,
-# and it keeps .5. Validation only chooses the epoch. Here is all of it; the last column says why.
+# images decide. We did not trust such a threshold, so `reference` has none: its classes weigh the same in training, and
+# it keeps .5. Validation only chooses the epoch, by a loss in which each *image* weighs the same: not what its training
+# aims at, and we saw it too late. Here is all of it; the last column says why.
 
 # %% tags=["further"]
 reference = recipes.get("reference").at(image_size=settings.image_size).but(batch_size=16)
@@ -503,5 +507,5 @@ course.beside_real("05_improve", {
 # - Augment with changes that really happen, and know what a flip does to a heart.
 # - Train with several seeds. A difference smaller than the spread has not been shown.
 #
-# All choices here were made on validation. No network has answered the test images yet.
+# All your choices were made on validation, and none of your networks has answered the test images yet.
 # Next: [06 Evaluate](06_evaluate.ipynb), where we open them once.
