@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cxr_utils import files, images, imbalance, ledger, models, training
+from cxr_utils import files, ledger, models, training
 from cxr_utils.errors import BadInput
 
 COLUMNS = ("path", "patient", "split", "label", "probability")
@@ -83,20 +83,10 @@ def predict(
 
 
 def _predict(model, pixels, split, parts, *, views: int = 0) -> pd.DataFrame:
-    from cxr_utils.backend import keras
-
-    chosen = split[split["part"].isin(parts)]
-    rows = np.flatnonzero(split["part"].isin(parts))
-    channels = model.input_shape[-1]
-    answers = []
-    for start in range(0, len(rows), 64):
-        at = rows[start : start + 64]
-        pictures = imbalance.render(pixels, pd.DataFrame({"first": at, "second": at, "step": 0.0}))
-        # Called, not `predict`: that compiles anew for each of many small models.
-        found = (model(np.repeat(v, channels, axis=-1), training=False) for v in images.views(pictures, views))
-        answers.append(models.mean_answer([keras.ops.convert_to_numpy(answer)[:, -1] for answer in found]))
-    table = chosen[["path", "patient", "label", "kind"]].assign(
-        split=chosen["part"], probability=np.concatenate(answers)
+    wanted = split["part"].isin(parts)
+    probability = models.answers(model, pixels, np.flatnonzero(wanted), views=views)
+    table = split.loc[wanted, ["path", "patient", "label", "kind"]].assign(
+        split=split.loc[wanted, "part"], probability=probability
     )
     order = ["path", "patient", "split", "label", "probability", "kind"]
     return table[order].sort_values(["split", "path"], ignore_index=True)

@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cxr_utils import explain, images, models
+from cxr_utils import explain, models
 
 CENTRE = (0.15, 0.85)
 """The central chest: from here to here of width and height, about half of the picture. Both lungs lie in it."""
 BORDER = 0.1
 """The border: what is nearer to an edge than this share of the side."""
 
-_AT_ONCE = 64
 _MARKER = 0.07  # height of a side marker, as a share of the picture's
 
 
@@ -198,7 +197,7 @@ def measure(
     label = table["label"].to_numpy()
     rows, before = {}, None
     for name, change in changes(label, grey=int(round(float(pixels.mean()))), seed=seed).items():
-        probability = _answers(model, change(pixels), views)
+        probability = models.answers(model, change(pixels), views=views)
         before = probability if before is None else before
         answered = table[["label", "patient"]].assign(probability=probability)
         found = evaluation.bootstrap(answered, threshold=threshold, draws=draws, seed=seed).loc["auc"]
@@ -225,7 +224,7 @@ def judge(
         how many of them have no heat; ``even``: what heat spread evenly would have; ``measure``: that table;
         ``cascade``: by method, that table, on the first 60 of these images.
     """
-    answers = _answers(model, pixels, views)
+    answers = models.answers(model, pixels, views=views)
     called = answers >= threshold
     pictures, patients = pixels[called].astype("float32") / 255, table["patient"][called]
     heat, cascades = {}, {}
@@ -244,14 +243,3 @@ def judge(
 
 def _plain(table: pd.DataFrame) -> dict[str, dict[str, float]]:
     return {str(row): {k: round(float(v), 4) for k, v in cells.items()} for row, cells in table.T.to_dict().items()}
-
-
-def _answers(model: Any, pixels: np.ndarray, views: int) -> np.ndarray:
-    from cxr_utils.backend import keras
-
-    found = []
-    for start in range(0, len(pixels), _AT_ONCE):
-        seen = images.views(pixels[start : start + _AT_ONCE].astype("float32") / 255, views)
-        answers = (model(np.repeat(v, model.input_shape[-1], axis=-1), training=False) for v in seen)
-        found.append(models.mean_answer([keras.ops.convert_to_numpy(answer)[:, -1] for answer in answers]))
-    return np.concatenate(found)
