@@ -287,16 +287,6 @@ def smote_before_split(bench: Bench) -> pd.DataFrame:
     return bench.table(once)
 
 
-#: The mistakes by the names they are shown under.
-MISTAKES: dict[str, Callable[[Bench], pd.DataFrame]] = {
-    "shuffled answers": shuffled_answers,
-    "validation of 16 images": sixteen_images,
-    "test as validation": test_as_validation,
-    "split by image": split_by_image,
-    "SMOTE before the split": smote_before_split,
-}
-
-
 def worth(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """Say what each mistake is worth: wrong minus right, in points, with a paired 95% interval over the seeds.
 
