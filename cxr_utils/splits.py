@@ -31,7 +31,7 @@ def official(index: pd.DataFrame) -> pd.DataFrame:
     --------
     >>> sizes(official(index))  # doctest: +SKIP
     """
-    return _table(index, np.where(index["split"] == "val", "validation", index["split"]))
+    return assign(index, np.where(index["split"] == "val", "validation", index["split"]))
 
 
 def stratified(index: pd.DataFrame, *, validation: float = 0.15, seed: int = 0) -> pd.DataFrame:
@@ -171,7 +171,7 @@ def published(
     folder = index["split"].to_numpy(object)
     part = np.where(folder == "val", "train" if of == "train and val" else "unused", folder)
     if validation == "test":
-        return _table(index, part)
+        return assign(index, part)
     if isinstance(validation, str) or not 0 < validation < 1:
         raise BadInput(f"validation: {validation!r}; expected 'val', 'test' or a share between 0 and 1")
     names = index["path"].map(dataset.stem_of).to_numpy(object)
@@ -184,7 +184,7 @@ def published(
         stratify=index["label"].to_numpy()[rows] if stratify else None,
     )
     part[chosen] = "validation"
-    return _table(index, part)
+    return assign(index, part)
 
 
 def group_names(index: pd.DataFrame) -> pd.Series:
@@ -255,6 +255,28 @@ def leaks(split: pd.DataFrame, index: pd.DataFrame) -> pd.DataFrame:
     return table.astype({"count": "Int64", "share": "Float64"})
 
 
+def assign(index: pd.DataFrame, part: np.ndarray) -> pd.DataFrame:
+    """Lay out a split: give each image of an index its part.
+
+    Parameters
+    ----------
+    index : DataFrame
+        From `dataset.scan`.
+    part : ndarray of str
+        Row by row with `index`.
+
+    Returns
+    -------
+    DataFrame
+        As `official`.
+    """
+    split = index[["path", "patient", "label", "kind"]].copy()
+    split["part"] = np.asarray(part, dtype=object)
+    split["part"] = split["part"].astype(str)
+    split["patient_known"] = index["patient"].notna().to_numpy(bool)
+    return split
+
+
 def sizes(split: pd.DataFrame) -> pd.DataFrame:
     """Count the images of each part and class: int64, rows `PARTS`, columns NORMAL and PNEUMONIA."""
     return dataset.count_parts(split["part"], split["label"], PARTS).rename_axis(index="part")
@@ -276,13 +298,4 @@ def _draw(
         count = min(max(1, round(validation * len(names))), len(names) - 1)
         chosen.update(rng.permutation(names.to_numpy(object))[:count])
     part = np.where(groups.isin(chosen), "validation", "train")
-    return _table(index, np.where(outside, part, "test"))
-
-
-def _table(index: pd.DataFrame, part: np.ndarray) -> pd.DataFrame:
-    """Lay out a split."""
-    split = index[["path", "patient", "label", "kind"]].copy()
-    split["part"] = np.asarray(part, dtype=object)
-    split["part"] = split["part"].astype(str)
-    split["patient_known"] = index["patient"].notna().to_numpy(bool)
-    return split
+    return assign(index, np.where(outside, part, "test"))
