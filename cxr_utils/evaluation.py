@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -327,9 +327,7 @@ def resample(
         As `metrics`.
     """
     y_true, y_score = _both(predictions["label"], predictions["probability"])
-    patient = predictions[by].astype("object")
-    patient = patient.where(patient.notna(), [f"image {i}" for i in range(len(patient))])
-    group = pd.factorize(patient)[0]
+    group = groups(predictions[by])
     share = np.bincount(group, weights=y_true) / np.bincount(group)
     strata = [stratum for stratum in (np.flatnonzero(share < 0.5), np.flatnonzero(share >= 0.5)) if len(stratum)]
     cells = draws * len(y_true)
@@ -338,18 +336,59 @@ def resample(
     # be draws times images.
     streams = [np.random.default_rng(seed) for _ in strata]
     for block in blocks if len(strata) == 2 else ():
-        _multinomial(streams[1], len(strata[0]), block)
+        draw_groups(len(strata[0]), block, streams[1])
     found = []
     for block in blocks:
         counts = np.zeros((block, len(share)))
         for stratum, stream in zip(strata, streams, strict=True):
-            counts[:, stratum] = _multinomial(stream, len(stratum), block)
+            counts[:, stratum] = draw_groups(len(stratum), block, stream)
         found.append(_weighted(y_true, y_score, counts[:, group], threshold))
     return {name: np.concatenate([each[name] for each in found]) for name in found[0]}
 
 
-def _multinomial(stream, groups: int, draws: int) -> np.ndarray:
-    return stream.multinomial(groups, np.full(groups, 1 / groups), size=draws)
+def groups(names: Sequence) -> np.ndarray:
+    """Number the groups that are drawn together, from 0; a missing name is a group of its own.
+
+    Parameters
+    ----------
+    names : sequence of str, length n
+        Whose image each is; None or <NA> if that is not known.
+
+    Returns
+    -------
+    ndarray
+        int64, shape (n,).
+
+    Examples
+    --------
+    >>> groups(["person2", None, "person2", None]).tolist()
+    [0, 1, 0, 2]
+    """
+    names = pd.Series(names, dtype="object").reset_index(drop=True)
+    return pd.factorize(names.where(names.notna(), [f"image {row}" for row in range(len(names))]))[0]
+
+
+def draw_groups(count: int, draws: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw groups with replacement, as many as there are.
+
+    Parameters
+    ----------
+    count, draws : int
+        How many groups there are, and how often they are drawn.
+    rng : Generator
+        The only source of chance.
+
+    Returns
+    -------
+    ndarray
+        int64, shape (draws, count): how often each group came.
+
+    Examples
+    --------
+    >>> draw_groups(3, 2, np.random.default_rng(0)).sum(axis=1).tolist()
+    [3, 3]
+    """
+    return rng.multinomial(count, np.full(count, 1 / count), size=draws)
 
 
 def over_seeds(
@@ -652,6 +691,30 @@ def judge_part(predictions: pd.DataFrame, threshold: float | None = None) -> dic
 def _intervals(predictions: pd.DataFrame, **options) -> dict[str, dict[str, float | None]]:
     found = bootstrap(predictions, **options).round(6)
     return found.astype(object).where(found.notna(), None).to_dict(orient="index")
+
+
+def words(found: Mapping[str, float | None]) -> str:
+    """Write a metric with its interval as people read it.
+
+    Parameters
+    ----------
+    found : mapping
+        ``value``, ``low`` and ``high``, as `judge` keeps them; None where there is none.
+
+    Returns
+    -------
+    str
+        "-" without a value.
+
+    Examples
+    --------
+    >>> words({"value": 0.93, "low": 0.9, "high": 0.95}), words({"value": 0.93, "low": None}), words({"value": None})
+    ('0.930 (0.900 to 0.950)', '0.930', '-')
+    """
+    if found.get("value") is None:
+        return "-"
+    limits = "" if found["low"] is None else f" ({found['low']:.3f} to {found['high']:.3f})"
+    return f"{found['value']:.3f}{limits}"
 
 
 def evaluate(run, predictions: pd.DataFrame) -> dict[str, Any]:

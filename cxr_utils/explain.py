@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cxr_utils import files
+from cxr_utils import evaluation, files
 from cxr_utils.dataset import CLASSES
 from cxr_utils.errors import BadInput
 
@@ -300,11 +300,10 @@ def means(table: pd.DataFrame, patients: Sequence | None = None, *, draws: int =
            value  low  high
     share    0.5  0.5   0.5
     """
-    whose = pd.Series(patients if patients is not None else [None] * len(table), dtype="object").reset_index(drop=True)
-    group = pd.factorize(whose.where(whose.notna(), [f"image {i}" for i in range(len(table))]))[0]
+    group = evaluation.groups([None] * len(table) if patients is None else patients)
     number, values = np.bincount(group), table.to_numpy(dtype="float64")
     sums = np.array([np.bincount(group, weights=column) for column in values.T])
-    counts = np.random.default_rng(seed).multinomial(len(number), np.full(len(number), 1 / len(number)), size=draws)
+    counts = evaluation.draw_groups(len(number), draws, np.random.default_rng(seed))
     drawn = (counts @ sums.T) / (counts @ number)[:, None]
     low, high = np.percentile(drawn, [2.5, 97.5], axis=0)
     return pd.DataFrame({"value": values.mean(axis=0), "low": low, "high": high}, index=table.columns)
