@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from cxr_utils import files, ledger, models, training
+from cxr_utils.dataset import CLASSES
 from cxr_utils.errors import BadInput
 
 COLUMNS = ("path", "patient", "split", "label", "probability")
@@ -745,11 +746,11 @@ def confusion(y_true, y_score, *, threshold: float = 0.5) -> pd.DataFrame:
     >>> confusion([0, 0, 1, 1], [0.1, 0.6, 0.7, 0.9]).to_numpy().tolist()
     [[1, 1], [0, 2]]
     """
+    from sklearn.metrics import confusion_matrix
+
     y_true, y_score = _both(y_true, y_score)
-    names = ["NORMAL", "PNEUMONIA"]
-    counts = np.zeros((2, 2), dtype="int64")
-    np.add.at(counts, (y_true, (y_score >= threshold).astype(int)), 1)
-    return pd.DataFrame(counts, index=pd.Index(names, name="truth"), columns=pd.Index(names, name="answer"))
+    counts = confusion_matrix(y_true, y_score >= threshold, labels=[0, 1])
+    return pd.DataFrame(counts, index=pd.Index(CLASSES, name="truth"), columns=pd.Index(CLASSES, name="answer"))
 
 
 def by_kind(predictions: pd.DataFrame, *, threshold: float = 0.5) -> pd.DataFrame:

@@ -53,6 +53,16 @@ def test_metrics_are_those_of_scikit_learn(rows, threshold):
         assert found[name] == pytest.approx(value, nan_ok=True), name
 
 
+@given(rows=scored, threshold=st.floats(0.05, 0.95))
+@settings(max_examples=50, deadline=None)
+def test_a_confusion_matrix_counts_each_answer(rows, threshold):
+    found = evaluation.confusion(*zip(*rows, strict=True), threshold=threshold)
+    assert found.index.tolist() == found.columns.tolist() == ["NORMAL", "PNEUMONIA"]
+    answers = [(y, int(p >= threshold)) for y, p in rows]
+    assert found.to_numpy().tolist() == [[answers.count((y, called)) for called in (0, 1)] for y in (0, 1)]
+    assert (found.dtypes == "int64").all()
+
+
 def test_a_metric_is_written_with_its_interval():
     found = {"value": 0.9304, "low": 0.9, "high": 0.95}
     assert evaluation.words(found) == "0.930 (0.900 to 0.950)"
