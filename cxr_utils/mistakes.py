@@ -277,7 +277,7 @@ def smote_before_split(bench: Bench) -> pd.DataFrame:
         added = made[["label"]].assign(
             path=[f"synthetic/{number}.png" for number in range(len(made))], patient=pd.NA, kind="synthetic",
             part=np.where(chosen, "validation", "train"), patient_known=False,
-        )  # fmt: skip
+        ).astype({"patient": split["patient"].dtype})  # fmt: skip
         mixed = pd.concat([split, added], ignore_index=True)
         first = bench.fit("smote_first", seed, mixed, pixels=pixels)
         after = bench.fit("smote_after", seed, split, imbalance="smote")
