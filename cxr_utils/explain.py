@@ -11,7 +11,7 @@ import pandas as pd
 
 from cxr_utils import evaluation, files
 from cxr_utils.dataset import CLASSES
-from cxr_utils.errors import BadInput
+from cxr_utils.errors import BadInput, one_of
 
 METHODS = ("hirescam", "gradcam")
 COLOURS = ("inferno", 0.3, 0.8)
@@ -432,12 +432,6 @@ def cascade(model: Any, images: np.ndarray, *, seeds: Sequence[int] = (0, 1, 2),
 
 
 # --- inside ---------------------------------------------------------------------------------------
-
-
-def one_of(what: str, value: str, known: Sequence[str]) -> None:
-    """Refuse a `value` that is not among the `known`."""
-    if value not in known:
-        raise BadInput(f"{what}: {value!r}; choose one of {', '.join(known)}")
 
 
 def _halves(model: Any, name: str | None) -> tuple[Callable, Callable]:

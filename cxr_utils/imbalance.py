@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from cxr_utils.errors import BadInput
+from cxr_utils.errors import BadInput, one_of
 
 METHODS = ("none", "class_weight", "oversample", "smote")
 
@@ -87,8 +87,7 @@ def balance(pixels, labels, *, how: str, rows=None, seed: int = 0) -> Balanced:
     >>> balance(pixels, labels, how="oversample").table["label"].value_counts().to_dict()
     {0: 7, 1: 7}
     """
-    if how not in METHODS:
-        raise BadInput(f"how={how!r}: choose one of {', '.join(METHODS)}")
+    one_of("how", how, METHODS)
     labels = np.asarray(labels)
     rows = np.arange(len(labels)) if rows is None else np.asarray(rows)
     labels = labels[rows]

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from cxr_utils import explain, models
+from cxr_utils.errors import one_of
 
 CENTRE = (0.15, 0.85)
 """The central chest: from here to here of width and height, about half of the picture. Both lungs lie in it."""
@@ -39,7 +40,7 @@ def region(name: str, size: int) -> np.ndarray:
     >>> float(region("centre", 100).mean())
     0.49
     """
-    explain.one_of("region", name, ("centre", "outside", "border", "inner", "upper corners"))
+    one_of("region", name, ("centre", "outside", "border", "inner", "upper corners"))
     at = (np.arange(size) + 0.5) / size
     middle = (at >= CENTRE[0]) & (at < CENTRE[1])
     if name in ("centre", "outside"):
@@ -83,7 +84,7 @@ def with_marker(pixels: np.ndarray, corner: str) -> np.ndarray:
     """
     from cxr_utils.sources.phantom import LETTERS
 
-    explain.one_of("corner", corner, [f"{v} {h}" for v in ("upper", "lower") for h in ("left", "right")])
+    one_of("corner", corner, [f"{v} {h}" for v in ("upper", "lower") for h in ("left", "right")])
     size = pixels.shape[1]
     y0 = 0.08 if corner.startswith("upper") else 0.92 - _MARKER
     x0 = 0.06 if corner.endswith("left") else 0.94 - _MARKER / 1.5

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from cxr_utils import dataset, files
-from cxr_utils.errors import BadInput
+from cxr_utils.errors import BadInput, one_of
 
 PARTS = ("train", "validation", "test")
 
@@ -115,8 +115,7 @@ def make(index: pd.DataFrame, how: str, *, seed: int = 0) -> pd.DataFrame:
     BadInput
         There is no such method.
     """
-    if how not in METHODS:
-        raise BadInput(f"split: {how!r}; expected one of {', '.join(METHODS)}")
+    one_of("split", how, METHODS)
     return official(index) if how == "official" else METHODS[how](index, seed=seed)
 
 
@@ -166,8 +165,7 @@ def published(
 
     if validation == "val":
         return official(index)
-    if of not in ("train", "train and val"):
-        raise BadInput(f"of: {of!r}; expected 'train' or 'train and val'")
+    one_of("of", of, ("train", "train and val"))
     folder = index["split"].to_numpy(object)
     part = np.where(folder == "val", "train" if of == "train and val" else "unused", folder)
     if validation == "test":

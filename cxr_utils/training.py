@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from cxr_utils import files, imbalance, models, ownership, saved, splits
-from cxr_utils.errors import BadInput
+from cxr_utils.errors import BadInput, one_of
 from cxr_utils.recipes import Recipe
 
 #: Raised by hand when the same inputs would train another model than before.
@@ -60,8 +60,7 @@ def choose_precision(wanted: str = "auto") -> str:
     """
     if wanted == "auto":
         wanted = os.environ.get("CXR_PRECISION", "auto")
-    if wanted not in PRECISIONS:
-        raise BadInput(f"precision={wanted!r}: choose one of {', '.join(PRECISIONS)}")
+    one_of("precision", wanted, PRECISIONS)
     if wanted != "auto":
         return wanted
     if cpu()["bfloat16"]:

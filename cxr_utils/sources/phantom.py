@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from cxr_utils.errors import BadInput
+from cxr_utils.errors import BadInput, one_of
 from cxr_utils.sources import anatomy
 from cxr_utils.sources.anatomy import Body, Pose
 from cxr_utils.sources.canvas import HEIGHT, SCALE, TOP, WIDTH, X, Y, enlarge, ramp, soft_noise
@@ -110,10 +110,8 @@ def draw(kind: str, *, seed: int, domain: str = "train", patient: int = 0, image
     >>> phantom.image.dtype, phantom.image.shape == phantom.mask.shape, bool(phantom.mask.any())
     (dtype('uint8'), True, True)
     """
-    if kind not in KINDS:
-        raise BadInput(f"kind {kind!r}: choose one of {', '.join(KINDS)}")
-    if domain not in DOMAINS:
-        raise BadInput(f"domain {domain!r}: choose one of {', '.join(DOMAINS)}")
+    one_of("kind", kind, KINDS)
+    one_of("domain", domain, DOMAINS)
     if min(seed, patient, image) < 0:
         raise BadInput(f"seed, patient and image ({seed}, {patient}, {image}): none may be negative")
     rng = np.random.default_rng([seed, patient, image, 21])
