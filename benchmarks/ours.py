@@ -101,7 +101,7 @@ def training(folder: str, *, recipe: str, every: int = 10):
     index = index_of(folder, every=1 if published.augmentation else every)
     pixels = images.cache(index, folder, size=published.image_size)
     balanced = imbalance.balance(pixels, index["label"], how=published.imbalance, seed=0)
-    keras.config.set_dtype_policy(trainer.precision())
+    keras.config.set_dtype_policy(trainer.choose_precision())
     model = published.build(seed=0)
     return model, {"x": trainer.batches(pixels, balanced.table, published, seed=0), "shuffle": False}
 

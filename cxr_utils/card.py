@@ -95,13 +95,8 @@ def _figures(metrics: dict[str, Any]) -> pd.DataFrame:
                 values = metrics[part][cut]
                 at = "0.5" if cut == "at_half" else f"{metrics['threshold']:.3f}"
                 row = {"part": f"{name} ({metrics[part]['images']})", "cut": at}
-                rows.append(row | {label: _interval(values[key]) for key, label in _SHOWN.items()})
+                rows.append(row | {label: evaluation.words(values[key]) for key, label in _SHOWN.items()})
     return pd.DataFrame(rows)
-
-
-def _interval(found: dict[str, float | None]) -> str:
-    value, low, high = (found[key] for key in ("value", "low", "high"))
-    return "–" if value is None else f"{value:.3f}" if low is None else f"{value:.3f} ({low:.3f} to {high:.3f})"
 
 
 def _kinds(predictions: pd.DataFrame, threshold: float) -> pd.DataFrame:

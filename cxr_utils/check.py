@@ -196,7 +196,7 @@ def measure(seconds: float = 10.0) -> dict[str, Any]:
     from cxr_utils import recipes
     from cxr_utils.backend import keras
 
-    precision = training.precision()
+    precision = training.choose_precision()
     keras.config.set_dtype_policy(precision)
     recipe = recipes.get("plain_224").at(image_size=96)
     model = recipe.build(seed=0)

@@ -1,7 +1,7 @@
 """The errors that a user meets: one line that names the input, its value and the way out."""
 
-
 import errno
+from collections.abc import Collection
 
 
 def printable(text: object) -> str:
@@ -50,3 +50,28 @@ class BadInput(CxrError, ValueError):
     """An argument or a file is not what it must be; the command ends with status 2."""
 
     exit_status = 2
+
+
+def one_of(what: str, value: object, known: Collection[str]) -> None:
+    """Refuse a value that is not among the known.
+
+    Parameters
+    ----------
+    what : str
+        The argument's name.
+    value : object
+        What was given.
+    known : collection of str
+        What may be given.
+
+    Raises
+    ------
+    BadInput
+        It is another value.
+
+    Examples
+    --------
+    >>> one_of("how", "squash", ("squash", "pad"))
+    """
+    if value not in known:
+        raise BadInput(f"{what}: {value!r}; choose one of {', '.join(known)}")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from cxr_utils import files, images, imbalance, ledger, models, training
+from cxr_utils import files, ledger, models, training
+from cxr_utils.dataset import CLASSES
 from cxr_utils.errors import BadInput
 
 COLUMNS = ("path", "patient", "split", "label", "probability")
@@ -83,20 +84,10 @@ def predict(
 
 
 def _predict(model, pixels, split, parts, *, views: int = 0) -> pd.DataFrame:
-    from cxr_utils.backend import keras
-
-    chosen = split[split["part"].isin(parts)]
-    rows = np.flatnonzero(split["part"].isin(parts))
-    channels = model.input_shape[-1]
-    answers = []
-    for start in range(0, len(rows), 64):
-        at = rows[start : start + 64]
-        pictures = imbalance.render(pixels, pd.DataFrame({"first": at, "second": at, "step": 0.0}))
-        # Called, not `predict`: that compiles anew for each of many small models.
-        found = (model(np.repeat(v, channels, axis=-1), training=False) for v in images.views(pictures, views))
-        answers.append(models.mean_answer([keras.ops.convert_to_numpy(answer)[:, -1] for answer in found]))
-    table = chosen[["path", "patient", "label", "kind"]].assign(
-        split=chosen["part"], probability=np.concatenate(answers)
+    wanted = split["part"].isin(parts)
+    probability = models.answers(model, pixels, np.flatnonzero(wanted), views=views)
+    table = split.loc[wanted, ["path", "patient", "label", "kind"]].assign(
+        split=split.loc[wanted, "part"], probability=probability
     )
     order = ["path", "patient", "split", "label", "probability", "kind"]
     return table[order].sort_values(["split", "path"], ignore_index=True)
@@ -337,9 +328,7 @@ def resample(
         As `metrics`.
     """
     y_true, y_score = _both(predictions["label"], predictions["probability"])
-    patient = predictions[by].astype("object")
-    patient = patient.where(patient.notna(), [f"image {i}" for i in range(len(patient))])
-    group = pd.factorize(patient)[0]
+    group = groups(predictions[by])
     share = np.bincount(group, weights=y_true) / np.bincount(group)
     strata = [stratum for stratum in (np.flatnonzero(share < 0.5), np.flatnonzero(share >= 0.5)) if len(stratum)]
     cells = draws * len(y_true)
@@ -348,18 +337,59 @@ def resample(
     # be draws times images.
     streams = [np.random.default_rng(seed) for _ in strata]
     for block in blocks if len(strata) == 2 else ():
-        _multinomial(streams[1], len(strata[0]), block)
+        draw_groups(len(strata[0]), block, streams[1])
     found = []
     for block in blocks:
         counts = np.zeros((block, len(share)))
         for stratum, stream in zip(strata, streams, strict=True):
-            counts[:, stratum] = _multinomial(stream, len(stratum), block)
+            counts[:, stratum] = draw_groups(len(stratum), block, stream)
         found.append(_weighted(y_true, y_score, counts[:, group], threshold))
     return {name: np.concatenate([each[name] for each in found]) for name in found[0]}
 
 
-def _multinomial(stream, groups: int, draws: int) -> np.ndarray:
-    return stream.multinomial(groups, np.full(groups, 1 / groups), size=draws)
+def groups(names: Sequence) -> np.ndarray:
+    """Number the groups that are drawn together, from 0; a missing name is a group of its own.
+
+    Parameters
+    ----------
+    names : sequence of str, length n
+        Whose image each is; None or <NA> if that is not known.
+
+    Returns
+    -------
+    ndarray
+        int64, shape (n,).
+
+    Examples
+    --------
+    >>> groups(["person2", None, "person2", None]).tolist()
+    [0, 1, 0, 2]
+    """
+    names = pd.Series(names, dtype="object").reset_index(drop=True)
+    return pd.factorize(names.where(names.notna(), [f"image {row}" for row in range(len(names))]))[0]
+
+
+def draw_groups(count: int, draws: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw groups with replacement, as many as there are.
+
+    Parameters
+    ----------
+    count, draws : int
+        How many groups there are, and how often they are drawn.
+    rng : Generator
+        The only source of chance.
+
+    Returns
+    -------
+    ndarray
+        int64, shape (draws, count): how often each group came.
+
+    Examples
+    --------
+    >>> draw_groups(3, 2, np.random.default_rng(0)).sum(axis=1).tolist()
+    [3, 3]
+    """
+    return rng.multinomial(count, np.full(count, 1 / count), size=draws)
 
 
 def over_seeds(
@@ -664,6 +694,30 @@ def _intervals(predictions: pd.DataFrame, **options) -> dict[str, dict[str, floa
     return found.astype(object).where(found.notna(), None).to_dict(orient="index")
 
 
+def words(found: Mapping[str, float | None]) -> str:
+    """Write a metric with its interval as people read it.
+
+    Parameters
+    ----------
+    found : mapping
+        ``value``, ``low`` and ``high``, as `judge` keeps them; None where there is none.
+
+    Returns
+    -------
+    str
+        "-" without a value.
+
+    Examples
+    --------
+    >>> words({"value": 0.93, "low": 0.9, "high": 0.95}), words({"value": 0.93, "low": None}), words({"value": None})
+    ('0.930 (0.900 to 0.950)', '0.930', '-')
+    """
+    if found.get("value") is None:
+        return "-"
+    limits = "" if found["low"] is None else f" ({found['low']:.3f} to {found['high']:.3f})"
+    return f"{found['value']:.3f}{limits}"
+
+
 def evaluate(run, predictions: pd.DataFrame) -> dict[str, Any]:
     """Judge a run by the honest protocol, and keep what `judge` returns as ``metrics.json`` in its folder.
 
@@ -692,11 +746,11 @@ def confusion(y_true, y_score, *, threshold: float = 0.5) -> pd.DataFrame:
     >>> confusion([0, 0, 1, 1], [0.1, 0.6, 0.7, 0.9]).to_numpy().tolist()
     [[1, 1], [0, 2]]
     """
+    from sklearn.metrics import confusion_matrix
+
     y_true, y_score = _both(y_true, y_score)
-    names = ["NORMAL", "PNEUMONIA"]
-    counts = np.zeros((2, 2), dtype="int64")
-    np.add.at(counts, (y_true, (y_score >= threshold).astype(int)), 1)
-    return pd.DataFrame(counts, index=pd.Index(names, name="truth"), columns=pd.Index(names, name="answer"))
+    counts = confusion_matrix(y_true, y_score >= threshold, labels=[0, 1])
+    return pd.DataFrame(counts, index=pd.Index(CLASSES, name="truth"), columns=pd.Index(CLASSES, name="answer"))
 
 
 def by_kind(predictions: pd.DataFrame, *, threshold: float = 0.5) -> pd.DataFrame:

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cxr_utils import files
+from cxr_utils import evaluation, files
 from cxr_utils.dataset import CLASSES
-from cxr_utils.errors import BadInput
+from cxr_utils.errors import BadInput, one_of
 
 METHODS = ("hirescam", "gradcam")
 COLOURS = ("inferno", 0.3, 0.8)
@@ -300,11 +300,10 @@ def means(table: pd.DataFrame, patients: Sequence | None = None, *, draws: int =
            value  low  high
     share    0.5  0.5   0.5
     """
-    whose = pd.Series(patients if patients is not None else [None] * len(table), dtype="object").reset_index(drop=True)
-    group = pd.factorize(whose.where(whose.notna(), [f"image {i}" for i in range(len(table))]))[0]
+    group = evaluation.groups([None] * len(table) if patients is None else patients)
     number, values = np.bincount(group), table.to_numpy(dtype="float64")
     sums = np.array([np.bincount(group, weights=column) for column in values.T])
-    counts = np.random.default_rng(seed).multinomial(len(number), np.full(len(number), 1 / len(number)), size=draws)
+    counts = evaluation.draw_groups(len(number), draws, np.random.default_rng(seed))
     drawn = (counts @ sums.T) / (counts @ number)[:, None]
     low, high = np.percentile(drawn, [2.5, 97.5], axis=0)
     return pd.DataFrame({"value": values.mean(axis=0), "low": low, "high": high}, index=table.columns)
@@ -433,12 +432,6 @@ def cascade(model: Any, images: np.ndarray, *, seeds: Sequence[int] = (0, 1, 2),
 
 
 # --- inside ---------------------------------------------------------------------------------------
-
-
-def one_of(what: str, value: str, known: Sequence[str]) -> None:
-    """Refuse a `value` that is not among the `known`."""
-    if value not in known:
-        raise BadInput(f"{what}: {value!r}; choose one of {', '.join(known)}")
 
 
 def _halves(model: Any, name: str | None) -> tuple[Callable, Callable]:

@@ -25,7 +25,7 @@ from cxr_utils import (
     splits,
     training,
 )
-from cxr_utils.errors import BadInput, CxrError
+from cxr_utils.errors import BadInput, CxrError, one_of
 
 FORMATS = {"keras": ".keras", "h5": ".h5", "onnx": ".onnx"}
 #: The formats' probabilities may differ by this much: their kernels add in different orders.
@@ -68,8 +68,7 @@ def export(
     --------
     >>> export("runs/mine", to="onnx")  # doctest: +SKIP
     """
-    if to not in FORMATS:
-        raise BadInput(f"to: {to!r}; choose one of {', '.join(FORMATS)}")
+    one_of("to", to, FORMATS)
     run = _open(run_dir)
     path = files.resolve(out) if out else run.folder / "exported" / f"model{FORMATS[to]}"
     if path.suffix.lower() != FORMATS[to]:

@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from cxr_utils import dicom, files, gray, limits
-from cxr_utils.errors import BadInput, printable
+from cxr_utils.errors import BadInput, one_of, printable
 from cxr_utils.limits import MAX_BYTES, MAX_PIXELS
 
 if TYPE_CHECKING:
@@ -397,10 +397,8 @@ def _average(image: np.ndarray, width: int, height: int) -> np.ndarray:
 def _check_settings(size: int, how: str, interpolation: str) -> None:
     if not isinstance(size, (int, np.integer)) or not 1 <= size <= 4096:
         raise BadInput(f"size: {size!r}; expected whole pixels from 1 to 4096")
-    if how not in RESIZING:
-        raise BadInput(f"how: {how!r}; expected one of {', '.join(RESIZING)}")
-    if interpolation not in INTERPOLATIONS:
-        raise BadInput(f"interpolation: {interpolation!r}; expected one of {', '.join(INTERPOLATIONS)}")
+    one_of("how", how, RESIZING)
+    one_of("interpolation", interpolation, INTERPOLATIONS)
 
 
 def cache(

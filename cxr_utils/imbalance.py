@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from cxr_utils.errors import BadInput
+from cxr_utils.errors import BadInput, one_of
 
 METHODS = ("none", "class_weight", "oversample", "smote")
 
@@ -59,8 +59,8 @@ def balance(pixels, labels, *, how: str, rows=None, seed: int = 0) -> Balanced:
         0 NORMAL, 1 PNEUMONIA, one for each image of the cache.
     how : {"none", "class_weight", "oversample", "smote"}
         `class_weight` gives class c the weight n / (2 n_c); `oversample` draws images of the smaller
-        class again until both are equal; `smote` adds points between an image of the smaller class
-        and one of its five nearest neighbours [1]_, both by imbalanced-learn.
+        class again until both are equal, by imbalanced-learn; `smote` adds points between an image of the smaller
+        class and one of its five nearest neighbours [1]_, those that imbalanced-learn would add.
     rows : array of int, optional
         The rows of the cache that are training data; all of them by default. Images that validate or
         test must never be among them.
@@ -87,8 +87,7 @@ def balance(pixels, labels, *, how: str, rows=None, seed: int = 0) -> Balanced:
     >>> balance(pixels, labels, how="oversample").table["label"].value_counts().to_dict()
     {0: 7, 1: 7}
     """
-    if how not in METHODS:
-        raise BadInput(f"how={how!r}: choose one of {', '.join(METHODS)}")
+    one_of("how", how, METHODS)
     labels = np.asarray(labels)
     rows = np.arange(len(labels)) if rows is None else np.asarray(rows)
     labels = labels[rows]
@@ -115,32 +114,16 @@ def balance(pixels, labels, *, how: str, rows=None, seed: int = 0) -> Balanced:
 
 
 def _smote(pixels, rows, minority: int, *, target: int, seed: int) -> pd.DataFrame:
-    """Let imbalanced-learn choose parents and steps; the pictures are drawn later, by `render`.
+    """Draw parents and steps as imbalanced-learn's SMOTE does from the same seed; `render` makes the pictures later.
 
-    SMOTE looks at the smaller class alone, so only that class is handed over, with one more example to stand for the
-    other; and as places in `rows`, not pictures, because neighbours are looked for here.
+    It would hold all pictures as floats, and has no public way to ask for its choices alone.
     """
-    from imblearn.over_sampling import SMOTE
-    from sklearn.neighbors import NearestNeighbors
-
     if len(rows) < 6:
         raise BadInput(f"{len(rows)} images of the smaller class: SMOTE needs at least 6 (five neighbours each)")
-
-    class Neighbours(NearestNeighbors):
-        def kneighbors(self, X, return_distance=False):
-            return nearest(pixels[rows[X[:, 0]]], k=self.n_neighbors - 1)
-
-    class Choices(SMOTE):
-        def _generate_samples(self, X, nn_data, nn_num, rows, cols, steps, y_type=None, y=None):
-            self.choices_ = rows, nn_num[rows, cols], steps[:, 0]
-            return X[rows]
-
-    labels = np.append(np.full(len(rows), minority), 1 - minority)
-    wanted = {minority: target, 1 - minority: 1}
-    smote = Choices(sampling_strategy=wanted, random_state=seed, k_neighbors=Neighbours(n_neighbors=6))
-    smote.fit_resample(np.arange(len(labels))[:, None], labels)
-    first, second, step = smote.choices_
-    return _table(rows[first], rows[second], step, np.full(len(first), minority), True)
+    neighbours, random = nearest(pixels[rows], k=5)[:, 1:], np.random.RandomState(seed)
+    first, column = np.divmod(random.randint(neighbours.size, size=target - len(rows)), 5)
+    step = random.uniform(size=len(first))
+    return _table(rows[first], rows[neighbours[first, column]], step, np.full(len(first), minority), True)
 
 
 def nearest(pixels: np.ndarray, *, k: int) -> np.ndarray:

@@ -8,7 +8,7 @@ everything anew: the split, the first weights, the order of the images.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +42,8 @@ class Bench:
         Of each training.
     image_source : str
         Recorded with each run.
+    traced : dict
+        The last network, for the next training: see `training.fit`.
     """
 
     index: pd.DataFrame
@@ -51,6 +53,7 @@ class Bench:
     seeds: Sequence[int] = (0, 1, 2)
     epochs: int
     image_source: str = ""
+    traced: dict = field(default_factory=dict, repr=False, compare=False)
 
     def fit(self, name: str, seed: int, split, *, pixels=None, imbalance="none", validate_on="validation"):
         """Train the network in the folder ``<name>-s<seed>``; see `training.fit`."""
@@ -59,6 +62,7 @@ class Bench:
             self.recipe.but(imbalance=imbalance, early_stopping=best), self.pixels if pixels is None else pixels, split,
             run_dir=Path(self.run_dir) / f"{name}-s{seed}", seed=seed, epochs=self.epochs, validate_on=validate_on,
             protocol="honest" if validate_on == "validation" else "published", image_source=self.image_source,
+            traced=self.traced,
         )  # fmt: skip
 
     def honest(self, seed: int) -> tuple[pd.DataFrame, float]:
@@ -273,7 +277,7 @@ def smote_before_split(bench: Bench) -> pd.DataFrame:
         added = made[["label"]].assign(
             path=[f"synthetic/{number}.png" for number in range(len(made))], patient=pd.NA, kind="synthetic",
             part=np.where(chosen, "validation", "train"), patient_known=False,
-        )  # fmt: skip
+        ).astype({"patient": split["patient"].dtype})  # fmt: skip
         mixed = pd.concat([split, added], ignore_index=True)
         first = bench.fit("smote_first", seed, mixed, pixels=pixels)
         after = bench.fit("smote_after", seed, split, imbalance="smote")
@@ -281,16 +285,6 @@ def smote_before_split(bench: Bench) -> pd.DataFrame:
         return _balanced(wrong), _balanced(evaluation.predict(after, bench.pixels, split, parts=("validation",)))
 
     return bench.table(once)
-
-
-#: The mistakes by the names they are shown under.
-MISTAKES: dict[str, Callable[[Bench], pd.DataFrame]] = {
-    "shuffled answers": shuffled_answers,
-    "validation of 16 images": sixteen_images,
-    "test as validation": test_as_validation,
-    "split by image": split_by_image,
-    "SMOTE before the split": smote_before_split,
-}
 
 
 def worth(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:

@@ -33,6 +33,7 @@ LAYERS = frozenset(
 MANY = 10
 """So many answers on one side of the threshold are a reason to ask."""
 
+_AT_ONCE = 64
 _MODELS = ("Functional", "Sequential")
 _DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
 _MOST_ONNX = 2**31 - 1
@@ -194,12 +195,55 @@ class Model:
         if images.shape[1:] != (self.image_size, self.image_size, 1):
             raise BadInput(f"images: shape {images.shape}; {self.path.name} takes (n, {self.image_size}, "
                            f"{self.image_size}, 1)")  # fmt: skip
-        seen = different_views(images, views)
-        answers = [self.meaning.gives(self.raw(self.meaning.takes(np.repeat(v, self.channels, axis=-1)))) for v in seen]
+        answers = _of_views(self.raw, self.channels, images, views, self.meaning)
         if not all(((answer >= 0) & (answer <= 1)).all() for answer in answers):
             raise BadInput(f"{self.path}: its answers are no probabilities in [0, 1]; end it with sigmoid or softmax, "
                            "or say that they are logits (--logits)")  # fmt: skip
         return mean_answer(answers)
+
+
+def answers(network: Any, pixels: np.ndarray, rows: np.ndarray | None = None, *, views: int = 0) -> np.ndarray:
+    """Let a network in memory answer for images of a cache, some at a time: all as floats would fill the memory.
+
+    Parameters
+    ----------
+    network : keras.Model
+        That ends with sigmoid or softmax.
+    pixels : ndarray
+        uint8, shape (n, s, s, 1), with s the network's image size.
+    rows : ndarray of int, optional
+        Whose answers are wanted; all if not given.
+    views : int
+        As for `Model.answer`.
+
+    Returns
+    -------
+    ndarray
+        float64, shape (number of rows,): the probability of PNEUMONIA.
+
+    Examples
+    --------
+    >>> answers(run.load_model(), pixels, np.array([3, 5]))  # doctest: +SKIP
+    array([0.02, 0.97])
+    """
+    raw, rows = _called(network), np.arange(len(pixels)) if rows is None else rows
+    parts = (pixels[rows[start : start + _AT_ONCE]].astype("float32") / 255 for start in range(0, len(rows), _AT_ONCE))
+    return np.concatenate([mean_answer(_of_views(raw, network.input_shape[-1], part, views)) for part in parts])
+
+
+def _called(network: Any) -> Callable[[np.ndarray], np.ndarray]:
+    """Return a network as a function of arrays. Not `predict`: that compiles anew for each of many small ones."""
+    from cxr_utils.backend import keras
+
+    return lambda images: keras.ops.convert_to_numpy(network(images, training=False))
+
+
+def _of_views(
+    raw: Callable, channels: int, images: np.ndarray, views: int, meaning: Meaning = UNSAID
+) -> list[np.ndarray]:
+    """Run the forward pass: gray is repeated for colour, and each view is answered."""
+    seen = different_views(images, views)
+    return [meaning.gives(raw(meaning.takes(np.repeat(view, channels, axis=-1)))) for view in seen]
 
 
 def mean_answer(answers: Sequence[np.ndarray]) -> np.ndarray:
@@ -259,14 +303,8 @@ def load(path: str | Path, *, meaning: Meaning = UNSAID) -> Model:
         return _load_onnx(path, replace(meaning, pixels=meaning.pixels or (0, 1)))
     model = load_keras(path)
     size, channels = _fitting(getattr(model, "input_shape", None), getattr(model, "output_shape", None), path)
-
-    def raw(images: np.ndarray) -> np.ndarray:
-        from cxr_utils.backend import keras
-
-        return keras.ops.convert_to_numpy(model(images, training=False))
-
     pixels = meaning.pixels or ((0, 255) if _rescales(model) else (0, 1))
-    return Model(path, size, channels, raw, model, replace(meaning, pixels=pixels))
+    return Model(path, size, channels, _called(model), model, replace(meaning, pixels=pixels))
 
 
 def _rescales(model: Any) -> bool:

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from cxr_utils import files, ownership
+from cxr_utils import evaluation, files, ownership
 from cxr_utils.errors import BadInput
 
 TITLE = "Pneumonia on chest X-rays: the course as run"
@@ -134,7 +134,7 @@ def _rows(path: Path) -> list[tuple[str, ...]]:
     rows = []
     for part, entry in files.read_record(path).items():
         if isinstance(entry, dict) and (found := entry.get("at_threshold")):
-            values = [_interval(found.get(metric, {})) for metric in METRICS]
+            values = [evaluation.words(found.get(metric, {})) for metric in METRICS]
             rows.append((path.parent.name, f"{part} ({entry['images']})", *values))
     return rows
 
@@ -152,15 +152,6 @@ def closing_table(folder: str | Path, *, synthetic: bool) -> str:
     ]
     marked = "synthetic phantoms: says nothing about patients" if synthetic else "not for clinical use"
     return "\n".join([f"What the networks reached, with 95% intervals ({marked})", *lines])
-
-
-def _interval(entry: dict[str, Any]) -> str:
-    """Write a metric with its interval, as .93 (.90 to .95)."""
-    numbers = [entry.get(name) for name in ("value", "low", "high")]
-    if numbers[0] is None:
-        return "-"
-    value, low, high = ("-" if number is None else f"{number:.3f}" for number in numbers)
-    return f"{value} ({low} to {high})"
 
 
 def _front(folder: Path, parts: list[tuple[str, Any]], *, synthetic: bool) -> str:

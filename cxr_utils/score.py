@@ -256,7 +256,7 @@ def as_text(record: dict[str, Any]) -> str:
     lines += tables({TITLES[part]: metrics[part] for part in parts}, blocks)
     lines += ["", "In brackets: 95% interval, bootstrap over patients. NORMAL numbers are not known to be patients."]
     if again := metrics["test"].get("recalibrated"):
-        words = ", ".join(f"{metric} {_interval(value)}" for metric, value in again.items())
+        words = ", ".join(f"{metric} {evaluation.words(value)}" for metric, value in again.items())
         lines.append(f"Test, recalibrated on validation: {words}.")
     if metrics["threshold"] is None:
         lines.append("No predictions of validation: a threshold can't be chosen, only .5 is judged.")
@@ -282,15 +282,8 @@ def tables(parts: dict[str, dict[str, Any]], blocks: dict[str, str]) -> list[str
     lines = []
     for block, title in blocks.items():
         cuts = evaluation.METRICS if block == "at_half" else evaluation.METRICS[:7]
-        shown = {name: [_interval(part[block][metric]) for metric in cuts] for name, part in parts.items()}
+        shown = {name: [evaluation.words(part[block][metric]) for metric in cuts] for name, part in parts.items()}
         table = pd.DataFrame(shown, index=[metric.replace("_", " ") for metric in cuts])
         table.loc["images"] = [f"{part['images']:,}" for part in parts.values()]
         lines += ["", title, table.to_string()]
     return lines
-
-
-def _interval(metric: dict[str, float | None]) -> str:
-    if metric["value"] is None:
-        return "-"
-    limits = "" if metric["low"] is None else f" ({metric['low']:.3f} to {metric['high']:.3f})"
-    return f"{metric['value']:.3f}{limits}"

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cxr_utils import explain, images, models
+from cxr_utils import explain, models
+from cxr_utils.errors import one_of
 
 CENTRE = (0.15, 0.85)
 """The central chest: from here to here of width and height, about half of the picture. Both lungs lie in it."""
 BORDER = 0.1
 """The border: what is nearer to an edge than this share of the side."""
 
-_AT_ONCE = 64
 _MARKER = 0.07  # height of a side marker, as a share of the picture's
 
 
@@ -40,7 +40,7 @@ def region(name: str, size: int) -> np.ndarray:
     >>> float(region("centre", 100).mean())
     0.49
     """
-    explain.one_of("region", name, ("centre", "outside", "border", "inner", "upper corners"))
+    one_of("region", name, ("centre", "outside", "border", "inner", "upper corners"))
     at = (np.arange(size) + 0.5) / size
     middle = (at >= CENTRE[0]) & (at < CENTRE[1])
     if name in ("centre", "outside"):
@@ -84,7 +84,7 @@ def with_marker(pixels: np.ndarray, corner: str) -> np.ndarray:
     """
     from cxr_utils.sources.phantom import LETTERS
 
-    explain.one_of("corner", corner, [f"{v} {h}" for v in ("upper", "lower") for h in ("left", "right")])
+    one_of("corner", corner, [f"{v} {h}" for v in ("upper", "lower") for h in ("left", "right")])
     size = pixels.shape[1]
     y0 = 0.08 if corner.startswith("upper") else 0.92 - _MARKER
     x0 = 0.06 if corner.endswith("left") else 0.94 - _MARKER / 1.5
@@ -198,7 +198,7 @@ def measure(
     label = table["label"].to_numpy()
     rows, before = {}, None
     for name, change in changes(label, grey=int(round(float(pixels.mean()))), seed=seed).items():
-        probability = _answers(model, change(pixels), views)
+        probability = models.answers(model, change(pixels), views=views)
         before = probability if before is None else before
         answered = table[["label", "patient"]].assign(probability=probability)
         found = evaluation.bootstrap(answered, threshold=threshold, draws=draws, seed=seed).loc["auc"]
@@ -225,7 +225,7 @@ def judge(
         how many of them have no heat; ``even``: what heat spread evenly would have; ``measure``: that table;
         ``cascade``: by method, that table, on the first 60 of these images.
     """
-    answers = _answers(model, pixels, views)
+    answers = models.answers(model, pixels, views=views)
     called = answers >= threshold
     pictures, patients = pixels[called].astype("float32") / 255, table["patient"][called]
     heat, cascades = {}, {}
@@ -244,14 +244,3 @@ def judge(
 
 def _plain(table: pd.DataFrame) -> dict[str, dict[str, float]]:
     return {str(row): {k: round(float(v), 4) for k, v in cells.items()} for row, cells in table.T.to_dict().items()}
-
-
-def _answers(model: Any, pixels: np.ndarray, views: int) -> np.ndarray:
-    from cxr_utils.backend import keras
-
-    found = []
-    for start in range(0, len(pixels), _AT_ONCE):
-        seen = images.views(pixels[start : start + _AT_ONCE].astype("float32") / 255, views)
-        answers = (model(np.repeat(v, model.input_shape[-1], axis=-1), training=False) for v in seen)
-        found.append(models.mean_answer([keras.ops.convert_to_numpy(answer)[:, -1] for answer in answers]))
-    return np.concatenate(found)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from cxr_utils import dataset, files
-from cxr_utils.errors import BadInput
+from cxr_utils.errors import BadInput, one_of
 
 PARTS = ("train", "validation", "test")
 
@@ -31,7 +31,7 @@ def official(index: pd.DataFrame) -> pd.DataFrame:
     --------
     >>> sizes(official(index))  # doctest: +SKIP
     """
-    return _table(index, np.where(index["split"] == "val", "validation", index["split"]))
+    return assign(index, np.where(index["split"] == "val", "validation", index["split"]))
 
 
 def stratified(index: pd.DataFrame, *, validation: float = 0.15, seed: int = 0) -> pd.DataFrame:
@@ -115,8 +115,7 @@ def make(index: pd.DataFrame, how: str, *, seed: int = 0) -> pd.DataFrame:
     BadInput
         There is no such method.
     """
-    if how not in METHODS:
-        raise BadInput(f"split: {how!r}; expected one of {', '.join(METHODS)}")
+    one_of("split", how, METHODS)
     return official(index) if how == "official" else METHODS[how](index, seed=seed)
 
 
@@ -166,12 +165,11 @@ def published(
 
     if validation == "val":
         return official(index)
-    if of not in ("train", "train and val"):
-        raise BadInput(f"of: {of!r}; expected 'train' or 'train and val'")
+    one_of("of", of, ("train", "train and val"))
     folder = index["split"].to_numpy(object)
     part = np.where(folder == "val", "train" if of == "train and val" else "unused", folder)
     if validation == "test":
-        return _table(index, part)
+        return assign(index, part)
     if isinstance(validation, str) or not 0 < validation < 1:
         raise BadInput(f"validation: {validation!r}; expected 'val', 'test' or a share between 0 and 1")
     names = index["path"].map(dataset.stem_of).to_numpy(object)
@@ -184,7 +182,7 @@ def published(
         stratify=index["label"].to_numpy()[rows] if stratify else None,
     )
     part[chosen] = "validation"
-    return _table(index, part)
+    return assign(index, part)
 
 
 def group_names(index: pd.DataFrame) -> pd.Series:
@@ -255,6 +253,28 @@ def leaks(split: pd.DataFrame, index: pd.DataFrame) -> pd.DataFrame:
     return table.astype({"count": "Int64", "share": "Float64"})
 
 
+def assign(index: pd.DataFrame, part: np.ndarray) -> pd.DataFrame:
+    """Lay out a split: give each image of an index its part.
+
+    Parameters
+    ----------
+    index : DataFrame
+        From `dataset.scan`.
+    part : ndarray of str
+        Row by row with `index`.
+
+    Returns
+    -------
+    DataFrame
+        As `official`.
+    """
+    split = index[["path", "patient", "label", "kind"]].copy()
+    split["part"] = np.asarray(part, dtype=object)
+    split["part"] = split["part"].astype(str)
+    split["patient_known"] = index["patient"].notna().to_numpy(bool)
+    return split
+
+
 def sizes(split: pd.DataFrame) -> pd.DataFrame:
     """Count the images of each part and class: int64, rows `PARTS`, columns NORMAL and PNEUMONIA."""
     return dataset.count_parts(split["part"], split["label"], PARTS).rename_axis(index="part")
@@ -276,13 +296,4 @@ def _draw(
         count = min(max(1, round(validation * len(names))), len(names) - 1)
         chosen.update(rng.permutation(names.to_numpy(object))[:count])
     part = np.where(groups.isin(chosen), "validation", "train")
-    return _table(index, np.where(outside, part, "test"))
-
-
-def _table(index: pd.DataFrame, part: np.ndarray) -> pd.DataFrame:
-    """Lay out a split."""
-    split = index[["path", "patient", "label", "kind"]].copy()
-    split["part"] = np.asarray(part, dtype=object)
-    split["part"] = split["part"].astype(str)
-    split["patient_known"] = index["patient"].notna().to_numpy(bool)
-    return split
+    return assign(index, np.where(outside, part, "test"))

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from cxr_utils import files, imbalance, models, ownership, saved, splits
-from cxr_utils.errors import BadInput
+from cxr_utils.errors import BadInput, one_of
 from cxr_utils.recipes import Recipe
 
 #: Raised by hand when the same inputs would train another model than before.
@@ -39,7 +39,7 @@ def cpu() -> dict[str, Any]:
     return {"name": info.get("brand_raw", platform.processor()), "bfloat16": [n for n, f in fast.items() if f in flags]}
 
 
-def precision(wanted: str = "auto") -> str:
+def choose_precision(wanted: str = "auto") -> str:
     """Return the precision to train in.
 
     Parameters
@@ -55,13 +55,12 @@ def precision(wanted: str = "auto") -> str:
 
     Examples
     --------
-    >>> precision("float32")
+    >>> choose_precision("float32")
     'float32'
     """
     if wanted == "auto":
         wanted = os.environ.get("CXR_PRECISION", "auto")
-    if wanted not in PRECISIONS:
-        raise BadInput(f"precision={wanted!r}: choose one of {', '.join(PRECISIONS)}")
+    one_of("precision", wanted, PRECISIONS)
     if wanted != "auto":
         return wanted
     if cpu()["bfloat16"]:
@@ -259,19 +258,6 @@ def signature(pixels) -> str:
     return f"{list(pixels.shape)} crc32 {zlib.crc32(np.ascontiguousarray(pixels)):08x}"
 
 
-def _identity(recipe: Recipe, pixels, split, *, seed, epochs, protocol, validate_on) -> dict[str, Any]:
-    return {
-        "version": VERSION,
-        "recipe": recipe.settings(),
-        "protocol": protocol,
-        "seed": seed,
-        "epochs": epochs or recipe.epochs,
-        "split": splits.digest(split),
-        "validate_on": validate_on,
-        "pixels": signature(pixels),
-    }
-
-
 def _check(recipe: Recipe, pixels, split, validate_on: str) -> None:
     if len(pixels) != len(split):
         raise BadInput(f"pixels hold {len(pixels)} images and split {len(split)} rows: both must follow one index")
@@ -312,6 +298,7 @@ def fit(
     validate_on: str = "validation",
     image_source: str = "",
     progress: bool = False,
+    traced: dict[tuple, Any] | None = None,
 ) -> Run:
     """Train a recipe and leave a run folder behind.
 
@@ -332,7 +319,7 @@ def fit(
     epochs : int, optional
         Largest number of epochs, in place of the recipe's.
     precision : {"auto", "float32", "mixed_bfloat16"}
-        See `precision`. Saved models are float32 whatever they were trained in.
+        See `choose_precision`. Saved models are float32 whatever they were trained in.
     validate_on : str
         The part that early stopping and the curves look at. Anything but "validation" is a mistake, there to
         repeat what others did.
@@ -340,6 +327,9 @@ def fit(
         Recorded in ``run.json``: how the run is to be judged, and what the images are.
     progress : bool
         Show a bar of epochs.
+    traced : dict, optional
+        Handed to several trainings, it keeps the last one's network. Keras traces a network before its first step,
+        which takes longer than some epochs of a small one: where only the seed differs, this is done once.
 
     Returns
     -------
@@ -354,9 +344,16 @@ def fit(
 
     folder = files.resolve(run_dir)
     _check(recipe, pixels, split, validate_on)
-    identity = _identity(
-        recipe, pixels, split, seed=seed, epochs=epochs, protocol=protocol, validate_on=validate_on
-    )
+    identity = {
+        "version": VERSION,
+        "recipe": recipe.settings(),
+        "protocol": protocol,
+        "seed": seed,
+        "epochs": epochs or recipe.epochs,
+        "split": splits.digest(split),
+        "validate_on": validate_on,
+        "pixels": signature(pixels),
+    }
     ownership.check_run(folder)
     with files.lock(folder):
         if (folder / "run.json").is_file():
@@ -364,15 +361,33 @@ def fit(
             _drop_state(folder)  # killed just before it did
             return Run(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        used = globals()["precision"](precision)
-        start = time.perf_counter()
-        model, rows, before = _train(recipe, pixels, split, folder, identity, used, progress=progress)
+        start, precision = time.perf_counter(), choose_precision(precision)
+        rows, stopped = _interrupted(folder, identity | {"precision": precision})
+        before = sum(row["seconds"] for row in rows)
+
+        labels, part = split["label"].to_numpy(), split["part"].to_numpy()
+        train, held_out = (np.flatnonzero(part == name) for name in ("train", validate_on))
+        balanced = imbalance.balance(pixels, labels, how=recipe.imbalance, rows=train, seed=seed)
+        validation = imbalance.balance(pixels, labels, how="none", rows=held_out)
+        served = batches(pixels, balanced.table, recipe, seed=seed, class_weight=balanced.class_weight)
+        model = _fresh(recipe, seed, precision, {} if traced is None else traced)
+        callbacks = _callbacks(recipe, identity["epochs"])
+        model.fit(
+            served,
+            validation_data=batches(pixels, validation.table, recipe),
+            initial_epoch=len(rows),
+            epochs=len(rows) if stopped else identity["epochs"],
+            callbacks=[*callbacks, _state_callback(folder / "state.npz", served, callbacks, rows, progress)],
+            shuffle=False,
+            verbose=0,
+        )
+
         _save_float32(model, recipe, folder / "model.keras")
         files.write_csv(folder / "history.csv", pd.DataFrame(rows), ours=True)
         record = identity | {
             "parameters": model.count_params(),
             "epochs_run": len(rows),
-            "precision": used,
+            "precision": precision,
             "backend": keras.backend.backend(),
             "image_source": image_source,
             "seconds": round(before + time.perf_counter() - start, 1),
@@ -400,27 +415,23 @@ def _same_run(folder: Path, identity: dict, name: str = "run.json") -> None:
             )
 
 
-def _train(recipe, pixels, split, folder, identity, used, *, progress):
+def _interrupted(folder: Path, identity: dict) -> tuple[list[dict], bool]:
+    """Return the epochs that an earlier call got done, and whether early stopping had ended it."""
+    state = folder / "state.npz"
+    if not state.exists():
+        files.write_json(folder / "state.json", identity, ours=True)
+        return [], False
+    _same_run(folder, identity, "state.json")
+    try:
+        with np.load(state) as kept:
+            return json.loads(str(kept["rows"])), bool(kept["stopped"])
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise BadInput(f"{state}: can't be read ({error}); delete it and state.json to train anew") from None
+
+
+def _callbacks(recipe: Recipe, epochs: int) -> list:
     from cxr_utils.backend import keras
 
-    state, rows, stopped = folder / "state.npz", [], False
-    if state.exists():
-        _same_run(folder, identity | {"precision": used}, "state.json")
-        try:
-            with np.load(state) as kept:
-                rows, stopped = json.loads(str(kept["rows"])), bool(kept["stopped"])
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise BadInput(f"{state}: can't be read ({error}); delete it and state.json to train anew") from None
-    else:
-        files.write_json(folder / "state.json", identity | {"precision": used}, ours=True)
-    before = sum(row["seconds"] for row in rows)
-    labels, part, seed = split["label"].to_numpy(), split["part"].to_numpy(), identity["seed"]
-    balanced = imbalance.balance(
-        pixels, labels, how=recipe.imbalance, rows=np.flatnonzero(part == "train"), seed=seed
-    )
-    held_out = imbalance.balance(pixels, labels, how="none", rows=np.flatnonzero(part == identity["validate_on"]))
-    training = batches(pixels, balanced.table, recipe, seed=seed, class_weight=balanced.class_weight)
-    model = _fresh(recipe, seed, used)
     callbacks = []
     if recipe.early_stopping:
         callbacks.append(keras.callbacks.EarlyStopping(**recipe.early_stopping))
@@ -429,35 +440,19 @@ def _train(recipe, pixels, split, folder, identity, used, *, progress):
     if recipe.schedule:
         callbacks.append(keras.callbacks.LearningRateScheduler(_scheduled(**recipe.schedule)))
     if recipe.cosine:
-        callbacks.append(keras.callbacks.LearningRateScheduler(_cosine(recipe.learning_rate, identity["epochs"])))
-    model.fit(
-        training,
-        validation_data=batches(pixels, held_out.table, recipe),
-        initial_epoch=len(rows),
-        epochs=len(rows) if stopped else identity["epochs"],
-        callbacks=[*callbacks, _state_callback(state, training, callbacks, rows, progress)],
-        shuffle=False,
-        verbose=0,
-    )
-    return model, rows, before
+        callbacks.append(keras.callbacks.LearningRateScheduler(_cosine(recipe.learning_rate, epochs)))
+    return callbacks
 
 
-_traced: dict[tuple, Any] = {}
-
-
-def _fresh(recipe: Recipe, seed: int, used: str):
-    """Return the recipe's network with fresh weights, in the last one trained where only the seed differs.
-
-    Keras traces a network before its first step, which takes longer than some epochs of a small one: repeated
-    trainings need it once.
-    """
+def _fresh(recipe: Recipe, seed: int, used: str, traced: dict[tuple, Any]):
+    """Return the recipe's network with fresh weights, in the one of `traced` where only the seed differs."""
     with _dtype_policy(used):
         model = recipe.build(seed=seed)
     key = (recipe.layers, used, json.dumps(recipe.settings(), sort_keys=True))
-    if key not in _traced:
-        _traced.clear()  # one at a time: the large ones hold much memory
-        return _traced.setdefault(key, model)
-    again = _traced[key]
+    if key not in traced:
+        traced.clear()  # one at a time: the large ones hold much memory
+        return traced.setdefault(key, model)
+    again = traced[key]
     for one in (model, again):
         one.optimizer.build(one.trainable_variables)
     variables = ([*one.variables, *one.optimizer.variables] for one in (again, model))
@@ -527,11 +522,12 @@ def compare(
 
     from cxr_utils import evaluation
 
-    rows = []
+    rows, traced = [], {}
     plan = [(name, seed) for name in recipes for seed in seeds]
     for name, seed in tqdm(plan, unit="training", leave=False, disable=not progress):
         slug = "".join(c if c.isalnum() else "_" for c in name.lower()).strip("_")
-        run = fit(recipes[name], pixels, split, run_dir=Path(run_dir) / f"{slug}-s{seed}", seed=seed, epochs=epochs)
+        folder = Path(run_dir) / f"{slug}-s{seed}"
+        run = fit(recipes[name], pixels, split, run_dir=folder, seed=seed, epochs=epochs, traced=traced)
         predictions = evaluation.predict(run, pixels, split, parts=("validation",))
         found = evaluation.metrics(predictions["label"], predictions["probability"])
         rows.append(

@@ -53,6 +53,32 @@ def test_metrics_are_those_of_scikit_learn(rows, threshold):
         assert found[name] == pytest.approx(value, nan_ok=True), name
 
 
+@given(rows=scored, threshold=st.floats(0.05, 0.95))
+@settings(max_examples=50, deadline=None)
+def test_a_confusion_matrix_counts_each_answer(rows, threshold):
+    found = evaluation.confusion(*zip(*rows, strict=True), threshold=threshold)
+    assert found.index.tolist() == found.columns.tolist() == ["NORMAL", "PNEUMONIA"]
+    answers = [(y, int(p >= threshold)) for y, p in rows]
+    assert found.to_numpy().tolist() == [[answers.count((y, called)) for called in (0, 1)] for y in (0, 1)]
+    assert (found.dtypes == "int64").all()
+
+
+def test_a_metric_is_written_with_its_interval():
+    found = {"value": 0.9304, "low": 0.9, "high": 0.95}
+    assert evaluation.words(found) == "0.930 (0.900 to 0.950)"
+    assert evaluation.words(found | {"low": None, "high": None}) == "0.930"
+    assert evaluation.words({"value": None, "low": None, "high": None}) == evaluation.words({}) == "-"
+
+
+@given(names=st.lists(st.sampled_from(["a", "b", "c", None, pd.NA]), min_size=1, max_size=20))
+def test_a_missing_patient_is_a_group_of_its_own(names):
+    found = evaluation.groups(names).tolist()
+    known = [None if pd.isna(name) else name for name in names]
+    assert all((a == b) is (i == j or known[i] is not None and known[i] == known[j])
+               for i, a in enumerate(found) for j, b in enumerate(found))  # fmt: skip
+    assert sorted(set(found)) == list(range(max(found) + 1))
+
+
 def test_calibration_error_by_hand():
     found = evaluation.metrics([0, 1, 1, 1], [0.15, 0.15, 0.95, 0.95])
     assert found["ece"] == pytest.approx(0.5 * abs(0.5 - 0.15) + 0.5 * 0.05)

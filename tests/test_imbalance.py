@@ -113,7 +113,7 @@ def test_same_seed_same_table():
 @pytest.mark.parametrize(
     ("labels", "how", "words"),
     [
-        ([0, 1], "SMOTE", "how='SMOTE'"),
+        ([0, 1], "SMOTE", "how: 'SMOTE'"),
         ([1] * 8, "oversample", "0 NORMAL"),
         ([0] * 5 + [1] * 9, "smote", "at least 6"),
     ],

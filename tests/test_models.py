@@ -1,14 +1,16 @@
 """Models of ours open again; models with code, other operators or other shapes don't."""
 
+import functools
 import json
 import zipfile
 
 import numpy as np
+import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cxr_utils import images, models, recipes, training
+from cxr_utils import evaluation, images, models, recipes, training
 from cxr_utils.errors import BadInput
 
 SIZE = 16
@@ -49,6 +51,34 @@ def test_views_are_averaged_as_log_odds(tmp_path):
     assert len(each) == 4 and np.ptp(each, axis=0).min() > 0
     np.testing.assert_allclose(loaded.answer(PICTURES, views=3), odds / (1 + odds), atol=1e-9)
     np.testing.assert_allclose(models.mean_answer([np.array([0.0, 1]), np.array([1.0, 1])]), [0.5, 1], atol=1e-6)
+
+
+@settings(deadline=None, max_examples=20)
+@given(images_=st.integers(1, 70), channels=st.sampled_from([1, 3]), units=st.integers(1, 2), views=st.integers(0, 2),
+       seed=st.integers(0, 9))  # fmt: skip
+def test_answers_are_those_of_a_plain_loop(images_, channels, units, views, seed):
+    rng, model = np.random.default_rng(seed), forward(channels, units)
+    pixels = rng.integers(0, 256, (images_, SIZE, SIZE, 1), dtype="uint8")
+    rows = rng.permutation(images_)[: 1 + images_ // 2]
+    expected = []
+    for start in range(0, len(rows), 64):
+        answers = []
+        for view in images.views(pixels[rows[start : start + 64]].astype("float32") / 255, views):
+            colour = np.concatenate([view] * channels, axis=-1)
+            answers.append(np.asarray(model(colour, training=False))[:, units - 1])
+        expected.append(models.mean_answer(answers))
+    found = models.answers(model, pixels, rows, views=views)
+    assert found.dtype == np.float64 and np.array_equal(found, np.concatenate(expected))
+    split = pd.DataFrame({"path": np.arange(images_).astype(str), "patient": "p", "label": 1, "kind": "virus",
+                          "part": np.where(np.isin(np.arange(images_), rows), "test", "train")})  # fmt: skip
+    table = evaluation.predict(model, pixels, split, parts=("test",), views=views).set_index("path")
+    in_order = models.answers(model, pixels, np.sort(rows), views=views)
+    assert np.array_equal(table.loc[np.sort(rows).astype(str), "probability"], in_order)
+
+
+@functools.cache
+def forward(channels, units):
+    return network(channels=channels, units=units)
 
 
 @pytest.mark.parametrize("name", recipes.names())

@@ -4,7 +4,6 @@ import hashlib
 import os
 import subprocess
 import sys
-import zipfile
 from collections import Counter, defaultdict
 
 import numpy as np
@@ -219,23 +218,3 @@ def test_write_is_the_same_from_a_seed(sample, tmp_path):
 def test_write_refuses_a_folder_in_use(sample):
     with pytest.raises(BadInput, match="chest_xray"):
         phantom.write(sample[0], seed=3, n=60)
-
-
-def test_archive_has_the_known_junk(sample, tmp_path):
-    folder, said = sample
-    junk = phantom.write_archive(tmp_path / "archive.zip", folder)
-    names = zipfile.ZipFile(tmp_path / "archive.zip").namelist()
-    outer = [name for name in names if name.startswith("chest_xray/t") or name.startswith("chest_xray/v")]
-    assert len([name for name in outer if name.endswith(".jpeg")]) == said["images"]
-    assert len(names) - junk == said["images"]
-    assert any(name.startswith("__MACOSX/") for name in names)
-    assert any(name.startswith("chest_xray/chest_xray/") for name in names)
-    with pytest.raises(BadInput, match="nothing"):
-        phantom.write_archive(tmp_path / "b.zip", tmp_path / "nothing")
-
-
-def test_contact_sheet_says_that_it_is_drawn():
-    figure = phantom.contact_sheet(seed=2, columns=2)
-    words = " ".join(text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text")))
-    assert phantom.NOTICE in words and "cannot teach" in words
-    assert len(figure.axes) == 6

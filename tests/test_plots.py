@@ -322,6 +322,16 @@ def test_phantoms_in_a_folder_of_the_user_are_marked(tmp_path):
     assert plots.MARK in texts(figure)
 
 
+def test_a_figure_keeps_the_mark_that_it_was_made_with():
+    with matplotlib.rc_context():
+        plots.style("sample")
+        phantoms = plots.image_grid(PIXELS[:2])
+    real = plots.image_grid(PIXELS[:2])  # the look from before, and no mark
+    for figure in (phantoms, real):
+        plots.render(figure)
+        assert (plots.MARK in texts(figure)) is (figure is phantoms)
+
+
 def test_the_mark_covers_nothing():
     plain = Image.open(io.BytesIO(plots.render(plots.roc(PREDICTIONS))))
     plots.style("sample")

@@ -57,20 +57,17 @@ def test_the_same_seed_gives_the_same_model_and_another_one_another(tmp_path, da
 
 
 def test_a_network_that_is_used_again_keeps_nothing_of_its_last_training(tmp_path, data, recipe):
-    recipe = recipe.but(batchnorm=True)
-    training._traced.clear()
-    training.fit(recipe, *data, run_dir=tmp_path / "before", seed=1)
-    (network,) = training._traced.values()
-    again = training.fit(recipe, *data, run_dir=tmp_path / "again", seed=2)
-    assert list(training._traced.values()) == [network]
-    training._traced.clear()
+    recipe, traced = recipe.but(batchnorm=True), {}
+    training.fit(recipe, *data, run_dir=tmp_path / "before", seed=1, traced=traced)
+    (network,) = traced.values()
+    again = training.fit(recipe, *data, run_dir=tmp_path / "again", seed=2, traced=traced)
+    assert list(traced.values()) == [network]
     alone = training.fit(recipe, *data, run_dir=tmp_path / "alone", seed=2)
-    assert list(training._traced.values()) != [network]
     for one, other in zip(again.load_model().get_weights(), alone.load_model().get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
-    different = training.fit(recipe.but(dropout=0.1), *data, run_dir=tmp_path / "different", seed=2)
+    different = training.fit(recipe.but(dropout=0.1), *data, run_dir=tmp_path / "different", seed=2, traced=traced)
     assert different.record["recipe"]["dropout"] == 0.1
-    assert list(training._traced) == [k for k in training._traced if '"dropout": 0.1' in k[-1]]
+    assert len(traced) == 1 and network not in traced.values()
 
 
 @pytest.mark.parametrize("after", [1, 3])
@@ -170,13 +167,13 @@ def test_what_does_not_fit_together_is_named(tmp_path, data, recipe):
 
 def test_precision_is_chosen_and_can_be_forced(monkeypatch):
     monkeypatch.delenv("CXR_PRECISION", raising=False)
-    assert training.precision() in ("float32", "mixed_bfloat16")
+    assert training.choose_precision() in ("float32", "mixed_bfloat16")
     monkeypatch.setenv("CXR_PRECISION", "float32")
-    assert training.precision() == "float32"
-    assert training.precision("mixed_bfloat16") == "mixed_bfloat16"
+    assert training.choose_precision() == "float32"
+    assert training.choose_precision("mixed_bfloat16") == "mixed_bfloat16"
     monkeypatch.setenv("CXR_PRECISION", "half")
     with pytest.raises(BadInput, match="half"):
-        training.precision()
+        training.choose_precision()
 
 
 def test_the_record_is_json_without_surprises(tmp_path, data, recipe):

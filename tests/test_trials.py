@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from test_shift import shift
 
-from cxr_utils import files, images, shift
+from cxr_utils import files, images
 
 ROOT = Path(__file__).parents[1]
 spec = importlib.util.spec_from_file_location("trials", ROOT / "workflow" / "trials.py")

@@ -1,7 +1,7 @@
 """Trials towards the recipe `reference`, on train alone: each trains one candidate and adds its row to a table.
 
 The official test set is never seen here: its rows are dropped before an image is decoded. A candidate trains on the
-part "train" of `cxr_utils.shift.split`; the random part and the shifted ones judge it. Run from the project's root:
+part "train" of `shift.split`; the random part and the shifted ones judge it. Run from the project's root:
 
     python workflow/trials.py --source folder --sizes original-sizes.csv NAME '{"epochs": 24, "gamma": 0.4}'
 
@@ -17,8 +17,9 @@ import time
 import cv2
 import numpy as np
 import pandas as pd
+import shift
 
-from cxr_utils import audit, dataset, evaluation, files, images, shift, sources, splits
+from cxr_utils import audit, dataset, evaluation, files, images, sources, splits
 
 DEFAULTS = {
     "size": 64, "filters": [16, 32, 64, 128], "blocks": 2, "residual": True, "epochs": 12, "batch": 32, "lr": 2e-3,
@@ -146,7 +147,7 @@ def train(c: dict, pixels: np.ndarray, label: np.ndarray, weight: np.ndarray):
         def on_epoch_end(self):
             self.epoch += 1
 
-    with training._dtype_policy(training.precision()):
+    with training._dtype_policy(training.choose_precision()):
         model = network(c)
     rate = keras.optimizers.schedules.CosineDecay(
         c["lr"] / 10, steps * (c["epochs"] - 1), warmup_target=c["lr"], warmup_steps=steps

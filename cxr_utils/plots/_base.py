@@ -32,11 +32,9 @@ GREY = "#6B6B6B"  # reference lines and marks: dark enough to be read on white
 MARK = "synthetic (phantoms)"
 BYTES = 120_000  # a figure that is larger gets fewer colours
 
-_marked = False
-
 
 def style(source: str, data_dir: str | Path = "data", *, synthetic: bool | None = None) -> None:
-    """Set the look of all figures that follow, and whether `show` marks them as synthetic.
+    """Set the look of all figures that are made from now on, and whether `show` marks them as synthetic.
 
     Parameters
     ----------
@@ -51,8 +49,7 @@ def style(source: str, data_dir: str | Path = "data", *, synthetic: bool | None 
     --------
     >>> style("sample")
     """
-    global _marked
-    _marked = sources.synthetic(source, data_dir) if synthetic is None else synthetic
+    synthetic = sources.synthetic(source, data_dir) if synthetic is None else synthetic
     sizes = dict.fromkeys(
         ("xtick.labelsize", "ytick.labelsize", "legend.fontsize", "legend.title_fontsize"), 11
     )
@@ -64,8 +61,13 @@ def style(source: str, data_dir: str | Path = "data", *, synthetic: bool | None 
             **sizes, "figure.dpi": 72, "savefig.dpi": 72, "font.size": 12, "axes.labelsize": 12,
             "axes.titlesize": 13, "axes.titleweight": "bold", "lines.linewidth": 2,
             "grid.color": "#E6E6E6", "image.cmap": "gray",
+            "figure.hooks": [f"{__name__}:_mark"] if synthetic else [],  # what matplotlib does to each new figure
         },
     )  # fmt: skip
+
+
+def _mark(figure: Figure) -> None:
+    figure.set_gid(MARK)
 
 
 def show(figure_or_axes: Figure | Axes, alt: str) -> None:
@@ -110,7 +112,7 @@ def render(figure_or_axes: Figure | Axes) -> bytes:
     figure = figure_or_axes.get_figure()
     buffer = io.BytesIO()
     try:
-        if _marked:  # below all that is drawn: the tight box makes room for it, so it covers nothing
+        if figure.get_gid() == MARK:  # below all that is drawn: the tight box makes room for it, so it covers nothing
             figure.draw_without_rendering()
             box, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
             x, y = (box.x1 / width, (box.y0 - 0.05) / height) if np.isfinite(box.x1) else (1, 0)

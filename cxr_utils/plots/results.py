@@ -290,12 +290,11 @@ def intervals(table: Predictions, *, metrics: Sequence[str] | None = None, ax: A
     ax = new_axes(ax, height=1.3 + len(metrics) * (0.26 + 0.12 * len(tables)))
     rows = np.arange(len(metrics))
     for number, (name, each) in enumerate(tables.items()):
-        each = each.loc[metrics].astype(float)
+        value, low, high = each.loc[metrics, ["value", "low", "high"]].to_numpy(float).T
         place = rows + (number - (len(tables) - 1) / 2) * 0.6 / len(tables)
         colour, marker = LINES[number % len(LINES)][0], "osD^v"[number % 5]
-        low_high = [(each["value"] - each["low"]).clip(lower=0), (each["high"] - each["value"]).clip(lower=0)]
         look = {"fmt": marker, "color": colour, "capsize": 4, "markersize": 7, "label": name}
-        ax.errorbar(each["value"], place, xerr=low_high, **look)
+        ax.errorbar(value, place, xerr=np.clip([value - low, high - value], 0, None), **look)
     ax.set_yticks(rows, [pretty(metric) for metric in metrics])
     ax.set(xlabel="value with 95% interval", ylim=(len(metrics) - 0.5, -0.5))
     if len(tables) > 1:

@@ -8,7 +8,6 @@ averaged. The traps of the real dataset are built in on purpose; the drawings ca
 from __future__ import annotations
 
 import shutil
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from cxr_utils.errors import BadInput
+from cxr_utils.errors import BadInput, one_of
 from cxr_utils.sources import anatomy
 from cxr_utils.sources.anatomy import Body, Pose
 from cxr_utils.sources.canvas import HEIGHT, SCALE, TOP, WIDTH, X, Y, enlarge, ramp, soft_noise
@@ -24,7 +23,6 @@ from cxr_utils.sources.layout import KINDS, Entry, plan
 
 DOMAINS = ("train", "test")
 NOTICE = "synthetic: drawn, not acquired"
-CANNOT_TEACH = "cannot teach: how disease really looks and varies, or how well a network reads real films"
 LOBES = {  # where along the height of the lung a lobe shows
     "right upper": (0.12, 0.4), "right middle": (0.48, 0.7), "right lower": (0.55, 0.85),
     "left upper": (0.12, 0.5), "left lower": (0.5, 0.82)}  # fmt: skip
@@ -112,10 +110,8 @@ def draw(kind: str, *, seed: int, domain: str = "train", patient: int = 0, image
     >>> phantom.image.dtype, phantom.image.shape == phantom.mask.shape, bool(phantom.mask.any())
     (dtype('uint8'), True, True)
     """
-    if kind not in KINDS:
-        raise BadInput(f"kind {kind!r}: choose one of {', '.join(KINDS)}")
-    if domain not in DOMAINS:
-        raise BadInput(f"domain {domain!r}: choose one of {', '.join(DOMAINS)}")
+    one_of("kind", kind, KINDS)
+    one_of("domain", domain, DOMAINS)
     if min(seed, patient, image) < 0:
         raise BadInput(f"seed, patient and image ({seed}, {patient}, {image}): none may be negative")
     rng = np.random.default_rng([seed, patient, image, 21])
@@ -284,37 +280,6 @@ def _mark(value: np.ndarray, film: Film) -> None:
             part[:] = np.maximum(part, 0.97 * np.clip(pen + 0.7 - far, 0.0, 1.0))
 
 
-def contact_sheet(*, seed: int = 0, columns: int = 4, domain: str = "train") -> Any:
-    """Show a row of phantoms of each kind, under a title that says what they are and what they can't teach.
-
-    Parameters
-    ----------
-    seed : int
-        What the phantoms are drawn from.
-    columns : int
-        Children a kind.
-    domain : {"train", "test"}
-        As in `draw`.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Not shown yet.
-    """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(2.3 * columns, 6.4), dpi=72, layout="constrained")
-    figure.suptitle(f"{NOTICE}\n{CANNOT_TEACH}", fontsize=10)
-    axes = figure.subplots(len(KINDS), columns, squeeze=False)
-    for row, kind in enumerate(KINDS):
-        for column in range(columns):
-            drawn = draw(kind, seed=seed, domain=domain, patient=1 + row * columns + column)
-            axes[row, column].imshow(drawn.image, cmap="gray", vmin=0, vmax=255)
-            axes[row, column].set_title(", ".join(filter(None, (kind, drawn.lobe))), fontsize=9)
-            axes[row, column].set_axis_off()
-    return figure
-
-
 def _save(job: tuple[Path, int, Entry]) -> str:
     from PIL import Image
 
@@ -401,38 +366,3 @@ def write(
         "seed": seed,
         "notice": NOTICE,
     }
-
-
-def write_archive(path: str | Path, folder: str | Path) -> int:
-    """Pack a written sample as the Kaggle archive comes: with a nested second copy and a Mac's leavings.
-
-    Parameters
-    ----------
-    path : str or Path
-        The zip file to write.
-    folder : str or Path
-        A folder that `write` filled.
-
-    Returns
-    -------
-    int
-        How many members are not wanted: the nested ``chest_xray/chest_xray``, ``__MACOSX`` and ``.DS_Store``.
-
-    Raises
-    ------
-    BadInput
-        `folder` holds no chest_xray folder.
-    """
-    folder = Path(folder)
-    files = sorted(file for file in (folder / "chest_xray").rglob("*") if file.is_file())
-    if not files:
-        raise BadInput(f"{folder}: no chest_xray folder in it; write a sample there first")
-    junk = 0
-    with zipfile.ZipFile(path, "w") as archive:  # stored: JPEG does not shrink
-        for file in files:
-            name = file.relative_to(folder).as_posix()
-            archive.write(file, name)
-            archive.write(file, f"chest_xray/{name}")
-            archive.writestr(f"__MACOSX/{name.rpartition('/')[0]}/._{file.name}", b"\x00\x05\x16\x07" + bytes(116))
-            junk += 2 + (file.name == ".DS_Store")
-    return junk

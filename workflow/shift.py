@@ -76,7 +76,7 @@ def split(index: pd.DataFrame, pixels: np.ndarray, *, sizes: pd.DataFrame | None
         table = table.groupby("group").agg(own=("own", "mean"), source=("source", "first"))
         for _, rows in table.groupby("source")["own"]:
             part[np.isin(groups, rows.nsmallest(max(1, round(share * len(rows)))).index)] = name
-    return splits._table(index, part)
+    return splits.assign(index, part)
 
 
 def _wide_and_small(index, pixels, statistics, sizes, groups) -> np.ndarray:
