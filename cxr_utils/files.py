@@ -369,7 +369,8 @@ def read_csv(path: str | Path, *, columns: Iterable[str] = (), **options: Any) -
     except (OSError, ValueError, TypeError, EOFError, OverflowError, zlib.error) as error:
         raise BadInput(f"{path}: not a readable CSV table ({' '.join(str(error).split())})") from None
     if missing := [column for column in columns if column not in table.columns]:
-        raise BadInput(f"{path}: column {missing[0]!r} is missing; expected {', '.join(columns)}")
+        found = ", ".join(map(str, table.columns))
+        raise BadInput(f"{path}: column {missing[0]!r} is missing; expected {', '.join(columns)}, found {found:.90}")
     return table
 
 
@@ -390,7 +391,10 @@ def _parsed(content: bytes, options: dict[str, Any]) -> pd.DataFrame:
     if max(counts) > MOST_COLUMNS or sum(counts) > MOST_CELLS:
         raise ValueError(f"{max(counts):,} columns and {sum(counts):,} values; is it the right file?")
     del lines, counts
-    table = pd.read_csv(io.BytesIO(content), **{"sep": separator.decode(), "low_memory": False} | options)
+    usual = {"sep": separator.decode(), "low_memory": False, "skipinitialspace": True}
+    table = pd.read_csv(io.BytesIO(content), **usual | options).rename(columns=str.strip)
+    if table.columns.has_duplicates:
+        raise ValueError("two of its columns have one name")
     if not isinstance(table.index, pd.RangeIndex) and "index_col" not in options:
         raise ValueError("its rows hold more values than its first line names columns; where numbers have decimal "
                          "commas, part the columns by semicolons")  # fmt: skip

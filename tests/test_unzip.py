@@ -89,6 +89,15 @@ def encrypted(path: Path) -> Path:
     return path
 
 
+def deflate64(path: Path) -> Path:
+    """Name another way of packing, as Windows takes for what is very large, in both headers."""
+    content = bytearray(pack(path, (GOOD, b"x")).read_bytes())
+    for start, at in ((b"PK\3\4", 8), (b"PK\1\2", 10)):
+        content[content.index(start) + at] = 9
+    path.write_bytes(content)
+    return path
+
+
 HOSTILE = {
     "absolute": lambda p: pack(p, (GOOD, b"x"), ("/tmp/chest_xray/train/NORMAL/b.jpeg", b"x")),
     "drive": lambda p: pack(p, (GOOD, b"x"), ("C:/chest_xray/train/NORMAL/b.jpeg", b"x")),
@@ -100,6 +109,7 @@ HOSTILE = {
     "link to a folder": lambda p: pack(p, (link("chest_xray/train"), b"/tmp"), (GOOD, b"x")),
     "encrypted": encrypted,
     "bomb": lambda p: pack(p, (GOOD, bytes(8 * 2**20)), how=zipfile.ZIP_DEFLATED),
+    "Deflate64": deflate64,
     "device": lambda p: pack(p, (GOOD.replace("IM-0115-0001", "nul"), b"x")),
     "long name": lambda p: pack(p, (GOOD.replace("0115", "0" * 250), b"x")),
     "same letters": lambda p: pack(p, (GOOD.replace("IM", "\u00e9"), b"x"), (GOOD.replace("IM", "e\u0301"), b"y")),
@@ -122,6 +132,7 @@ SAYS = {
     "link to a folder": "is a link",
     "encrypted": "encrypted",
     "bomb": "would grow",
+    "Deflate64": "packed in a way that is not read .*; unpack it yourself and give the folder",
     "device": "no file name",
     "long name": "no file name",
     "same letters": "two files for one place",

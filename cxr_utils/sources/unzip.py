@@ -327,6 +327,8 @@ def _what_is_wrong(archive: Path, error: Exception) -> str:
         return "is a web page, not a zip file: the server asked for a login, or failed; download it again"
     if not head:
         return "is empty; download it again"
+    if isinstance(error, NotImplementedError):
+        return f"is packed in a way that is not read ({error}); unpack it yourself and give the folder"
     if head[:2] == b"PK":
         return f"is cut off or damaged ({error}); download it again"
     return "is not a zip file; give a zip file or the unpacked folder"
