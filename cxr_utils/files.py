@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cxr_utils.errors import BadInput
+from cxr_utils.limits import MOST_CELLS, MOST_COLUMNS, MOST_CSV, MOST_ROWS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 PATIENCE = 2.0
 #: NumPy's and Keras' generators take no larger one.
 MOST_SEED = 2**32 - 1
-#: Of a table, unpacked; the largest public set of chest radiographs has 370,000 rows.
-MOST_CSV, MOST_ROWS, MOST_COLUMNS, MOST_CELLS = 64 * 2**20, 1_000_000, 1_000, 10_000_000
 _NUMBER = re.compile(r"[+-]?\d*,?\d+([eE][+-]?\d+)?")
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+")
 _HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:6]

@@ -25,6 +25,20 @@ MAX_PARTS = 100_000
 MAX_FRAMES = 1
 """Of a DICOM file; of other files with several pictures the first is read."""
 
+# Of archives and folders. The real one: 2.3 GB, at most 2 MB an image, and JPEG hardly shrinks.
+MOST_FILES, MOST_BYTES, MOST_BYTES_A_FILE, MOST_RATIO = 200_000, 16 * 2**30, 64 * 2**20, 100
+MOST_BYTES_OF_NAMES = 32 * 2**20
+MOST_BYTES_OF_A_NOTE = 32 * 2**20
+"""Of what lies beside the images: a manifest of `MOST_FILES` takes less."""
+FREE_BYTES = 16 * 2**20
+"""Of all members together: below, growth against the archive itself does no harm."""
+
+# Of a table, unpacked; the largest public set of chest radiographs has 370,000 rows.
+MOST_CSV, MOST_ROWS, MOST_COLUMNS, MOST_CELLS = 64 * 2**20, 1_000_000, 1_000, 10_000_000
+
+# Of the page: files of one request, bytes of each, of any other request, and of all that wait for their answers.
+PAGE_FILES, PAGE_BYTES, MOST_BYTES_ASKED, MOST_BYTES_KEPT = 20, 32 * 2**20, 2**20, 2 * 2**30
+
 JPEG, JPEG_2000 = b"\xff\xd8", b"\xff\x4f\xff\x51"
 """How their streams begin."""
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cxr_utils import limits
 from cxr_utils.errors import BadInput, CxrError
 from cxr_utils.sources import download
-from cxr_utils.sources import unzip as module
-from cxr_utils.sources.unzip import choose, unzip
+from cxr_utils.sources.unzip import Damaged, choose, unzip
 
 GOOD = "chest_xray/train/NORMAL/IM-0115-0001.jpeg"
 
@@ -208,7 +208,7 @@ def test_an_archive_that_shrank_well_but_is_small_is_taken(tmp_path):
 
 def test_a_note_beside_the_images_has_a_bound(tmp_path, monkeypatch):
     archive = pack(tmp_path / "a.zip", (GOOD, b"x" * 50), ("source.json", b"{}" * 50))
-    monkeypatch.setattr(module, "MOST_BYTES_OF_A_NOTE", 60)
+    monkeypatch.setattr(limits, "MOST_BYTES_OF_A_NOTE", 60)
     assert unzip(archive, tmp_path / "out") == ["source.json"]
     with pytest.raises(BadInput, match="'source.json' in it has 100 bytes; at most 60"):
         unzip(archive, tmp_path / "again", beside=("source.json",))
@@ -252,10 +252,10 @@ def test_limits(tmp_path, monkeypatch):
     archive = pack(tmp_path / "a.zip", (GOOD, b"xxx"), (GOOD.replace("0115", "0116"), b"xxx"))
     for name, value in (("MOST_FILES", 1), ("MOST_BYTES", 5), ("MOST_BYTES_A_FILE", 2)):
         with monkeypatch.context() as patch, pytest.raises(BadInput, match="refused"):
-            patch.setattr(module, name, value)
+            patch.setattr(limits, name, value)
             unzip(archive, tmp_path / "out")
     with monkeypatch.context() as patch, pytest.raises(BadInput, match="far more files than"):
-        patch.setattr(module, "MOST_BYTES_OF_NAMES", 100)
+        patch.setattr(limits, "MOST_BYTES_OF_NAMES", 100)
         unzip(archive, tmp_path / "out")
     monkeypatch.setattr(download.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 5}))
     with pytest.raises(CxrError, match="are free; make room"):
@@ -268,7 +268,7 @@ def test_the_whole_archive_is_checked_when_asked_to(tmp_path):
     content[content.index(b"honest")] ^= 1
     (tmp_path / "a.zip").write_bytes(content)
     assert unzip(tmp_path / "a.zip", tmp_path / "out") == ["notes.txt"]
-    with pytest.raises(module.Damaged, match="Bad CRC-32"):
+    with pytest.raises(Damaged, match="Bad CRC-32"):
         unzip(tmp_path / "a.zip", tmp_path / "again", whole=True)
 
 
