@@ -428,7 +428,7 @@ def write_archive(path: str | Path, folder: str | Path) -> int:
     if not files:
         raise BadInput(f"{folder}: no chest_xray folder in it; write a sample there first")
     junk = 0
-    with zipfile.ZipFile(path, "w") as archive:  # stored: JPEG does not shrink
+    with zipfile.ZipFile(path, "x") as archive:  # stored: JPEG does not shrink
         for file in files:
             name = file.relative_to(folder).as_posix()
             archive.write(file, name)
