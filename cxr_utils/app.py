@@ -22,12 +22,11 @@ from typing import Any
 import cv2
 import numpy as np
 
-from cxr_utils import explain, guard, images, predict, uploads
+from cxr_utils import explain, guard, images, limits, predict, uploads
 from cxr_utils.errors import BadInput, CxrError, printable
 from cxr_utils.guard import is_local
 
-MOST_FILES = 20
-MOST_BYTES = 32 * 2**20
+MOST_FILES, MOST_BYTES = limits.PAGE_FILES, limits.PAGE_BYTES
 #: Requests that may wait for their turn, and those whose images are read at the same time: one that is slow to read
 #: doesn't hold the others. The model itself answers one after the other.
 WAITING = 100

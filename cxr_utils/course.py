@@ -274,6 +274,8 @@ def run(
         done = {p.name for p in plans if state.get(p.name, {}).get("digest") == p.digest}
         todo = [p for p in plans if fresh or p.name not in done or not p.output(folder).is_file()]
         # Now, not after an hour.
+        for place in (folder / "notebooks", folder / "facts"):
+            ownership.check_place(place, "run_dir")  # it may be a link
         files.check_ours(folder / "report.html", report.is_ours)
         for plan in todo:
             files.check_ours(plan.output(folder), lambda path: _wrote(path, state))

@@ -278,21 +278,23 @@ def _checked(dataset) -> int:
         raise _Unreadable(f"compressed as {syntax.name}, which is not read; save it uncompressed")
     offsets = [dataset.get(f"ExtendedOffsetTable{name}") for name in ("", "Lengths")]
     frame = get_frame(dataset.PixelData, 0, number_of_frames=1, extended_offsets=offsets if all(offsets) else None)
+    decoder, times = _DECODERS[syntax]
+    declared = None
+    if syntax.startswith("1.2.840.10008.1.2.4."):
+        start, ask = (limits.JPEG_2000, limits.jpeg2000) if ".4.9" in syntax else (limits.JPEG, limits.jpeg)
+        frame = b"".join(frame.partition(start)[1:])  # a decoder would believe what lies around it
+        declared = ask(frame)
+        if declared is None:
+            raise _Unreadable("its compressed stream is cut off or damaged")
+        if (declared.width, declared.height, declared.components) != (columns, rows, 1):
+            raise _Unreadable("its header says one size, its compressed stream another")
+    else:
+        limits.rle(frame, 2 * rows * columns + 4096)
     # What is decoded is what was checked, whatever else lies there.
     dataset.PixelData = encapsulate([frame])
     for name in ("ExtendedOffsetTable", "ExtendedOffsetTableLengths"):
         if name in dataset:
             delattr(dataset, name)
-    decoder, times = _DECODERS[syntax]
-    declared = None
-    if syntax.startswith("1.2.840.10008.1.2.4."):
-        declared = limits.jpeg2000(frame) if syntax.startswith("1.2.840.10008.1.2.4.9") else limits.jpeg(frame)
-        if declared is None:
-            raise _Unreadable("its compressed stream is cut off or damaged")
-        if (declared.width, declared.height, declared.components) != (columns, rows, 1):
-            raise _Unreadable("its header says one size, its compressed stream another")
-    elif len(frame) > 2 * rows * columns * wide + 4096:
-        raise _Unreadable("its compressed stream is longer than its pixels")
     cost = limits.afford(columns, rows, times * wide + 1, declared.more if declared else 0)
     if syntax.endswith(".4.51") and declared and declared.bits > 8:
         raise _Unreadable(f"compressed as {syntax.name} with 12 bits, which is not read; save it uncompressed")

@@ -42,8 +42,8 @@ class CxrError(Exception):
     exit_status = 1
 
     def __str__(self) -> str:
-        """Return the message, always fit to be printed."""
-        return "\n".join(map(printable, super().__str__().split("\n")))
+        """Return the message, one line that is fit to be printed."""
+        return printable(super().__str__())
 
 
 class BadInput(CxrError, ValueError):

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cxr_utils.errors import BadInput
+from cxr_utils.limits import MOST_CELLS, MOST_COLUMNS, MOST_CSV, MOST_ROWS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 PATIENCE = 2.0
 #: NumPy's and Keras' generators take no larger one.
 MOST_SEED = 2**32 - 1
-#: Of a table, unpacked; the largest public set of chest radiographs has 370,000 rows.
-MOST_CSV, MOST_ROWS, MOST_COLUMNS, MOST_CELLS = 64 * 2**20, 1_000_000, 1_000, 10_000_000
 _NUMBER = re.compile(r"[+-]?\d*,?\d+([eE][+-]?\d+)?")
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+")
 _HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:6]
@@ -369,7 +368,8 @@ def read_csv(path: str | Path, *, columns: Iterable[str] = (), **options: Any) -
     except (OSError, ValueError, TypeError, EOFError, OverflowError, zlib.error) as error:
         raise BadInput(f"{path}: not a readable CSV table ({' '.join(str(error).split())})") from None
     if missing := [column for column in columns if column not in table.columns]:
-        raise BadInput(f"{path}: column {missing[0]!r} is missing; expected {', '.join(columns)}")
+        found = ", ".join(map(str, table.columns))
+        raise BadInput(f"{path}: column {missing[0]!r} is missing; expected {', '.join(columns)}, found {found:.90}")
     return table
 
 
@@ -390,7 +390,10 @@ def _parsed(content: bytes, options: dict[str, Any]) -> pd.DataFrame:
     if max(counts) > MOST_COLUMNS or sum(counts) > MOST_CELLS:
         raise ValueError(f"{max(counts):,} columns and {sum(counts):,} values; is it the right file?")
     del lines, counts
-    table = pd.read_csv(io.BytesIO(content), **{"sep": separator.decode(), "low_memory": False} | options)
+    usual = {"sep": separator.decode(), "low_memory": False, "skipinitialspace": True}
+    table = pd.read_csv(io.BytesIO(content), **usual | options).rename(columns=str.strip)
+    if table.columns.has_duplicates:
+        raise ValueError("two of its columns have one name")
     if not isinstance(table.index, pd.RangeIndex) and "index_col" not in options:
         raise ValueError("its rows hold more values than its first line names columns; where numbers have decimal "
                          "commas, part the columns by semicolons")  # fmt: skip

@@ -10,11 +10,7 @@ from urllib.parse import urlsplit
 
 from cxr_utils import uploads
 from cxr_utils.errors import BadInput
-
-#: Bytes that a request other than an upload may have.
-MOST_BYTES_ASKED = 2**20
-#: Bytes of uploads that may wait for their answers, of all users together.
-MOST_BYTES_KEPT = 2 * 2**30
+from cxr_utils.limits import MOST_BYTES_ASKED, MOST_BYTES_KEPT
 
 _SEALED = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "

@@ -244,6 +244,8 @@ def _cost(image: Image.Image, declared: limits.Declared | None) -> int:
         each = 1  # it is decoded as gray
     if declared and declared.whole:
         each += 2 * declared.components
+    elif image.format == "BMP" and "rle" in image.tile[0][0]:
+        each, more = 3, 2 * 255 * image.width  # one step may skip 255 rows, and Pillow copies what came of it
     elif image.format == "WEBP":
         each = 20  # five canvases of four bytes
     elif image.format == "TIFF":

@@ -25,6 +25,23 @@ MAX_PARTS = 100_000
 MAX_FRAMES = 1
 """Of a DICOM file; of other files with several pictures the first is read."""
 
+# Of archives and folders. The real one: 2.3 GB, at most 2 MB an image, and JPEG hardly shrinks.
+MOST_FILES, MOST_BYTES, MOST_BYTES_A_FILE, MOST_RATIO = 200_000, 16 * 2**30, 64 * 2**20, 100
+MOST_BYTES_OF_NAMES = 32 * 2**20
+MOST_BYTES_OF_A_NOTE = 32 * 2**20
+"""Of what lies beside the images: a manifest of `MOST_FILES` takes less."""
+FREE_BYTES = 16 * 2**20
+"""Of all members together: below, growth against the archive itself does no harm."""
+
+# Of a table, unpacked; the largest public set of chest radiographs has 370,000 rows.
+MOST_CSV, MOST_ROWS, MOST_COLUMNS, MOST_CELLS = 64 * 2**20, 1_000_000, 1_000, 10_000_000
+
+# Of the page: files of one request, bytes of each, of any other request, and of all that wait for their answers.
+PAGE_FILES, PAGE_BYTES, MOST_BYTES_ASKED, MOST_BYTES_KEPT = 20, 32 * 2**20, 2**20, 2 * 2**30
+
+JPEG, JPEG_2000 = b"\xff\xd8", b"\xff\x4f\xff\x51"
+"""How their streams begin."""
+
 _FRAME_HEADERS = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}  # SOF0 to 15, and that of JPEG-LS
 _PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
 # No restart marker, and none of the bytes that JPEG-LS and JPEG may have after 0xff within their data.
@@ -144,7 +161,7 @@ def jpeg(content: bytes) -> Declared | None:
 
 def jpeg2000(content: bytes) -> Declared | None:
     """Read what a JPEG 2000 codestream declares, without decoding it; see `jpeg`."""
-    start = content.find(b"\xff\x4f\xff\x51")
+    start = content.find(JPEG_2000)
     if start < 0 or len(content) < start + 43:
         return None
     x1, y1, x0, y0, tile_width, tile_height = (
@@ -161,6 +178,20 @@ def jpeg2000(content: bytes) -> Declared | None:
         more += sum(300 * width * height >> area for area in areas)
     size = int.from_bytes(content[start + 40 : start + 42])
     return Declared(width, height, size, (content[start + 42] & 127) + 1, more=more)
+
+
+def rle(content: bytes, most: int) -> None:
+    """Add up what each part of a stream of DICOM's RLE grows to, and refuse more than `most` bytes; see `jpeg`."""
+    starts = [int.from_bytes(content[at : at + 4], "little") for at in range(0, 64, 4)]
+    starts = starts[1 : 1 + starts[0]]
+    for at, end in zip(starts, [*starts[1:], len(content)], strict=False):
+        grown = 0
+        while at < min(end, len(content)):
+            run = content[at]
+            grown += 257 - run if run > 128 else (run + 1) % 129
+            at += 2 if run > 128 else 2 + run if run < 128 else 1
+            if grown > most:
+                raise TooMuch("its compressed stream is longer than its pixels")
 
 
 def png(content: bytes) -> None:

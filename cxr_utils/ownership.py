@@ -107,13 +107,19 @@ def check_place(folder: Path, what: str, *, allowed: tuple[str, ...] = ()) -> No
     way_out = "choose a folder of its own, such as runs/mine"
     for name, places in kept.items():
         for place in places:
-            if Path(os.path.realpath(place)).is_relative_to(real):
+            if Path(os.path.realpath(place)).is_relative_to(real) or _holds(real, place):
                 raise BadInput(f"{what} {folder}: is or holds {name} ({place}); {way_out}")
     if (of_project := tracked(folder)) and of_project.name not in allowed:
         raise BadInput(f"{what} {folder}: lies in {of_project}, which is part of the project; {way_out}")
-    if os.path.lexists(folder) and not folder.is_dir():
+    there = next(filter(os.path.lexists, (folder, *folder.parents)), folder)
+    if os.path.lexists(there) and not there.is_dir():
         option = f"--{what.replace('_', '-')}"
-        raise BadInput(f"{what} {folder}: is {kind_of(folder)}, not a folder; choose another {option}")
+        raise BadInput(f"{what} {there}: is {kind_of(there)}, not a folder; choose another {option}")
+
+
+def _holds(folder: Path, place: Path) -> bool:
+    """Tell whether a folder is or holds another by any name: some systems do not tell A from a, or mount one twice."""
+    return folder.is_dir() and any(one.is_dir() and one.samefile(folder) for one in (place, *place.parents))
 
 
 def tracked(folder: Path) -> Path | None:
@@ -125,7 +131,7 @@ def tracked(folder: Path) -> Path | None:
     """
     for path in (folder, Path(os.path.realpath(folder))):
         for parent in filter(files.is_project, path.parents):
-            if (first := path.relative_to(parent).parts[0]) in TRACKED:
+            if (first := path.relative_to(parent).parts[0]).casefold() in TRACKED:
                 return parent / first
     return None
 
@@ -247,10 +253,14 @@ def exported(note: Path) -> list[Path]:
 def remove(found: list[Path], *, below: Path) -> None:
     """Delete these files, and then the folders that they leave empty, as far as they lie below `below`.
 
+    What a link leads to elsewhere stays.
+
     Examples
     --------
     >>> remove([], below=Path("gone"))
     """
+    real = os.path.realpath(below)
+    found = [path for path in found if Path(os.path.realpath(path.parent)).is_relative_to(real)]
     for path in found:
         path.unlink(missing_ok=True)
     parents = {parent for path in found for parent in path.parents if parent.is_relative_to(below) and parent != below}

@@ -280,7 +280,7 @@ def refuses(call, path, reason):
 
 @pytest.mark.parametrize("name", ARCHIVES)
 def test_archives(tmp_path, monkeypatch, name):
-    monkeypatch.setattr("cxr_utils.sources.unzip.MOST_FILES", 30)
+    monkeypatch.setattr("cxr_utils.limits.MOST_FILES", 30)
     content, reason = ARCHIVES[name]
     (tmp_path / "in").mkdir()
     archive = tmp_path / "in" / "given.zip"

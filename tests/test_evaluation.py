@@ -375,7 +375,6 @@ def test_tables_as_large_as_those_that_are_kept_are_drawn_at_once():
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="asks the system for the peak of memory")
-@pytest.mark.skipif(sys.platform == "win32", reason="asks the system for the peak of memory")
 def test_memory_does_not_grow_with_draws_times_images(tmp_path):
     program = (
         "import resource, sys; import numpy as np, pandas as pd; from cxr_utils import evaluation\n"

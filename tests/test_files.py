@@ -89,7 +89,7 @@ def test_a_table_is_never_fetched_from_an_address(tmp_path, monkeypatch):
 
 def test_messages_are_fit_to_be_printed():
     error = BadInput("one\x1b[31m\udcff\ntwo\r\u202e")
-    assert str(error) == "one\\x1b[31m\\udcff\ntwo\\r\\u202e" and str(error).encode()
+    assert str(error) == "one\\x1b[31m\\udcff\\ntwo\\r\\u202e" and str(error).encode()
     assert str(BadInput("ä 胸 '\\'")) == "ä 胸 '\\'"
 
 
@@ -117,6 +117,7 @@ def spreadsheet(separator, *, comma=False, encoding="utf-8", first="", end="\r\n
         spreadsheet("\t", comma=True, encoding="utf-16"),
         spreadsheet("\t", end="\n"),
         spreadsheet("|"),
+        spreadsheet(",").replace(b",split,label,", b", split , label,\t").replace(b",test,", b", test, "),
     ],
 )
 def test_tables_of_any_spreadsheet_are_read(tmp_path, content):
@@ -128,6 +129,7 @@ def test_tables_of_any_spreadsheet_are_read(tmp_path, content):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
+        (b"path,path \nx,0\n", "two of its columns have one name"),
         (b"path,label,probability\nx,0,0,25\n", "decimal commas, part the columns by semicolons"),
         ("straße,label\n".encode("latin-1"), "not UTF-8 text; save it as CSV UTF-8"),
         (b"\xff\xfe\x00", "not UTF-8 text"),
@@ -141,6 +143,12 @@ def test_tables_that_can_not_be_read_say_why(tmp_path, content, words):
     (tmp_path / "a.csv.gz").write_bytes(gzip.compress(content, 1))
     with pytest.raises(BadInput, match=words):
         files.read_csv(tmp_path / "a.csv.gz")
+
+
+def test_a_missing_column_is_named_beside_those_that_are_there(tmp_path):
+    (tmp_path / "a.csv").write_text("Path,Label\nx,0\n")
+    with pytest.raises(BadInput, match="column 'path' is missing; expected path, label, found Path, Label"):
+        files.read_csv(tmp_path / "a.csv", columns=("path", "label"))
 
 
 def test_thousands_are_not_taken_for_decimals(tmp_path):

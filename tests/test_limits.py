@@ -12,7 +12,11 @@ from pathlib import Path
 import measured
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
+from pydicom.encaps import get_frame
+from pydicom.pixels.decoders.rle import _rle_decode_segment
 from test_broken_inputs import picture, png, radiograph
 from test_gray import compressed, dcm, wrapped
 
@@ -20,6 +24,7 @@ from cxr_utils import dicom, images, limits
 from cxr_utils.errors import BadInput
 
 SIDE = 7071  # 50 megapixels
+JP2 = b"\0\0\0\x0cjP  \r\n\x87\n"  # how a JPEG 2000 in boxes begins, in which anything may stand
 
 
 def segment(marker, body):
@@ -64,6 +69,12 @@ def layered(frame, number):
     return frame[: at + 6] + struct.pack(">H", number) + frame[at + 8 :]
 
 
+def bmp_rle(width, height, runs):
+    """Write a BMP whose pixels are run lengths."""
+    head = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 8, 1, len(runs), 0, 0, 0, 0) + bytes(1024)
+    return b"BM" + struct.pack("<IHHI", 14 + len(head) + len(runs), 0, 0, 14 + len(head)) + head + runs
+
+
 def refused(content, reason, tmp_path):
     path = tmp_path / "file"
     path.write_bytes(content)
@@ -83,6 +94,7 @@ def refused(content, reason, tmp_path):
         (b"\xff\xd8" + segment(0xFE, b"") * 100_001 + picture()[2:], "more than 100,000 segments"),
         (b"\xff\xd8" + bytes(9 * 2**20) + picture()[2:], "more than 8 MiB of EXIF"),
         (png(1, 1, data=b"\0\0", extra=[(b"teXt", b"")] * 100_001), "more than 100,000 chunks"),
+        (bmp_rle(4_000_000, 12, b"\0\2\xff\xff\0\1"), "stored so that reading them takes 2,232 MB; at most 400 MB"),
     ],
     ids=lambda value: "" if isinstance(value, bytes) else value,
 )
@@ -120,11 +132,36 @@ def test_scans_are_counted_inside_dicom(tmp_path):
         (layered(j2k(64, 64), 101), "90", "a JPEG 2000 of 101 layers"),
         (b"nothing", "90", "its compressed stream is cut off or damaged"),
         (b"nothing", "70", "its compressed stream is cut off or damaged"),
+        (JP2 + b"\xff\xc0\0\x0b\x08\0\x40\0\x40\1\1\x11\0" + j2k(64, 64), "50", "is cut off or damaged"),
     ],
 )
 def test_a_stream_is_compared_with_the_header(tmp_path, monkeypatch, frame, syntax, reason):
     monkeypatch.setattr(dicom, "_stored", None)
     refused(wrapped(np.zeros((64, 64), np.uint8), frame, f"1.2.840.10008.1.2.4.{syntax}"), reason, tmp_path)
+
+
+def test_a_decoder_gets_the_stream_that_was_checked_and_nothing_around_it():
+    film = np.zeros((64, 64), np.uint8)
+    for frame, syntax in ((j2k(64, 64), "90"), (picture(pixels=film), "50")):
+        parsed = dicom.parse(wrapped(film, JP2 + frame, f"1.2.840.10008.1.2.4.{syntax}"))
+        assert get_frame(parsed.dataset.PixelData, 0, number_of_frames=1).rstrip(b"\0") == frame.rstrip(b"\0")
+
+
+@given(st.binary(max_size=80), st.lists(st.integers(0, 90), max_size=3))
+def test_run_lengths_are_added_up_as_they_are_decoded(content, starts):
+    head = struct.pack("<16I", len(starts), *(64 + one for one in starts), *[0] * (15 - len(starts)))
+    ends = [*(64 + one for one in starts[1:]), 64 + len(content)]
+    parts = [(head + content)[64 + start : end] for start, end in zip(starts, ends, strict=False)]
+    most = max((len(_rle_decode_segment(part)) for part in parts), default=0)
+    limits.rle(head + content, most + 128)  # the last run may be cut off
+    if most:
+        with pytest.raises(limits.TooMuch, match="longer than its pixels"):
+            limits.rle(head + content, most - 1)
+
+
+def test_run_lengths_that_grow_without_end_are_refused(tmp_path):
+    stream = struct.pack("<16I", 1, 64, *[0] * 14) + b"\x81\7" * 200
+    refused(wrapped(np.zeros((64, 64), np.uint8), stream, "1.2.840.10008.1.2.5"), "longer than its pixels", tmp_path)
 
 
 def test_streams_that_cost_too_much_memory_are_refused(tmp_path):

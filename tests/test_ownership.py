@@ -226,6 +226,7 @@ def test_the_project_s_folders_are_those_that_git_tracks():
     [(".", "is or holds the project"), ("..", "is or holds the project"), ("~", "home folder"), ("/", "is or holds"),
      ("notebooks/mine", "part of the project"), ("results", "part of the project"), ("link", "is or holds the project"),
      ("cxr_utils/../tests/x", "part of the project"), ("pyproject.toml", "is a file, not a folder"),
+     ("Notebooks/mine", "part of the project"), ("pyproject.toml/x/y", "pyproject.toml: is a file, not a folder"),
      ("fifo", "is a pipe, not a folder"), ("nowhere", "is a link to nothing, not a folder")],
 )  # fmt: skip
 def test_folders_that_are_refused(clone, option, place, words, capsys, monkeypatch):
@@ -254,6 +255,28 @@ def test_fresh_removes_what_is_known_and_counts_the_rest(clone, stand_ins):
     left = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert left == {"course.json", "report.html", "notebooks/01_a.ipynb", "thesis/state.json", "plain-s0/notes.txt",
                     "plain-s0/metrics.json", "trials/a-s0/notes.txt"}  # fmt: skip
+
+
+def test_what_links_lead_to_elsewhere_stays(clone, stand_ins):
+    folder, other = clone / "lab" / "r", clone / "lab" / "other"
+    files.write_json(other / "a-s0" / "run.json", RUN)
+    course.run(run_dir="lab/r", progress=False)
+    (folder / "trials").symlink_to(other)
+    (folder / "b-s0").symlink_to(other / "a-s0")
+    course.run(run_dir="lab/r", progress=False, fresh=True)
+    assert files.read_record(other / "a-s0" / "run.json") == RUN
+    shutil.rmtree(folder / "notebooks")
+    (folder / "notebooks").symlink_to(clone / "notebooks")
+    before = (clone / "notebooks/01_a.ipynb").read_bytes()
+    with pytest.raises(BadInput, match="r/notebooks: lies in .*notebooks, which is part of the project"):
+        course.run(run_dir="lab/r", progress=False, seed=3)
+    assert (clone / "notebooks/01_a.ipynb").read_bytes() == before
+
+
+def test_a_folder_is_known_by_any_name(clone):
+    (clone.parent / "again").symlink_to(clone)
+    assert ownership._holds(clone.parent / "again", clone / "notebooks/x")
+    assert not ownership._holds(clone / "notebooks", clone)
 
 
 def test_a_notebook_that_was_changed_is_not_written_over(clone, stand_ins):

@@ -17,9 +17,9 @@ import pytest
 from kaggle_server import COUNTS, Server, here, images, make_folder, names, running
 from PIL import Image
 
-from cxr_utils import files, sources
+from cxr_utils import files, limits, sources
 from cxr_utils.errors import BadInput, CxrError
-from cxr_utils.sources import download, medmnist, unzip
+from cxr_utils.sources import download, medmnist
 
 few = pytest.mark.filterwarnings("ignore:.*the number of images is not the one of")
 
@@ -185,7 +185,7 @@ def test_folder_says_nothing_of_what_lies_outside(tmp_path, data, target):
 def test_both_doors_have_the_same_limits(tmp_path, data, monkeypatch, limit, value):
     given = make_folder(tmp_path / "in")
     packed = shutil.make_archive(str(tmp_path / "in"), "zip", tmp_path / "in")
-    monkeypatch.setattr(unzip, limit, value)
+    monkeypatch.setattr(limits, limit, value)
     for path in (given, packed):
         with pytest.raises(BadInput, match=f"{path}: refused, "):
             sources.fetch("folder", path=path, data_dir=data)

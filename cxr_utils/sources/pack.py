@@ -13,7 +13,7 @@ from typing import Any
 
 from cxr_utils import files
 from cxr_utils.errors import BadInput, CxrError
-from cxr_utils.sources.unzip import MOST_BYTES_OF_A_NOTE
+from cxr_utils.limits import MOST_BYTES_OF_A_NOTE
 
 SIZE = 224
 QUALITY = 80  # 40 MB for the 5,856 images

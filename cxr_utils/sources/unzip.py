@@ -20,20 +20,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
+from cxr_utils import limits
 from cxr_utils.dataset import CLASSES, SPLITS
 from cxr_utils.errors import BadInput
 from cxr_utils.images import SUFFIXES
 from cxr_utils.sources.download import check_room
-
-# The real archive: 2.3 GB, at most 2 MB an image, and JPEG hardly shrinks. Far above that, it is an attack.
-MOST_FILES = 200_000
-MOST_BYTES = 16 * 2**30
-MOST_BYTES_A_FILE = 64 * 2**20
-MOST_RATIO = 100
-MOST_BYTES_OF_NAMES = 32 * 2**20
-MOST_BYTES_OF_A_NOTE = 32 * 2**20  # what lies beside the images: a manifest of MOST_FILES takes less
-# All members together, against the archive itself: below this, growth does no harm.
-FREE_BYTES = 16 * 2**20
 
 _BROKEN = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, MemoryError)
 _DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # on Windows, with any suffix
@@ -244,8 +235,8 @@ def _reading(archive: Path) -> Iterator[None]:
 def _check_directory(stream: BinaryIO, archive: Path) -> None:
     """Refuse a list of members that is so long that reading it would fill the memory."""
     found = zipfile._EndRecData(stream)  # what ZipFile itself goes by; it has no public way to ask first
-    if found and found[zipfile._ECD_SIZE] > MOST_BYTES_OF_NAMES:
-        raise BadInput(f"{archive}: refused, it holds far more files than {MOST_FILES:,}")
+    if found and found[zipfile._ECD_SIZE] > limits.MOST_BYTES_OF_NAMES:
+        raise BadInput(f"{archive}: refused, it holds far more files than {limits.MOST_FILES:,}")
     stream.seek(0)
 
 
@@ -289,31 +280,30 @@ def check_sizes(
     >>> check_sizes({"train/NORMAL/a.jpeg": 200_000}, where="a.zip")
     """
     count = len(sizes) if count is None else count
-    if count > MOST_FILES:
-        raise BadInput(f"{where}: refused, it holds {count:,} files, more than {MOST_FILES:,}")
+    if count > limits.MOST_FILES:
+        raise BadInput(f"{where}: refused, it holds {count:,} files, more than {limits.MOST_FILES:,}")
     notes = set(notes)
     for name, size in sizes.items():
-        most = MOST_BYTES_OF_A_NOTE if name in notes else MOST_BYTES_A_FILE
+        most = limits.MOST_BYTES_OF_A_NOTE if name in notes else limits.MOST_BYTES_A_FILE
         if size > most:
             raise BadInput(f"{where}: refused, {name!r} in it has {size:,} bytes; at most {most:,} are taken")
-    if (total := sum(sizes.values())) > MOST_BYTES:
-        raise BadInput(
-            f"{where}: refused, its files have {total / 2**30:,.1f} GiB together, more than {MOST_BYTES >> 30} GiB"
-        )
+    if (total := sum(sizes.values())) > limits.MOST_BYTES:
+        most = f"{limits.MOST_BYTES >> 30} GiB"
+        raise BadInput(f"{where}: refused, its files have {total / 2**30:,.1f} GiB together, more than {most}")
 
 
 def _check_growth(members: list[zipfile.ZipInfo], archive: Path) -> None:
     """Refuse a bomb by its own account, each member and all together; zipfile never reads more than that account."""
     for info in members:
         ratio = info.file_size / max(info.compress_size, 1)
-        if ratio > MOST_RATIO and info.file_size > 2**20:
+        if ratio > limits.MOST_RATIO and info.file_size > 2**20:
             raise BadInput(
                 f"{archive}: refused, {info.filename!r} in it would grow to {info.file_size:,} bytes "
                 f"({ratio:,.0f} times its size in the archive)"
             )
     total, own = sum(info.file_size for info in members), archive.stat().st_size
     # Against what the archive really has: members may share bytes.
-    if total > max(FREE_BYTES, MOST_RATIO * own):
+    if total > max(limits.FREE_BYTES, limits.MOST_RATIO * own):
         raise BadInput(
             f"{archive}: refused, it would grow to {total:,} bytes ({total / max(own, 1):,.0f} times its own size)"
         )
@@ -327,6 +317,8 @@ def _what_is_wrong(archive: Path, error: Exception) -> str:
         return "is a web page, not a zip file: the server asked for a login, or failed; download it again"
     if not head:
         return "is empty; download it again"
+    if isinstance(error, NotImplementedError):
+        return f"is packed in a way that is not read ({error}); unpack it yourself and give the folder"
     if head[:2] == b"PK":
         return f"is cut off or damaged ({error}); download it again"
     return "is not a zip file; give a zip file or the unpacked folder"
