@@ -227,7 +227,7 @@ def run(
     profile : {"sample", "workshop", "full"}
         How big the run is.
     source : str, optional
-        One of ``sources.SOURCES``; may be left out for the profile ``sample`` only.
+        One of ``sources.names()``; may be left out for the profile ``sample`` only.
     data_dir, run_dir : str or Path
         Folders, relative to ``files.root()``. The run folder is by default ``runs/sample`` for the
         sample and ``runs/<source>-<profile>`` otherwise.
@@ -490,11 +490,9 @@ def _source(source: str | None, profile_name: str) -> str:
 
     size = profile(profile_name).name
     if source is None and size != "sample":
-        real = ", ".join(name for name in sources.SOURCES if name != "sample")
+        real = ", ".join(name for name in sources.names() if sources.get(name).holds != "phantoms")
         raise BadInput(f"profile {size!r} is meant for real images; add --source with one of {real}")
-    if source is not None and source not in sources.SOURCES:
-        raise BadInput(f"source {source!r} is unknown; choose one of {', '.join(sources.SOURCES)}")
-    return source or "sample"
+    return "sample" if source is None else sources.get(source).name
 
 
 @contextlib.contextmanager

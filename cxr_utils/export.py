@@ -259,7 +259,7 @@ def _images(record: dict[str, Any], data_dir: str | Path):
     """Find the images that a run was trained on, by the checksum of all their pixels."""
     wanted, size = record["pixels"], record["recipe"]["image_size"]
     count = int(wanted.lstrip("[").split(",")[0])
-    for source in sources.SOURCES:
+    for source in sources.names():
         folder = files.resolve(data_dir) / source
         if not (folder / "source.json").is_file():
             continue

@@ -50,7 +50,7 @@ def evaluate(
         As for `predict.load`; a model's file may also be without JSON: it gets images squashed to its size, and no
         threshold but .5 is judged.
     source : str
-        One of `sources.SOURCES`; what is not there yet is fetched.
+        One of `sources.names`; what is not there yet is fetched.
     data_dir : str or Path
         As for `sources.fetch`; and, for a run folder, as for `predict.load`.
     path : str or Path, optional

@@ -348,7 +348,7 @@ def test_a_training_takes_no_folder_of_others(tiny_index, tiny_pixels, tmp_path)
 def test_a_kept_archive_is_never_spoiled_or_deleted(tmp_path, monkeypatch):
     from cxr_utils.sources import download, medmnist
 
-    kept = tmp_path / "medmnist-archive" / sources.ARCHIVES["medmnist"]
+    kept = tmp_path / "medmnist-archive" / sources.get("medmnist").archive
     kept.parent.mkdir()
     kept.write_bytes(b"mine, and damaged")
     (tmp_path / ".medmnist-download").mkdir()
