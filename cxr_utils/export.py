@@ -118,7 +118,7 @@ def _write(path: Path, note: dict[str, Any], text: str) -> None:
                 known = there["files"]
         except BadInput:
             pass  # broken: it is made anew
-    listed = note | {"files": known | {path.suffix: predict.digest(path)}}
+    listed = note | {"files": known | {path.suffix: files.sha256(path)}}
     files.write_json(path.with_suffix(".json"), listed, ours=ownership.NOTE)
     with files.atomic(path.parent / "model-card.md", ours=ownership.is_card) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -97,7 +97,7 @@ def evaluate(
     _need_both(table, folder, part)
     of_test = _of_test(table)
     file, settings = predictor.model.path, {"views": predictor.note.get("views", 0)}
-    sha256, images = predict.digest(file), files.digest(table[["path", "sha256"]].to_csv(index=False))
+    sha256, images = files.sha256(file), files.digest(table[["path", "sha256"]].to_csv(index=False))
     record: dict[str, Any] = {
         "name": out.stem if out else file.stem,
         "identity": files.digest(f"{sha256} {settings} {images}", length=12),

@@ -288,10 +288,10 @@ def workflow_folder() -> Path:
     BadInput
         There is none; an installed package does not bring it along.
     """
-    for place in (files.root(), Path(__file__).resolve().parents[1]):
-        if (place / "workflow" / "Snakefile").is_file():
-            return place / "workflow"
-    raise BadInput(f"{files.root()}: holds no workflow/Snakefile; run this inside a clone of the course")
+    found = files.project("workflow/Snakefile")
+    if found is None:
+        raise BadInput(f"{files.root()}: holds no workflow/Snakefile; run this inside a clone of the course")
+    return found.parent
 
 
 def _profile(name: str, where: Path) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import stat
 from collections.abc import Iterator
@@ -259,7 +258,7 @@ def check(folder: str | Path, *, where: str | Path) -> None:
     except (BadInput, KeyError):
         raise BadInput(f"{where}: has no manifest of its images; get the archive again") from None
     found = {
-        file.relative_to(folder).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
+        file.relative_to(folder).as_posix(): files.sha256(file)
         for file in sorted((folder / "chest_xray").rglob("*"))
         if file.is_file()
     }
