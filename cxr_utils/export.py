@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from pathlib import Path
 from typing import Any
@@ -141,15 +142,14 @@ def _same(model, path: Path) -> bool:
 
 
 def _save(model, path: Path, to: str) -> None:
-    from absl import logging as absl
-
-    # That .h5 is an old format (said through absl); that tf2onnx asks for old names of NumPy.
-    before = absl.get_verbosity()
-    absl.set_verbosity(absl.ERROR)
+    # That .h5 is an old format (said by the logger of absl); that tf2onnx asks for old names of NumPy.
+    absl = logging.getLogger("absl")
+    before = absl.level
+    absl.setLevel(logging.ERROR)
     try:
         _save_loudly(model, path, to)
     finally:
-        absl.set_verbosity(before)
+        absl.setLevel(before)
 
 
 def _save_loudly(model, path: Path, to: str) -> None:
