@@ -8,6 +8,7 @@ bounds both.
 from __future__ import annotations
 
 import contextlib
+import io
 import lzma
 import re
 import stat
@@ -18,7 +19,6 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
 
 from cxr_utils.dataset import CLASSES, SPLITS
 from cxr_utils.errors import BadInput
@@ -194,9 +194,10 @@ def unzip(
         raise BadInput(f"{archive}: is no file; give a zip file")
     with contextlib.ExitStack() as stack:
         with _reading(archive):
-            stream = stack.enter_context(archive.open("rb"))
-            _check_directory(stream, archive)
+            stream = stack.enter_context(_Bounded(archive.open("rb", buffering=0)))
+            stream.left = MOST_BYTES_OF_NAMES  # ZipFile reads the whole list of members at once
             opened = stack.enter_context(zipfile.ZipFile(stream))
+            stream.left = float("inf")
         members = {}
         for info in opened.infolist():
             name = _checked_name(info, archive)
@@ -241,12 +242,16 @@ def _reading(archive: Path) -> Iterator[None]:
         raise Damaged(f"{archive}: {_what_is_wrong(archive, error)}") from None
 
 
-def _check_directory(stream: BinaryIO, archive: Path) -> None:
-    """Refuse a list of members that is so long that reading it would fill the memory."""
-    found = zipfile._EndRecData(stream)  # what ZipFile itself goes by; it has no public way to ask first
-    if found and found[zipfile._ECD_SIZE] > MOST_BYTES_OF_NAMES:
-        raise BadInput(f"{archive}: refused, it holds far more files than {MOST_FILES:,}")
-    stream.seek(0)
+class _Bounded(io.BufferedReader):
+    """An archive that refuses to be read when its list of members is so long that it would fill the memory."""
+
+    left: float
+
+    def read(self, size: int = -1, /) -> bytes:
+        self.left -= max(size, 0)
+        if self.left < 0:
+            raise BadInput(f"{self.raw.name}: refused, it holds far more files than {MOST_FILES:,}")
+        return super().read(size)
 
 
 def _checked_name(info: zipfile.ZipInfo, archive: Path) -> str:
