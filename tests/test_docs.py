@@ -12,11 +12,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import typer
+from conftest import SHARED
 
 from cxr_utils import claims, cli, dataset, evaluation, grid, images, recipes, training
 
 ROOT = Path(__file__).parents[1]
-FACTS = ROOT.parent / "shared" / "replication-facts.md"
+FACTS = SHARED.parent / "replication-facts.md"
 ADD = ROOT / "cxr_utils" / "recipes" / "README.md"
 ADD_SOURCE = ROOT / "cxr_utils" / "sources" / "README.md"
 FEATURES = ROOT / "notebooks" / "README.md"
@@ -24,7 +25,7 @@ CLAIM = ROOT / "results" / "checklists" / "claim-2024.md"
 TRIPOD = ROOT / "results" / "checklists" / "tripod-ai.md"
 REFORMS = ROOT / "results" / "checklists" / "reforms.md"
 DETAILS = ROOT / "results" / "checklists" / "details.md"
-SIZES = ROOT.parent / "shared" / "data" / "original-sizes.csv"
+SIZES = SHARED / "original-sizes.csv"
 READMES = (ROOT / place / "README.md" for place in (".", "data", "results", "workflow"))
 PAGES = (ADD, ADD_SOURCE, FEATURES, CLAIM, TRIPOD, REFORMS, DETAILS, *READMES)
 TRIPOD_ITEMS = (

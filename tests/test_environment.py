@@ -99,7 +99,16 @@ def test_ci_calls_make_test():
         os.access(path, os.X_OK)
         and "set -euo pipefail" in path.read_text()
         and "make test" in path.read_text()
+        and "export CXR_TEST_DATA=" in path.read_text()
     )
+
+
+def test_what_is_skipped_for_want_of_the_real_images_is_counted(tmp_path):
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "tests/test_pack.py", "-k", "real_images"]
+    environment = {**os.environ, "CXR_TEST_DATA": str(tmp_path)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0 and "1 skipped for want of the real images" in done.stdout, done.stdout
+    assert f"CXR_TEST_DATA names their folder, {tmp_path} now" in done.stdout
 
 
 def imported(places):
