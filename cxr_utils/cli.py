@@ -63,12 +63,7 @@ class _ListsSources(typer.core.TyperCommand):
 
 @app.command(no_args_is_help=True, cls=_ListsSources)
 def fetch(
-    source: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME", help="One of those below."
-        ),
-    ],
+    source: Annotated[str, typer.Option(metavar="NAME", help="One of those below.")],
     path: Annotated[
         Path | None,
         typer.Option(

@@ -11,6 +11,7 @@ import os
 import pkgutil
 import shutil
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +19,8 @@ from typing import Any
 
 from cxr_utils import dataset, files, ownership
 from cxr_utils.errors import BadInput, CxrError, advice, printable
-from cxr_utils.images import SUFFIXES
 from cxr_utils.sources.download import discard
-from cxr_utils.sources.unzip import is_junk
+from cxr_utils.sources.unzip import is_image
 
 HOLDS = ("originals", "given", "other", "phantoms")
 """What a source may hold, best first: the published files; what its user gives, which may be them; other pictures, such
@@ -329,17 +329,9 @@ def _make(source: Source, target: Path, *, path: Path | None, seed: int, keep: b
 
 def _count(folder: Path) -> dict[str, dict[str, int]]:
     """Count the image files, by split and class."""
-    layout = folder / "chest_xray"
-    return {
-        split: {
-            name: sum(
-                file.name.lower().endswith(SUFFIXES) and not is_junk(file.name)
-                for file in (layout / split / name).glob("*")
-            )
-            for name in dataset.CLASSES
-        }
-        for split in dataset.SPLITS
-    }
+    places = (file.relative_to(folder).parts for file in (folder / "chest_xray").glob("*/*/*"))
+    found = Counter(parts[-3:-1] for parts in places if is_image(parts))
+    return {split: {name: found[split, name] for name in dataset.CLASSES} for split in dataset.SPLITS}
 
 
 def _differences(found: dict[str, dict[str, int]], expected: dict[str, Any]) -> list[str]:

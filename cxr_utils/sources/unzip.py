@@ -82,7 +82,7 @@ def choose(names: Iterable[str], *, where: str | Path) -> tuple[dict[str, str], 
     ({'chest_xray/val/NORMAL/a.jpeg': 'val/NORMAL/a.jpeg'}, ['chest_xray/.DS_Store'])
     """
     files = {name: PurePosixPath(name).parts for name in names}
-    copies = {parts[:-3] for parts in files.values() if _is_image(parts)}
+    copies = {parts[:-3] for parts in files.values() if is_image(parts)}
     outer = [copy for copy in copies if not any(copy != other and _within(copy, other) for other in copies)]
     if not outer:
         raise BadInput(
@@ -97,7 +97,7 @@ def choose(names: Iterable[str], *, where: str | Path) -> tuple[dict[str, str], 
     kept: dict[str, str] = {}
     left_out: Counter[str] = Counter()
     for name, parts in files.items():
-        if _is_image(parts) and parts[:-3] == outer[0]:
+        if is_image(parts) and parts[:-3] == outer[0]:
             kept[name] = "/".join(parts[-3:])
         else:
             left_out[_junk_root(parts, nested)] += 1
@@ -114,8 +114,14 @@ def choose(names: Iterable[str], *, where: str | Path) -> tuple[dict[str, str], 
     return kept, _shorten(left_out)
 
 
-def _is_image(parts: tuple[str, ...]) -> bool:
-    """Tell whether a path ends in split, class and an image, with no junk on the way."""
+def is_image(parts: tuple[str, ...]) -> bool:
+    """Tell whether a path ends in split, class and an image, with no junk on the way.
+
+    Examples
+    --------
+    >>> is_image(("chest_xray", "val", "NORMAL", "a.jpeg")), is_image(("__MACOSX", "val", "NORMAL", "a.jpeg"))
+    (True, False)
+    """
     return (
         len(parts) >= 3
         and parts[-3] in SPLITS
