@@ -23,7 +23,7 @@ from statistics import median
 
 ROOT = Path(__file__).resolve().parents[1]
 HERE = ROOT / "benchmarks"
-SHARED = ROOT.parent / "shared" / "data"
+SHARED = Path(os.environ.get("CXR_TEST_DATA") or ROOT.parent / "shared" / "data")
 WORK = ROOT / "build" / "bench"
 TRAINED = ("batchnorm_224", "smote_224", "plain_224")
 STEPS = {"batchnorm_224": 6, "smote_224": 4, "plain_224": 12}

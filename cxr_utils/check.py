@@ -101,7 +101,7 @@ def _packages() -> Iterator[Finding]:
 
 def _locked() -> dict[str, set[str]]:
     """Read the versions of the lock, where there is one: a package may be pinned once a Python version."""
-    path = Path(__file__).resolve().parents[1] / "requirements.txt"
+    path = files.CHECKOUT / "requirements.txt"
     pins: dict[str, set[str]] = {}
     if path.is_file():
         for name, version in re.findall(r"(?m)^([\w.-]+)==([^\s;\\]+)", path.read_text(encoding="utf-8")):

@@ -6,7 +6,7 @@ import os
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -60,16 +60,20 @@ def _cxr(
     """
 
 
-@app.command(no_args_is_help=True)
+class _ListsSources(typer.core.TyperCommand):
+    """A command whose help ends with the sources, which are looked for only then."""
+
+    def format_epilog(self, ctx: typer.Context, formatter: Any) -> None:
+        """Write them down."""
+        from cxr_utils import sources
+
+        with formatter.section("Sources"):
+            formatter.write_dl([(name, sources.get(name).about) for name in sources.names()])
+
+
+@app.command(no_args_is_help=True, cls=_ListsSources)
 def fetch(
-    source: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            help="sample: phantoms, drawn here. folder: your copy of the dataset. kaggle: the original "
-            "files, 2.3 GB. medmnist: PneumoniaMNIST at 224 px from Zenodo, no account.",
-        ),
-    ],
+    source: Annotated[str, typer.Option(metavar="NAME", help="One of those below.")],
     path: Annotated[
         Path | None,
         typer.Option(
@@ -86,7 +90,7 @@ def fetch(
         ),  # fmt: skip
     ] = None,
     keep_archive: Annotated[
-        bool, typer.Option("--keep-archive", help="With kaggle and medmnist: keep what was downloaded, too.")
+        bool, typer.Option("--keep-archive", help="Keep what was downloaded, too.")
     ] = False,
 ) -> None:
     """Get the images of a source ready.
@@ -130,7 +134,7 @@ def pack(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Which fetched source; by default the first there of kaggle, folder, medmnist, sample.",
+            help="Which fetched source; by default originals before copies, and phantoms last.",
             show_default=False,
         ),
     ] = None,
@@ -169,7 +173,7 @@ def run(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="sample, folder, kaggle or medmnist. May be left out with the profile sample.",
+            help="One of those that cxr fetch --help lists. May be left out with the profile sample.",
             show_default=False,
         ),
     ] = None,
@@ -219,7 +223,7 @@ def run(
 
     if otherwise not in (None, "sample"):
         raise BadInput(f"--otherwise {otherwise}: only sample needs no download")
-    if otherwise and source in sources.ARCHIVES:
+    if otherwise and source and sources.get(source).archive:
         try:
             sources.fetch(source, data_dir=data_dir, progress=sys.stderr.isatty())
         except BadInput:

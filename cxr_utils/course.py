@@ -114,7 +114,7 @@ def beside_real(notebook: str, facts: Mapping[str, Any], *, run_dir: str | Path,
     if source != "sample":
         rows = [[name, _shown(value)] for name, value in here.items()]
         return Markdown(_table(["", f"here ({source})"], rows))
-    kept = _project_file(f"results/course/{notebook}.json")
+    kept = files.project(f"results/course/{notebook}.json")
     real = files.read_record(kept, facts=dict) if kept else {}
     there = real.get("facts", {})
     rows = [[name, _shown(value), _shown(there.get(name))] for name, value in here.items()]
@@ -136,18 +136,10 @@ def results() -> Path:
     BadInput
         The project has none, as where the package was installed without a checkout.
     """
-    found = _project_file("results")
+    found = files.project("results")
     if found is None:
         raise BadInput(f"{files.root() / 'results'}: no such folder; the results of the runs come with a checkout")
     return found
-
-
-def _project_file(name: str) -> Path | None:
-    """Find `name` under the root, or in the checkout that this package lies in."""
-    for folder in (files.root(), Path(__file__).resolve().parents[1]):
-        if (folder / name).exists():
-            return folder / name
-    return None
 
 
 def _plain(value: Any) -> Any:
@@ -227,7 +219,7 @@ def run(
     profile : {"sample", "workshop", "full"}
         How big the run is.
     source : str, optional
-        One of ``sources.SOURCES``; may be left out for the profile ``sample`` only.
+        One of ``sources.names()``; may be left out for the profile ``sample`` only.
     data_dir, run_dir : str or Path
         Folders, relative to ``files.root()``. The run folder is by default ``runs/sample`` for the
         sample and ``runs/<source>-<profile>`` otherwise.
@@ -369,7 +361,7 @@ def _trainings(folder: Path) -> list[Path]:
 def _wrote(path: Path, state: Mapping[str, Any]) -> bool:
     """Tell whether a notebook is as `run` left it; what others wrote, or changed in it since, is theirs."""
     entry = state.get(path.stem)
-    return entry is not None and entry.get("sha256") in (None, ownership.sha256(path))
+    return entry is not None and entry.get("sha256") in (None, files.sha256(path))
 
 
 def _execute(plan: _Plan, folder: Path, state: dict, *, cwd: Path, core: bool, bars: Callable[..., Any]) -> None:
@@ -386,7 +378,7 @@ def _execute(plan: _Plan, folder: Path, state: dict, *, cwd: Path, core: bool, b
             notebooks.execute(plan.notebook, output, given=plan.given, cwd=cwd, on_cell=tick)
         digest = plan.digest
     finally:
-        record(seconds=round(time.perf_counter() - begun, 1), sha256=ownership.sha256(output) or None)
+        record(seconds=round(time.perf_counter() - begun, 1), sha256=files.sha256(output) or None)
 
 
 def clear(folder: str | Path) -> list[Path]:
@@ -492,11 +484,9 @@ def _source(source: str | None, profile_name: str) -> str:
 
     size = profile(profile_name).name
     if source is None and size != "sample":
-        real = ", ".join(name for name in sources.SOURCES if name != "sample")
+        real = ", ".join(name for name in sources.names() if sources.get(name).holds != "phantoms")
         raise BadInput(f"profile {size!r} is meant for real images; add --source with one of {real}")
-    if source is not None and source not in sources.SOURCES:
-        raise BadInput(f"source {source!r} is unknown; choose one of {', '.join(sources.SOURCES)}")
-    return source or "sample"
+    return "sample" if source is None else sources.get(source).name
 
 
 @contextlib.contextmanager

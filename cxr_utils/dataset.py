@@ -20,14 +20,16 @@ from cxr_utils.errors import BadInput, printable
 CLASSES = ("NORMAL", "PNEUMONIA")
 SPLITS = ("train", "val", "test")
 KINDS = ("normal", "bacteria", "virus")
-UNKNOWN = "unknown"  # the kind of PneumoniaMNIST's pneumonias: their names do not tell it
+UNKNOWN = "unknown"  # the kind of a pneumonia whose name does not tell it, such as PneumoniaMNIST's
 COLUMNS = ("path", "split", "label", "kind", "patient", "width", "height", "mode", "sha256")
 
 _VERSION = 1  # of index.csv; a new one makes old tables to be made again
 _KAGGLE_PNEUMONIA = re.compile(r"person([0-9]+)_(bacteria|virus)_[0-9]+(?:_[0-9]+)?")
 _KAGGLE_NORMAL = re.compile(r"((?:NORMAL2-)?IM-[0-9]+)-[0-9]+(?:-[0-9]+)?")
 _MENDELEY = re.compile(r"(NORMAL|BACTERIA|VIRUS)-([0-9]+)-[0-9]+")
-_MEDMNIST = re.compile(r"medmnist-(?:train|val|test)-[0-9]+-(normal|pneumonia)")
+#: The names that sources give to files which came without a name of the dataset: <source>-<split>-<number>-<kind>, or
+#: with p and the patient's number in the split's place.
+GIVEN = re.compile(r"([a-z][a-z0-9_]*)-(?:train|val|test|(p[0-9]+))-[0-9]+-(normal|bacteria|virus|pneumonia)")
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class ImageName(NamedTuple):
     Attributes
     ----------
     kind : str
-        One of `KINDS`, or "unknown" for a pneumonia of PneumoniaMNIST.
+        One of `KINDS`, or "unknown" for a pneumonia whose name does not tell it.
     patient : str or None
         The key of the images that belong together; None where the name has none.
     """
@@ -80,8 +82,8 @@ def parse_name(name: str | Path) -> ImageName:
     The key is the person number whatever the kind (``person23``), else prefix and number
     (``IM-0115``, ``NORMAL2-IM-0095``). Nothing shows that the numbers of NORMAL images are patients.
     The names of the authors' own archive (``BACTERIA-7422-0001.jpeg``) give ``PNEUMONIA-7422`` and
-    ``NORMAL-7422``; those of PneumoniaMNIST (``medmnist-train-00001-normal.png``) give no patient,
-    and of a pneumonia no kind.
+    ``NORMAL-7422``. Sources without names of the dataset give their own, see `GIVEN`: those of PneumoniaMNIST
+    (``medmnist-train-00001-normal.png``) tell no patient, and of a pneumonia no kind.
 
     Parameters
     ----------
@@ -108,8 +110,8 @@ def parse_name(name: str | Path) -> ImageName:
     if found := _MENDELEY.fullmatch(stem):
         prefix = "NORMAL" if found[1] == "NORMAL" else "PNEUMONIA"
         return ImageName(found[1].lower(), f"{prefix}-{found[2]}")
-    if found := _MEDMNIST.fullmatch(stem):
-        return ImageName("normal" if found[1] == "normal" else UNKNOWN, None)
+    if found := GIVEN.fullmatch(stem):
+        return ImageName(UNKNOWN if found[3] == "pneumonia" else found[3], found[2] and f"{found[1]}-{found[2]}")
     raise BadInput(
         f"{printable(name)}: not a file name of this dataset; expected e.g. person1_bacteria_2.jpeg "
         "or IM-0115-0001.jpeg"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from pathlib import Path
 from typing import Any
@@ -108,7 +109,7 @@ def _write(path: Path, note: dict[str, Any], text: str) -> None:
                 known = there["files"]
         except BadInput:
             pass  # broken: it is made anew
-    listed = note | {"files": known | {path.suffix: predict.digest(path)}}
+    listed = note | {"files": known | {path.suffix: files.sha256(path)}}
     files.write_json(path.with_suffix(".json"), listed, ours=ownership.NOTE)
     with files.atomic(path.parent / "model-card.md", ours=ownership.is_card) as temporary:
         temporary.write_text(text, encoding="utf-8")
@@ -131,15 +132,14 @@ def _same(model, path: Path) -> bool:
 
 
 def _save(model, path: Path, to: str) -> None:
-    from absl import logging as absl
-
-    # That .h5 is an old format (said through absl); that tf2onnx asks for old names of NumPy.
-    before = absl.get_verbosity()
-    absl.set_verbosity(absl.ERROR)
+    # That .h5 is an old format (said by the logger of absl); that tf2onnx asks for old names of NumPy.
+    absl = logging.getLogger("absl")
+    before = absl.level
+    absl.setLevel(logging.ERROR)
     try:
         _save_loudly(model, path, to)
     finally:
-        absl.set_verbosity(before)
+        absl.setLevel(before)
 
 
 def _save_loudly(model, path: Path, to: str) -> None:
@@ -249,7 +249,7 @@ def _images(record: dict[str, Any], data_dir: str | Path):
     """Find the images that a run was trained on, by the checksum of all their pixels."""
     wanted, size = record["pixels"], record["recipe"]["image_size"]
     count = int(wanted.lstrip("[").split(",")[0])
-    for source in sources.SOURCES:
+    for source in sources.names():
         folder = files.resolve(data_dir) / source
         if not (folder / "source.json").is_file():
             continue

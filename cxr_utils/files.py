@@ -67,6 +67,30 @@ def is_project(folder: Path) -> bool:
         return False
 
 
+CHECKOUT = Path(__file__).resolve().parents[1]
+"""The folder that this package lies in: of a checkout it is the project's, of an installed package it is not."""
+
+
+def project(name: str) -> Path | None:
+    """Find a file or folder of the project: under `root`, else in the checkout that this package lies in.
+
+    Parameters
+    ----------
+    name : str
+        With ``/``; a pattern finds the first that fits.
+
+    Returns
+    -------
+    Path or None
+        None where neither has it, as where the package was installed without a checkout.
+
+    Examples
+    --------
+    >>> project("no/such.file")
+    """
+    return next((found for folder in (root(), CHECKOUT) for found in sorted(folder.glob(name))), None)
+
+
 def expand(path: str | Path) -> Path:
     """Put the home folder in place of ``~``; a name such as ``~x.jpeg``, where x is no user, stays as it is.
 
@@ -415,6 +439,21 @@ def digest(text: str, *, length: int = 16) -> str:
     """
     # A file's name need not be Unicode.
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:length]
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, 64 hexadecimal digits; empty if it is not there.
+
+    Examples
+    --------
+    >>> sha256(Path("gone"))
+    ''
+    """
+    try:
+        with path.open("rb") as opened:
+            return hashlib.file_digest(opened, "sha256").hexdigest()
+    except OSError:
+        return ""
 
 
 @contextlib.contextmanager

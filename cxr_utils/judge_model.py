@@ -41,7 +41,7 @@ def evaluate(
         As for `predict.load`; a model's file may also be without JSON: it gets images squashed to its size, and no
         threshold but .5 is judged.
     source : str
-        One of `sources.SOURCES`; what is not there yet is fetched.
+        One of `sources.names`; what is not there yet is fetched.
     data_dir : str or Path
         As for `sources.fetch`.
     path : str or Path, optional
@@ -94,7 +94,7 @@ def evaluate(
     file, settings, meaning = predictor.model.path, {"views": predictor.note.get("views", 0)}, predictor.model.meaning
     if meaning != models.Meaning(pixels=(0, 1)):
         settings |= asdict(meaning)
-    sha256, images = predict.digest(file), files.digest(table[["path", "sha256"]].to_csv(index=False))
+    sha256, images = files.sha256(file), files.digest(table[["path", "sha256"]].to_csv(index=False))
     record: dict[str, Any] = {
         "name": out.stem if out else file.stem,
         "identity": files.digest(f"{sha256} {settings} {images}", length=12),

@@ -22,12 +22,12 @@ def folder(path: str | Path | None = None) -> Path:
     BadInput
         There is none; an installed package brings no notebooks along.
     """
-    places = [files.resolve(path)] if path else [files.root(), Path(__file__).resolve().parents[1]]
-    for place in places:
-        place = place if path else place / "notebooks"
-        if any(place.glob("[0-9][0-9]_*.ipynb")):
-            return place
-    raise BadInput(f"{places[0]}: holds no notebooks; run this inside a clone of the course")
+    books = "[0-9][0-9]_*.ipynb"
+    found = next(files.resolve(path).glob(books), None) if path else files.project(f"notebooks/{books}")
+    if found is None:
+        where = files.resolve(path) if path else files.root()
+        raise BadInput(f"{where}: holds no notebooks; run this inside a clone of the course")
+    return found.parent
 
 
 def select(names: Sequence[str], where: Path) -> list[Path]:

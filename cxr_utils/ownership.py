@@ -7,7 +7,6 @@ their names in such a folder and, where it can be seen, by their content.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -64,21 +63,6 @@ MARKS = ("run.json", "state.json")
 SUFFIXES = (".keras", ".h5", ".onnx")
 
 
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, 64 hexadecimal digits; empty if it is not there.
-
-    Examples
-    --------
-    >>> sha256(Path("gone"))
-    ''
-    """
-    try:
-        with path.open("rb") as opened:
-            return hashlib.file_digest(opened, "sha256").hexdigest()
-    except OSError:
-        return ""
-
-
 def check_place(folder: Path, what: str, *, allowed: tuple[str, ...] = ()) -> None:
     """Refuse a folder to write into that is or holds the project or the home folder, or that git tracks.
 
@@ -101,8 +85,7 @@ def check_place(folder: Path, what: str, *, allowed: tuple[str, ...] = ()) -> No
     >>> check_place(files.root() / "runs" / "mine", "run_dir")
     """
     real = Path(os.path.realpath(folder))
-    checkout = Path(__file__).resolve().parents[1]
-    kept = {"the project": [p for p in (files.root(), checkout, real) if files.is_project(p)]}
+    kept = {"the project": [p for p in (files.root(), files.CHECKOUT, real) if files.is_project(p)]}
     kept["the home folder"] = [Path(os.path.realpath(files.expand("~")))]
     way_out = "choose a folder of its own, such as runs/mine"
     for name, places in kept.items():
@@ -245,7 +228,7 @@ def exported(note: Path) -> list[Path]:
     if not is_note(note):
         return []
     listed = files.read_record(note, files=dict)["files"]
-    models = [path for suffix in SUFFIXES if sha256(path := note.with_suffix(suffix)) == listed.get(suffix)]
+    models = [path for suffix in SUFFIXES if files.sha256(path := note.with_suffix(suffix)) == listed.get(suffix)]
     card = note.with_name("model-card.md")
     return [note, *models, *([card] if is_card(card) else [])]
 

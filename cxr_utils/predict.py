@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import glob
-import hashlib
 import io
 import json
 import os
@@ -446,26 +445,19 @@ def load(
     if bare and not note.is_file() and not (path.parent / "run.json").is_file():
         return Predictor(model, {"resize": "squash"}, None)
     content = read_note(note)
-    if content["image_size"] != model.image_size or content["files"].get(path.suffix) != digest(path):
+    if content["image_size"] != model.image_size or content["files"].get(path.suffix) != files.sha256(path):
         raise BadInput(f"{note}: was not made for this {path.name}; make both again with cxr export")
     return Predictor(model, content, outside.Check.from_json(content["outside"]))
 
 
 def _reference() -> Path:
     """Return the path of the shipped model, without a suffix."""
-    for folder in (files.root(), Path(__file__).resolve().parents[1]):
-        if (folder / f"{REFERENCE}.json").is_file():
-            return folder / REFERENCE
+    if found := files.project(f"{REFERENCE}.json"):
+        return found.with_suffix("")
     raise BadInput(
         f"no model: none was named, and {REFERENCE}, the one that is shipped, is not there yet; name a run folder or a "
         "model's file (.keras, .h5, .onnx) before the images"
     )
-
-
-def digest(path: Path) -> str:
-    """Return the SHA-256 of a file, 64 hexadecimal digits."""
-    with path.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def read_note(path: Path) -> dict[str, Any]:

@@ -17,10 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cxr_utils import files, grid, ledger, notebooks, ownership
+from cxr_utils import files, grid, ledger, notebooks, ownership, sources
 from cxr_utils.errors import BadInput, CxrError
-
-REAL = ("folder", "kaggle")
 
 
 class Rehearsal(grid.Cell):
@@ -157,7 +155,7 @@ def plan(
     recipe, protocol, seeds
         As for `grid.cells`.
     source : str, optional
-        One of ``sources.SOURCES``. By default the real images that are in `data_dir`, "folder" or "kaggle"; for a
+        One of `sources.names`. By default the real images that are in `data_dir`, "kaggle" or "folder"; for a
         rehearsal "sample".
     data_dir, out, work : str or Path
         Folders, relative to the project's root: images; results, by default ``runs/replication``, and
@@ -220,7 +218,7 @@ def _is_out(folder: Path) -> bool:
 
 def _fetched(data_dir: Path, *, needed: bool) -> str:
     """Return which real images are there; an empty text if none are and that is no harm."""
-    there = [name for name in REAL if (data_dir / name / "source.json").is_file()]
+    there = [name for name in sources.names("originals", "given") if (data_dir / name / "source.json").is_file()]
     if len(there) > 1:
         raise BadInput(f"source: both {' and '.join(there)} are in {data_dir}; choose with --source")
     if not there and needed:
@@ -233,10 +231,10 @@ def _fetched(data_dir: Path, *, needed: bool) -> str:
 
 def _index(source: str, data_dir: Path, *, fetch: bool):
     """Return the index of the images, or None if they are not there."""
-    from cxr_utils import dataset, sources
+    from cxr_utils import dataset
 
-    if source and source not in sources.SOURCES:
-        raise BadInput(f"source {source!r}: choose one of {', '.join(sources.SOURCES)}")
+    if source:
+        sources.get(source)
     if not fetch and not (source and (data_dir / source / "source.json").is_file()):
         return None
     return dataset.scan(sources.fetch(source, data_dir=data_dir, progress=sys.stderr.isatty()))
@@ -290,10 +288,10 @@ def workflow_folder() -> Path:
     BadInput
         There is none; an installed package does not bring it along.
     """
-    for place in (files.root(), Path(__file__).resolve().parents[1]):
-        if (place / "workflow" / "Snakefile").is_file():
-            return place / "workflow"
-    raise BadInput(f"{files.root()}: holds no workflow/Snakefile; run this inside a clone of the course")
+    found = files.project("workflow/Snakefile")
+    if found is None:
+        raise BadInput(f"{files.root()}: holds no workflow/Snakefile; run this inside a clone of the course")
+    return found.parent
 
 
 def _profile(name: str, where: Path) -> Path:

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-SHARED = Path(__file__).parents[1].parent / "shared" / "data"
+#: Where the real images, and what else comes with them, are looked for; see data/README.md.
+SHARED = Path(os.environ.get("CXR_TEST_DATA") or Path(__file__).parents[2] / "shared" / "data")
 
 
 # Tests that a shell started in the background ignore Ctrl-C, and would hand that on to what they start.
@@ -60,6 +61,14 @@ def originals(shared_data, tmp_path_factory):
     with zipfile.ZipFile(shared_data / "chest-xray-originals-sample.zip") as archive:
         archive.extractall(folder)
     return folder
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Say how many tests were skipped for want of the real images."""
+    skipped = sum("not at hand: no" in str(report.longrepr) for report in terminalreporter.stats.get("skipped", []))
+    if skipped:
+        where = f"CXR_TEST_DATA names their folder, {SHARED} now"
+        terminalreporter.write_line(f"{skipped} skipped for want of the real images and what comes with them: {where}")
 
 
 def tiny_names():

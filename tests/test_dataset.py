@@ -33,6 +33,7 @@ from cxr_utils.errors import BadInput
         ("NORMAL-7422-0001.jpeg", "normal", "NORMAL-7422"),
         ("medmnist-train-00001-normal.png", "normal", None),
         ("medmnist-test-00623-pneumonia.png", "unknown", None),
+        ("clinic-p0012-3-virus.png", "virus", "clinic-p0012"),
     ],
 )
 def test_names(name, kind, patient):
@@ -40,7 +41,8 @@ def test_names(name, kind, patient):
 
 
 @pytest.mark.parametrize(
-    "name", ["", "scan.jpeg", "person_bacteria_1.jpeg", "person1_fungus_1.jpeg", "IM-1.jpeg", "xIM-1-1.jpeg"]
+    "name",
+    ["", "scan.jpeg", "person_bacteria_1.jpeg", "person1_fungus_1.jpeg", "IM-1.jpeg", "xIM-1-1.jpeg", "a-p1-1-flu.png"],
 )
 def test_other_names_are_refused_by_name(name):
     with pytest.raises(BadInput, match=r"not a file name of this dataset"):

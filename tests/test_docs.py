@@ -12,20 +12,22 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import typer
+from conftest import SHARED
 
 from cxr_utils import claims, cli, dataset, evaluation, grid, images, recipes, training, verdicts
 
 ROOT = Path(__file__).parents[1]
-FACTS = ROOT.parent / "shared" / "replication-facts.md"
+FACTS = SHARED.parent / "replication-facts.md"
 ADD = ROOT / "cxr_utils" / "recipes" / "README.md"
+ADD_SOURCE = ROOT / "cxr_utils" / "sources" / "README.md"
 FEATURES = ROOT / "notebooks" / "README.md"
 CLAIM = ROOT / "results" / "checklists" / "claim-2024.md"
 TRIPOD = ROOT / "results" / "checklists" / "tripod-ai.md"
 REFORMS = ROOT / "results" / "checklists" / "reforms.md"
 DETAILS = ROOT / "results" / "checklists" / "details.md"
-SIZES = ROOT.parent / "shared" / "data" / "original-sizes.csv"
+SIZES = SHARED / "original-sizes.csv"
 READMES = (ROOT / place / "README.md" for place in (".", "data", "results", "workflow"))
-PAGES = (ADD, FEATURES, CLAIM, TRIPOD, REFORMS, DETAILS, *READMES)
+PAGES = (ADD, ADD_SOURCE, FEATURES, CLAIM, TRIPOD, REFORMS, DETAILS, *READMES)
 TRIPOD_ITEMS = (
     "1 2 3a 3b 3c 4 5a 5b 6a 6b 6c 7 8a 8b 8c 9a 9b 9c 10 11 12a 12b 12c 12d 12e 12f 12g 13 14 15 16 17 "
     "18a 18b 18c 18d 18e 18f 19 20a 20b 20c 21 22 23a 23b 24 25 26 27a 27b 27c"

@@ -1,8 +1,11 @@
 """The lock, conda's environment, the Makefile and the bounds agree."""
 
+import ast
+import importlib.metadata
 import os
 import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -10,6 +13,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -95,4 +99,40 @@ def test_ci_calls_make_test():
         os.access(path, os.X_OK)
         and "set -euo pipefail" in path.read_text()
         and "make test" in path.read_text()
+        and "export CXR_TEST_DATA=" in path.read_text()
     )
+
+
+def test_what_is_skipped_for_want_of_the_real_images_is_counted(tmp_path):
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "tests/test_pack.py", "-k", "real_images"]
+    environment = {**os.environ, "CXR_TEST_DATA": str(tmp_path)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0 and "1 skipped for want of the real images" in done.stdout, done.stdout
+    assert f"CXR_TEST_DATA names their folder, {tmp_path} now" in done.stdout
+
+
+def imported(places):
+    """Yield each package that code imports, as its file and the names of the distributions that bring it."""
+    provided = importlib.metadata.packages_distributions()
+    paths = [path for place in places for path in sorted((ROOT / place).rglob("*.py"))]
+    ours = {path.stem for path in paths if not path.is_relative_to(ROOT / "cxr_utils")} | {"cxr_utils"}
+    for path in paths:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [each.name for each in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
+            for top in {name.partition(".")[0] for name in names} - sys.stdlib_module_names - ours:
+                yield f"{path.relative_to(ROOT)}: {top}", set(map(canonicalize_name, provided.get(top, [top])))
+
+
+JAX = "jax"  # the other backend of Keras, which its user installs: no command or notebook of ours needs it
+
+
+@pytest.mark.parametrize(
+    ("places", "extras"),
+    [(("cxr_utils", "workflow", "notebooks"), USERS), (("tests", "benchmarks"), (*USERS, "dev"))],
+)
+def test_each_import_is_declared(places, extras):
+    wanted = PROJECT["dependencies"] + sum((EXTRAS[name] for name in extras), [])
+    declared = {canonicalize_name(Requirement(text).name) for text in wanted} | {JAX}
+    missing = {where for where, brought_by in imported(places) if not brought_by & declared}
+    assert missing - {"notebooks/source/build.py: jupytext"} == set()  # of "dev": it builds the notebooks

@@ -98,7 +98,7 @@ def test_an_adult_of_another_hospital_is_not_called_turned(shared_data):
     """1,000 pictures of the NIH, if they are there; nothing is chosen by them here."""
     path = shared_data / "nih-sample-224.zip"
     if not path.is_file():
-        pytest.skip(f"{path.name} is not there")
+        pytest.skip(f"the sample of the NIH is not at hand: no {path}")
     predictor, said = predict.load(), []
     with zipfile.ZipFile(path) as archive:
         for name in sorted(archive.namelist())[::7]:

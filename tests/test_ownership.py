@@ -305,7 +305,7 @@ def test_what_was_ended_in_the_middle_is_ours(clone, stand_ins, monkeypatch):
             course.run(run_dir="lab/r", progress=False)
     assert course.run(run_dir="lab/r", progress=False).executed == ("01_a",)
     state = json.loads((clone / "lab/r/course.json").read_text())
-    assert state["01_a"]["sha256"] == ownership.sha256(clone / "lab/r/notebooks/01_a.ipynb")
+    assert state["01_a"]["sha256"] == files.sha256(clone / "lab/r/notebooks/01_a.ipynb")
     # As an earlier version left it, and as a kill leaves it: without a digest of the file.
     del state["01_a"]["sha256"]
     files.write_json(clone / "lab/r/course.json", state, ours=True)
@@ -372,7 +372,7 @@ def test_a_training_takes_no_folder_of_others(tiny_index, tiny_pixels, tmp_path)
 def test_a_kept_archive_is_never_spoiled_or_deleted(tmp_path, monkeypatch):
     from cxr_utils.sources import download, medmnist
 
-    kept = tmp_path / "medmnist-archive" / sources.ARCHIVES["medmnist"]
+    kept = tmp_path / "medmnist-archive" / sources.get("medmnist").archive
     kept.parent.mkdir()
     kept.write_bytes(b"mine, and damaged")
     (tmp_path / ".medmnist-download").mkdir()

@@ -89,7 +89,7 @@ def test_which_images_are_meant(data, home):
     with pytest.raises(BadInput, match="no real images .* --rehearse"):
         replicate.plan(data_dir="data", fetch=True)
     shutil.copytree(data / "folder", data / "kaggle")
-    with pytest.raises(BadInput, match="both folder and kaggle .* --source"):
+    with pytest.raises(BadInput, match="both kaggle and folder .* --source"):
         replicate.plan(data_dir=data)
     assert replicate.plan(data_dir=data, source="kaggle").images.startswith("kaggle: 65 images")
 

@@ -1,15 +1,21 @@
-"""The four sources: one layout, whole or not there."""
+"""The sources: one layout, whole or not there."""
 
 from __future__ import annotations
 
+import ast
+import graphlib
 import hashlib
+import importlib
 import io
 import os
+import re
 import shutil
 import socket
 import stat
+import sys
 import threading
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +23,7 @@ import pytest
 from kaggle_server import COUNTS, Server, here, images, make_folder, names, running
 from PIL import Image
 
-from cxr_utils import files, limits, sources
+from cxr_utils import cli, dataset, files, limits, sources
 from cxr_utils.errors import BadInput, CxrError
 from cxr_utils.sources import download, medmnist
 
@@ -371,7 +377,7 @@ def test_a_folder_of_unknown_origin_is_left_alone(data, phantoms):
 
 
 def test_wrong_arguments(data):
-    with pytest.raises(BadInput, match="source 'samples': choose one of sample, folder, kaggle, medmnist"):
+    with pytest.raises(BadInput, match="source 'samples': choose one of kaggle, folder, medmnist, sample"):
         sources.fetch("samples", data_dir=data)
     with pytest.raises(BadInput, match="only the source folder takes a path"):
         sources.fetch("kaggle", path="x.zip", data_dir=data)
@@ -380,6 +386,70 @@ def test_wrong_arguments(data):
     data.write_text("")
     with pytest.raises(CxrError, match="choose another --data-dir"):
         sources.fetch("sample", data_dir=data)
+
+
+# a new one, as the page adds it
+
+PAGE = (Path(sources.__file__).parent / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def added(tmp_path, monkeypatch, server):
+    """Put the page's example among the sources, with an address that answers, and nothing else anywhere."""
+    name = re.search(r"`cxr_utils/sources/(\w+)\.py`", PAGE)[1]
+    code = re.search(r"(?ms)^```python\n(.*?)^```$", PAGE)[1].replace("https://clinic.example", server.url)
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / f"{name}.py").write_text(code, encoding="utf-8")
+    sink = io.BytesIO()
+    with zipfile.ZipFile(sink, "w") as archive:
+        for member in ("p0012/1-NORMAL", "p0012/2-NORMAL", "p0013/1-PNEUMONIA", "p0015/1-PNEUMONIA", "p0020/1-NORMAL"):
+            picture = io.BytesIO()
+            Image.new("L", (40, 40), len(archive.namelist())).save(picture, "PNG")
+            archive.writestr(f"{member}.png", picture.getvalue())
+    server.content = sink.getvalue()
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr(sources, "__path__", [*sources.__path__, str(tmp_path / "more")])
+    importlib.invalidate_caches()
+    yield name
+    sys.modules.pop(f"{sources.__name__}.{name}", None)
+    vars(sources).pop(name, None)
+
+
+def test_a_new_source_is_one_file(added, data, tmp_path, capsys, server):
+    assert added in sources.names("other") and sources.names()[-1] == "sample"
+    assert cli.main(["fetch", "--help"]) == 0
+    assert re.search(rf"(?m)^  {added} +{sources.get(added).about}$", capsys.readouterr().out)
+    assert cli.main(["fetch", "--source", added, "--data-dir", str(data), "--keep-archive"]) == 0
+    shown = capsys.readouterr()
+    assert shown.out.startswith("Chest radiographs of a clinic (CC BY 4.0)\n")
+    assert "the number of images" not in shown.err and server.downloads == 1
+    assert here(data) == [added, f"{added}-archive"] and not sources.synthetic(added, data)
+    index = dataset.scan(data / added)
+    assert list(index["patient"].dropna().unique()) == [f"{added}-p{n:04d}" for n in (20, 15, 12, 13)]
+    assert list(index["kind"]) == ["normal", "unknown", "normal", "normal", "unknown"]
+    assert cli.main(["pack", str(tmp_path / "p.zip"), "--data-dir", str(data)]) == 0
+    assert f"from the source {added}" in capsys.readouterr().out
+    # A folder of such files without their record is not taken for the dataset.
+    bare = sources.fetch("folder", path=data / added / "chest_xray", data_dir=tmp_path / "with")
+    assert sources.describe(bare)["title"] == "Chest radiographs of a clinic"
+    (data / added / "source.json").unlink()
+    bare = sources.fetch("folder", path=data / added, data_dir=tmp_path / "without")
+    assert sources.describe(bare)["title"] == "Images of another origin"
+    with pytest.raises(BadInput, match=f"choose one of kaggle, folder, {added}, medmnist, sample"):
+        sources.get("web")
+
+
+def test_no_module_of_the_sources_leads_back_to_itself():
+    """As the code says it; which sources there are is looked up while it runs."""
+    modules = {path.stem: path for path in Path(sources.__file__).parent.glob("*.py")}
+    leads = {}
+    for name, path in modules.items():
+        imports = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+        full = [f"{node.module}.{each.name}" for node in imports for each in node.names]
+        parts = [each.split(".")[2:] for each in full if each.startswith("cxr_utils.sources")]
+        leads[name] = {part[0] if part and part[0] in modules else "__init__" for part in parts} - {name}
+    assert leads["pack"] == {"__init__"} and "download" in leads["__init__"]
+    graphlib.TopologicalSorter(leads).prepare()
 
 
 # medmnist

@@ -1,29 +1,113 @@
-"""Where images come from: four sources, one layout.
+"""Where images come from: each source is one file here, found by its name, and all have one layout.
 
-Each source fills ``data/<source>/chest_xray/{train,val,test}/{NORMAL,PNEUMONIA}`` and says in
-``data/<source>/source.json`` what the images are.
+Each fills ``data/<source>/chest_xray/{train,val,test}/{NORMAL,PNEUMONIA}`` and says in
+``data/<source>/source.json`` what the images are. How to add one: README.md beside this file.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
+import pkgutil
 import shutil
 import warnings
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cxr_utils import files, ownership
+from cxr_utils import dataset, files, ownership
 from cxr_utils.errors import BadInput, CxrError, advice, printable
-from cxr_utils.sources import download
+from cxr_utils.sources.download import discard
+from cxr_utils.sources.unzip import is_image
 
-SOURCES = ("sample", "folder", "kaggle", "medmnist")
-"""The names that `fetch` takes."""
+HOLDS = ("originals", "given", "other", "phantoms")
+"""What a source may hold, best first: the published files; what its user gives, which may be them; other pictures, such
+as smaller copies or another dataset; drawings."""
 
 RECORD = {"source": str, "title": str, "licence": str, "attribution": str, "synthetic": bool, "origin": str}
 """What ``source.json`` has at least."""
 
-ARCHIVES = {"kaggle": "chest-xray-pneumonia.zip", "medmnist": "pneumoniamnist_224.npz"}
-"""The sources that are downloaded, and the name of what is downloaded."""
+PUBLISHED = {
+    "title": dataset.RECORD.title,
+    "licence": dataset.RECORD.licence,
+    "attribution": dataset.RECORD.citation,
+    "expected": dataset.RECORD.counts,
+}
+"""What a source of the dataset itself says of it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A source of images: its file has one, by the name ``SOURCE``.
+
+    Attributes
+    ----------
+    name : str
+        The file's name without its suffix; the folder that it fills is called so, too.
+    about : str
+        What its images are, in a few words, for the help.
+    holds : str
+        One of `HOLDS`.
+    fill : callable
+        ``fill(folder, progress=...)`` writes images to ``folder/chest_xray/{train,val,test}/{NORMAL,PNEUMONIA}``.
+        It returns title, licence, attribution and origin (str) and, where there are any, left_out (list of str),
+        the counts that are expected (split to number, or to class to number) and other things to be noted in
+        ``source.json``.
+    takes : str
+        The option of `fetch` that it takes, "path" or "seed"; `fill` gets it by this name.
+    archive : str
+        For what is downloaded, its file's name; `fill` gets its path, as ``archive``.
+    """
+
+    name: str
+    about: str
+    holds: str
+    fill: Callable[..., dict[str, Any]]
+    takes: str = ""
+    archive: str = ""
+
+
+def _all() -> dict[str, Source]:
+    """Find the sources among the modules here."""
+    modules = [importlib.import_module(f"{__name__}.{each.name}") for each in pkgutil.iter_modules(__path__)]
+    found = [module.SOURCE for module in modules if hasattr(module, "SOURCE")]
+    return {each.name: each for each in sorted(found, key=lambda each: (HOLDS.index(each.holds), each.name))}
+
+
+def names(*holds: str) -> list[str]:
+    """Return the names of the sources, best first.
+
+    Parameters
+    ----------
+    *holds : str
+        Only those that hold this, of `HOLDS`; all if none is given.
+
+    Examples
+    --------
+    >>> names("originals", "given"), names()[-1]
+    (['kaggle', 'folder'], 'sample')
+    """
+    return [name for name, each in _all().items() if not holds or each.holds in holds]
+
+
+def get(name: str) -> Source:
+    """Return a source by its name.
+
+    Raises
+    ------
+    BadInput
+        There is no source of this name.
+
+    Examples
+    --------
+    >>> get("sample").holds
+    'phantoms'
+    """
+    if name not in (found := _all()):
+        raise BadInput(f"source {name!r}: choose one of {', '.join(found)}")
+    return found[name]
 
 
 def fetch(
@@ -42,9 +126,9 @@ def fetch(
 
     Parameters
     ----------
-    source : {"sample", "folder", "kaggle", "medmnist"}
-        Phantom radiographs drawn here; images of yours in the original layout; the dataset from Kaggle by its
-        command line; PneumoniaMNIST (224 px) from Zenodo.
+    source : str
+        One of `names`: phantom radiographs drawn here ("sample"); images of yours in the original layout ("folder");
+        the dataset from Kaggle by its command line ("kaggle"); PneumoniaMNIST, 224 px, from Zenodo ("medmnist").
     data_dir : str or Path
         Where the folder of the source lies; a relative one is taken from the project's root.
     path : str or Path, optional
@@ -53,7 +137,7 @@ def fetch(
         For "sample": what the phantoms are drawn from, 0 by default. Left out, it takes any sample that is
         there.
     keep_archive : bool
-        For "kaggle" and "medmnist": keep what was downloaded, in ``data_dir/<source>-archive``. A later call
+        For sources that are downloaded: keep what came, in ``data_dir/<source>-archive``. A later call
         takes it instead of a download.
     progress : bool
         Show progress bars.
@@ -81,32 +165,33 @@ def fetch(
     >>> folder = fetch("sample")                                        # doctest: +SKIP
     >>> folder = fetch("folder", path="/kaggle/input/chest-xray-pneumonia")   # doctest: +SKIP
     """
-    if source not in SOURCES:
-        raise BadInput(f"source {source!r}: choose one of {', '.join(SOURCES)}")
+    known, chosen = _all(), get(source)
     if path is not None:
-        if source != "folder":
-            raise BadInput(f"path {path}: only the source folder takes a path; leave it out for {source}")
+        if chosen.takes != "path":
+            takers = " or ".join(name for name, each in known.items() if each.takes == "path")
+            raise BadInput(f"path {path}: only the source {takers} takes a path; leave it out for {source}")
         path = files.resolve(path).resolve()
         if path.exists() and not (path.is_dir() or path.is_file()):  # to open a pipe would wait for ever
             raise BadInput(f"path {path}: is {ownership.kind_of(path)}; give a folder or a zip file")
-    if keep_archive and source not in ARCHIVES:
-        raise BadInput(f"keep_archive: {source} is not downloaded; it is for {' and '.join(ARCHIVES)}")
+    if keep_archive and not chosen.archive:
+        downloaded = " and ".join(name for name, each in known.items() if each.archive)
+        raise BadInput(f"keep_archive: {source} is not downloaded; it is for {downloaded}")
     target = files.resolve(data_dir) / source
     ownership.check_place(target.parent, "data_dir")
     try:
         if _is_there(target, path=path, seed=seed):
-            if _archive(target).parent.exists():  # killed between its last two steps
+            if _archives(target, chosen)[0].parent.exists():  # killed between its last two steps
                 with files.lock(target):
-                    _put_away(target, keep=keep_archive)
+                    _put_away(target, chosen, keep=keep_archive)
         else:
-            if source == "folder" and path is None:
+            if chosen.takes == "path" and path is None:
                 raise BadInput(
-                    f"source folder: no images are in {target} yet; run `cxr fetch --source folder "
+                    f"source {source}: no images are in {target} yet; run `cxr fetch --source {source} "
                     "--path P`, where P is the folder or zip file that holds chest_xray"
                 )
             with files.lock(target):
                 if not _is_there(target, path=path, seed=seed):
-                    _make(source, target, path=path, seed=seed or 0, keep=keep_archive, progress=progress)
+                    _make(chosen, target, path=path, seed=seed or 0, keep=keep_archive, progress=progress)
     except OSError as error:
         raise CxrError(
             f"{error.filename or target}: {error.strerror or error}; {advice(error)}, or choose another --data-dir; "
@@ -165,7 +250,7 @@ def synthetic(source: str, data_dir: str | Path = "data") -> bool:
     Parameters
     ----------
     source : str
-        As in `fetch`; not yet fetched, only "sample" is synthetic.
+        As in `fetch`; one that was not fetched yet is synthetic if it holds phantoms.
     data_dir : str or Path
         As in `fetch`.
 
@@ -180,7 +265,8 @@ def synthetic(source: str, data_dir: str | Path = "data") -> bool:
     (True, False)
     """
     folder = files.resolve(data_dir) / source
-    return source == "sample" or ((folder / "source.json").is_file() and bool(describe(folder).get("synthetic")))
+    fetched = (folder / "source.json").is_file()
+    return source in names("phantoms") or (fetched and bool(describe(folder).get("synthetic")))
 
 
 def _is_there(target: Path, *, path: Path | None, seed: int | None) -> bool:
@@ -198,30 +284,24 @@ def _is_there(target: Path, *, path: Path | None, seed: int | None) -> bool:
     return True
 
 
-def _archive(target: Path) -> Path:
-    """Name the file of a download under way, in a folder beside that of its source."""
-    return target.with_name(f".{target.name}-download") / ARCHIVES.get(target.name, "none")
+def _archives(target: Path, source: Source) -> tuple[Path, Path]:
+    """Name the file of a download under way, and the one that keeps what came: in folders beside the source's."""
+    name = source.archive or "none"
+    return target.with_name(f".{target.name}-download") / name, target.with_name(f"{target.name}-archive") / name
 
 
-def _kept(target: Path) -> Path:
-    """Name the file that keeps what was downloaded."""
-    return target.with_name(f"{target.name}-archive") / ARCHIVES.get(target.name, "none")
-
-
-def _put_away(target: Path, *, keep: bool) -> None:
+def _put_away(target: Path, source: Source, *, keep: bool) -> None:
     """Keep or remove what was downloaded, once it is unpacked. The lock is held."""
-    archive, kept = _archive(target), _kept(target)
+    archive, kept = _archives(target, source)
     if keep and archive.is_file() and not kept.exists():
         kept.parent.mkdir(exist_ok=True)
         os.replace(archive, kept)
-    download.discard(archive)
+    discard(archive)
 
 
-def _make(
-    source: str, target: Path, *, path: Path | None, seed: int, keep: bool, progress: bool
-) -> None:
+def _make(source: Source, target: Path, *, path: Path | None, seed: int, keep: bool, progress: bool) -> None:
     """Fill a temporary folder from the source, describe it, and rename it to `target`. The lock is held."""
-    archive, kept = _archive(target), _kept(target)
+    archive, kept = _archives(target, source)
     if kept.is_file() and not archive.exists():  # by another name: what is damaged is deleted there, and kept here
         archive.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -230,14 +310,16 @@ def _make(
             shutil.copyfile(kept, archive)
     if target.exists():
         target.rmdir()  # an empty one; Windows does not rename onto it
+    options = {"archive": archive} if source.archive else {}
+    options |= {name: value for name, value in (("path", path), ("seed", seed)) if name == source.takes}
     with files.atomic(target) as temporary:
         temporary.mkdir()
-        found = _fill(source, temporary, path=path, seed=seed, archive=archive, progress=progress)
-        record = {"source": source, **found}
-        expected = record.pop("expected")
-        record["counts"] = count(temporary)
+        found = source.fill(temporary, progress=progress, **options)
+        expected = found.pop("expected", None)
+        record = {"source": source.name, "synthetic": source.holds == "phantoms", "left_out": [], **found}
+        record["counts"] = _count(temporary)
         files.write_json(temporary / "source.json", record)
-    _put_away(target, keep=keep)
+    _put_away(target, source, keep=keep)
     if expected and (differences := _differences(record["counts"], expected)):
         warnings.warn(
             f"{target}: the number of images is not the one of {record['title']}: {'; '.join(differences)}",
@@ -245,72 +327,11 @@ def _make(
         )
 
 
-def _fill(
-    source: str, folder: Path, *, path: Path | None, seed: int, archive: Path, progress: bool
-) -> dict[str, Any]:
-    """Have one source fill `folder`; return its record, with the counts that are expected."""
-    if source == "sample":
-        from cxr_utils.sources import phantom
-
-        phantom.write(folder, seed=seed, progress=progress)
-        return {
-            "title": "Phantom chest radiographs",
-            "licence": "MIT",
-            "attribution": "Drawn by cxr_utils.sources.phantom. Synthetic: they show no patient.",
-            "synthetic": True,
-            "origin": "cxr_utils.sources.phantom",
-            "seed": seed,
-            "left_out": [],
-            "expected": None,
-        }
-    if source == "medmnist":
-        from cxr_utils.sources import medmnist
-
-        return {"synthetic": False, "left_out": [], **medmnist.fill(folder, archive=archive, progress=progress)}
-
-    from cxr_utils.dataset import RECORD
-
-    if source == "folder":
-        from cxr_utils.sources import folder as given
-
-        found = given.fill(folder, path=path, progress=progress)
-    else:
-        from cxr_utils.sources import kaggle
-
-        found = kaggle.fill(folder, archive=archive, progress=progress)
-    return {
-        "title": RECORD.title,
-        "licence": RECORD.licence,
-        "attribution": RECORD.citation,
-        "synthetic": False,
-        **found,
-        "expected": RECORD.counts if found.get("title", RECORD.title) == RECORD.title else None,
-    }
-
-
-def count(folder: str | Path) -> dict[str, dict[str, int]]:
-    """Count the image files of a folder that `fetch` made, by split and class.
-
-    Returns
-    -------
-    dict
-        Split ("train", "val", "test") to class ("NORMAL", "PNEUMONIA") to number of files.
-    """
-    from cxr_utils.dataset import CLASSES, SPLITS
-    from cxr_utils.images import SUFFIXES
-    from cxr_utils.sources.unzip import is_junk
-
-    layout = Path(folder) / "chest_xray"
-    return {
-        split: {
-            name: sum(
-                file.name.lower().endswith(SUFFIXES) and not is_junk(file.name)
-                for file in (layout / split / name).glob("*")
-            )
-            for name in CLASSES
-        }
-        for split in SPLITS
-    }
+def _count(folder: Path) -> dict[str, dict[str, int]]:
+    """Count the image files, by split and class."""
+    places = (file.relative_to(folder).parts for file in (folder / "chest_xray").glob("*/*/*"))
+    found = Counter(parts[-3:-1] for parts in places if is_image(parts))
+    return {split: {name: found[split, name] for name in dataset.CLASSES} for split in dataset.SPLITS}
 
 
 def _differences(found: dict[str, dict[str, int]], expected: dict[str, Any]) -> list[str]:

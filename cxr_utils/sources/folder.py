@@ -9,14 +9,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from cxr_utils.dataset import CLASSES, SPLITS, parse_name
+from cxr_utils import files, images
+from cxr_utils.dataset import CLASSES, GIVEN, SPLITS, parse_name, stem_of
 from cxr_utils.errors import BadInput
-from cxr_utils.sources import pack
+from cxr_utils.limits import MOST_BYTES_OF_A_NOTE
+from cxr_utils.sources import PUBLISHED, Source
 from cxr_utils.sources.download import check_room
 from cxr_utils.sources.unzip import check_sizes, choose, is_junk, unzip
 
 # How far below the given folder chest_xray is looked for (/kaggle/input/datasets/<owner>/<name>/chest_xray).
 DEEPEST = 5
+BESIDE = ("source.json", "manifest.csv")
+"""What an archive of `pack.pack` holds beside ``chest_xray``, and is read here; README.txt is for people."""
+
+MARKS = {"title": str, "licence": str, "attribution": str, "synthetic": bool, "packed": dict}
 
 
 def fill(folder: Path, *, path: Path, progress: bool = False) -> dict[str, Any]:
@@ -34,8 +40,8 @@ def fill(folder: Path, *, path: Path, progress: bool = False) -> dict[str, Any]:
     Returns
     -------
     dict
-        What is to stand in ``source.json``: origin, left_out, and for images that this package made what it
-        knows of them.
+        What is to stand in ``source.json``: origin, left_out, what is published of the dataset, and for images that
+        this package made what it knows of them.
 
     Raises
     ------
@@ -52,32 +58,36 @@ def fill(folder: Path, *, path: Path, progress: bool = False) -> dict[str, Any]:
         found = find(path)
         left_out = _copy(found, folder, top=path, progress=progress)
         _need_one(folder, where=path)
-        return {**(pack.marks(found.parent) or _foreign(folder)), "origin": str(path), "left_out": left_out}
-    left_out = unzip(path, folder, beside=pack.BESIDE, progress=progress)
-    pack.check(folder, where=path)
-    known = pack.marks(folder, where=path)
+        return _record(marks(found.parent) or _foreign(folder), path, left_out)
+    left_out = unzip(path, folder, beside=BESIDE, progress=progress)
+    check(folder, where=path)
+    known = marks(folder, where=path)
     _need_one(folder, where=path)
-    for name in pack.BESIDE:
+    for name in BESIDE:
         (folder / name).unlink(missing_ok=True)
     if "packed" in known:
         left_out = [name for name in left_out if name != "README.txt"]  # it says what source.json says
-    return {**(known or _foreign(folder)), "origin": str(path), "left_out": left_out}
+    return _record(known or _foreign(folder), path, left_out)
+
+
+def _record(known: dict[str, Any], path: Path, left_out: list[str]) -> dict[str, Any]:
+    """Put what is known of the images before what is published of the dataset."""
+    record = {**PUBLISHED, **known, "origin": str(path), "left_out": left_out}
+    return record if record["title"] == PUBLISHED["title"] else record | {"expected": None}
 
 
 def _foreign(folder: Path) -> dict[str, str]:
     """Return what is to be said of images none of which has a name of the dataset: not its title and licence."""
     for path in (folder / "chest_xray").rglob("*"):
         with contextlib.suppress(BadInput):
-            parse_name(path)
-            return {}
+            if parse_name(path) and not GIVEN.fullmatch(stem_of(path)):
+                return {}
     unknown = "not known: no name is one of the dataset"
     return {"title": "Images of another origin", "licence": "licence not known", "attribution": unknown}
 
 
 def _need_one(folder: Path, *, where: Path) -> None:
     """Refuse what holds no image that can be read: kept, it would stand in the way of the right folder or archive."""
-    from cxr_utils import images
-
     first, found = "", sorted(path for path in (folder / "chest_xray").rglob("*") if path.is_file())
     for path in found:
         try:
@@ -184,3 +194,79 @@ def _copy(source: Path, folder: Path, *, top: Path, progress: bool) -> list[str]
         with (source / name).open("rb") as opened, (folder / "chest_xray" / place).open("xb") as sink:
             sink.write(opened.read(sizes[name]))
     return left_out
+
+
+def marks(folder: str | Path, *, where: str | Path | None = None) -> dict[str, Any]:
+    """Return what ``folder/source.json`` says of the images beside it, so that phantoms stay marked as such.
+
+    Parameters
+    ----------
+    folder : str or Path
+        What `cxr fetch` filled, or an unpacked archive of `pack.pack`.
+    where : str or Path, optional
+        The archive, for messages.
+
+    Returns
+    -------
+    dict
+        title, licence, attribution (str), synthetic (bool) and packed (dict), as far as they are there.
+
+    Raises
+    ------
+    BadInput
+        The file is no JSON, or a value is of another type.
+    """
+    path = Path(folder) / "source.json"
+    if not path.is_file():
+        return {}
+    if path.is_symlink() or path.stat().st_size > MOST_BYTES_OF_A_NOTE:
+        raise BadInput(f"{where or folder}: its source.json is a link, or far too large; remove it")
+    try:
+        known = files.read_json(path)
+    except BadInput as error:
+        raise BadInput(str(error).replace(str(path), f"{where or folder}: source.json", 1)) from None
+    found = {name: known[name] for name in MARKS if name in known} if isinstance(known, dict) else {}
+    for name, value in found.items():
+        odd = isinstance(value, str) and not (value.isprintable() and len(value) < 2000)
+        if odd or not isinstance(value, MARKS[name]):
+            raise BadInput(
+                f"{where or folder}: {name} in its source.json is not what `cxr` writes; get another copy"
+            )
+    return found
+
+
+def check(folder: str | Path, *, where: str | Path) -> None:
+    """Compare the images of an unpacked archive with its manifest, if `pack.pack` made it.
+
+    Parameters
+    ----------
+    folder : str or Path
+        What was unpacked.
+    where : str or Path
+        The archive, for messages.
+
+    Raises
+    ------
+    BadInput
+        An image is missing, was changed or was added, or the manifest is missing; one is named.
+    """
+    folder = Path(folder)
+    if "packed" not in marks(folder, where=where):
+        return
+    try:
+        table = files.read_csv(folder / "manifest.csv")
+        expected = dict(zip(table["path"], table["sha256"], strict=True))
+    except (BadInput, KeyError):
+        raise BadInput(f"{where}: has no manifest of its images; get the archive again") from None
+    found = {
+        file.relative_to(folder).as_posix(): files.sha256(file)
+        for file in sorted((folder / "chest_xray").rglob("*"))
+        if file.is_file()
+    }
+    for path in sorted(expected.keys() | found.keys()):
+        if expected.get(path) != found.get(path):
+            how = "is missing" if path not in found else "was added" if path not in expected else "was changed"
+            raise BadInput(f"{where}: {path} in it {how} since it was packed; get the archive again")
+
+
+SOURCE = Source(name="folder", about="your copy of the dataset", holds="given", fill=fill, takes="path")

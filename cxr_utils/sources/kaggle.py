@@ -23,7 +23,7 @@ from typing import Any
 
 from cxr_utils.dataset import RECORD
 from cxr_utils.errors import BadInput, CxrError
-from cxr_utils.sources import download
+from cxr_utils.sources import PUBLISHED, Source, download
 from cxr_utils.sources.download import Interrupted, clean
 from cxr_utils.sources.unzip import Damaged, unzip
 
@@ -65,7 +65,7 @@ def fill(folder: Path, *, archive: Path, progress: bool = False) -> dict[str, An
     Returns
     -------
     dict
-        origin and left_out for ``source.json``.
+        What is published, origin and left_out for ``source.json``.
 
     Raises
     ------
@@ -81,6 +81,7 @@ def fill(folder: Path, *, archive: Path, progress: bool = False) -> dict[str, An
     finally:
         download.tidy(archive.parent, keep=archive)
     return {
+        **PUBLISHED,
         "origin": f"https://www.kaggle.com/datasets/{RECORD.kaggle}/versions/{RECORD.kaggle_version}",
         "left_out": left_out,
     }
@@ -221,3 +222,7 @@ def _failure(output: str, archive: Path, *, status: int, stalled: bool) -> CxrEr
         return CxrError(CREDENTIALS)
     rules = f"log in, open {RECORD.url}, accept what it asks for, and try again"
     return download.by_status(code, said, who="Kaggle", rules=rules)
+
+
+SOURCE = Source(name="kaggle", about="the original files, 2.3 GB", holds="originals", fill=fill,
+                archive="chest-xray-pneumonia.zip")  # fmt: skip

@@ -11,18 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from cxr_utils import files
+from cxr_utils import dataset, files, images, sources
 from cxr_utils.errors import BadInput, CxrError
-from cxr_utils.limits import MOST_BYTES_OF_A_NOTE
 
 SIZE = 224
 QUALITY = 80  # 40 MB for the 5,856 images
-BESIDE = ("source.json", "manifest.csv")
-"""What an archive holds beside ``chest_xray``, and `cxr fetch` reads; README.txt is for people."""
-
-MARKS = {"title": str, "licence": str, "attribution": str, "synthetic": bool, "packed": dict}
-ANY_SOURCE = ("kaggle", "folder", "medmnist", "sample")
-
 README = """\
 {title}
 
@@ -52,7 +45,7 @@ def pack(
     out : str or Path
         The zip file to write, whole or not at all; it must not be there yet.
     source : str, optional
-        Which source; by default the first that was fetched of kaggle, folder, medmnist and sample.
+        Which source; by default the first that was fetched, in the order of `sources.names`.
     data_dir : str or Path
         Where the folders of the sources lie.
     progress : bool
@@ -75,8 +68,6 @@ def pack(
     >>> pack("chests.zip", source="sample")  # doctest: +SKIP
     """
     from tqdm import tqdm
-
-    from cxr_utils import dataset, sources
 
     out = files.resolve(out)
     if out.suffix.lower() != ".zip":
@@ -121,9 +112,7 @@ def pack(
 def _folder(source: str | None, data_dir: str | Path) -> Path:
     """Find the source's folder."""
     where = files.resolve(data_dir)
-    if source is not None and source not in ANY_SOURCE:
-        raise BadInput(f"source {source!r}: choose one of {', '.join(ANY_SOURCE)}")
-    for name in (source,) if source else ANY_SOURCE:
+    for name in (sources.get(source).name,) if source is not None else sources.names():
         if (where / name / "source.json").is_file():
             return where / name
     place = where / source if source else where
@@ -133,8 +122,6 @@ def _folder(source: str | None, data_dir: str | Path) -> Path:
 def _small(path: Path) -> bytes:
     """Read an image as the course reads it, and store it small."""
     from PIL import Image
-
-    from cxr_utils import images
 
     sink = io.BytesIO()
     pixels = images.resize(images.read(path, at_least=2 * SIZE), SIZE)
@@ -148,76 +135,3 @@ def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
     info.create_system = 3
     info.external_attr = 0o644 << 16
     archive.writestr(info, content)
-
-
-def marks(folder: str | Path, *, where: str | Path | None = None) -> dict[str, Any]:
-    """Return what ``folder/source.json`` says of the images beside it, so that phantoms stay marked as such.
-
-    Parameters
-    ----------
-    folder : str or Path
-        What `cxr fetch` filled, or an unpacked archive of `pack`.
-    where : str or Path, optional
-        The archive, for messages.
-
-    Returns
-    -------
-    dict
-        title, licence, attribution (str), synthetic (bool) and packed (dict), as far as they are there.
-
-    Raises
-    ------
-    BadInput
-        The file is no JSON, or a value is of another type.
-    """
-    path = Path(folder) / "source.json"
-    if not path.is_file():
-        return {}
-    if path.is_symlink() or path.stat().st_size > MOST_BYTES_OF_A_NOTE:
-        raise BadInput(f"{where or folder}: its source.json is a link, or far too large; remove it")
-    try:
-        known = files.read_json(path)
-    except BadInput as error:
-        raise BadInput(str(error).replace(str(path), f"{where or folder}: source.json", 1)) from None
-    found = {name: known[name] for name in MARKS if name in known} if isinstance(known, dict) else {}
-    for name, value in found.items():
-        odd = isinstance(value, str) and not (value.isprintable() and len(value) < 2000)
-        if odd or not isinstance(value, MARKS[name]):
-            raise BadInput(
-                f"{where or folder}: {name} in its source.json is not what `cxr` writes; get another copy"
-            )
-    return found
-
-
-def check(folder: str | Path, *, where: str | Path) -> None:
-    """Compare the images of an unpacked archive with its manifest, if `pack` made it.
-
-    Parameters
-    ----------
-    folder : str or Path
-        What was unpacked.
-    where : str or Path
-        The archive, for messages.
-
-    Raises
-    ------
-    BadInput
-        An image is missing, was changed or was added, or the manifest is missing; one is named.
-    """
-    folder = Path(folder)
-    if "packed" not in marks(folder, where=where):
-        return
-    try:
-        table = files.read_csv(folder / "manifest.csv")
-        expected = dict(zip(table["path"], table["sha256"], strict=True))
-    except (BadInput, KeyError):
-        raise BadInput(f"{where}: has no manifest of its images; get the archive again") from None
-    found = {
-        file.relative_to(folder).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
-        for file in sorted((folder / "chest_xray").rglob("*"))
-        if file.is_file()
-    }
-    for path in sorted(expected.keys() | found.keys()):
-        if expected.get(path) != found.get(path):
-            how = "is missing" if path not in found else "was added" if path not in expected else "was changed"
-            raise BadInput(f"{where}: {path} in it {how} since it was packed; get the archive again")

@@ -8,6 +8,7 @@ bounds both.
 from __future__ import annotations
 
 import contextlib
+import io
 import lzma
 import re
 import stat
@@ -18,7 +19,6 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
 
 from cxr_utils import limits
 from cxr_utils.dataset import CLASSES, SPLITS
@@ -73,7 +73,7 @@ def choose(names: Iterable[str], *, where: str | Path) -> tuple[dict[str, str], 
     ({'chest_xray/val/NORMAL/a.jpeg': 'val/NORMAL/a.jpeg'}, ['chest_xray/.DS_Store'])
     """
     files = {name: PurePosixPath(name).parts for name in names}
-    copies = {parts[:-3] for parts in files.values() if _is_image(parts)}
+    copies = {parts[:-3] for parts in files.values() if is_image(parts)}
     outer = [copy for copy in copies if not any(copy != other and _within(copy, other) for other in copies)]
     if not outer:
         raise BadInput(
@@ -88,7 +88,7 @@ def choose(names: Iterable[str], *, where: str | Path) -> tuple[dict[str, str], 
     kept: dict[str, str] = {}
     left_out: Counter[str] = Counter()
     for name, parts in files.items():
-        if _is_image(parts) and parts[:-3] == outer[0]:
+        if is_image(parts) and parts[:-3] == outer[0]:
             kept[name] = "/".join(parts[-3:])
         else:
             left_out[_junk_root(parts, nested)] += 1
@@ -105,8 +105,14 @@ def choose(names: Iterable[str], *, where: str | Path) -> tuple[dict[str, str], 
     return kept, _shorten(left_out)
 
 
-def _is_image(parts: tuple[str, ...]) -> bool:
-    """Tell whether a path ends in split, class and an image, with no junk on the way."""
+def is_image(parts: tuple[str, ...]) -> bool:
+    """Tell whether a path ends in split, class and an image, with no junk on the way.
+
+    Examples
+    --------
+    >>> is_image(("chest_xray", "val", "NORMAL", "a.jpeg")), is_image(("__MACOSX", "val", "NORMAL", "a.jpeg"))
+    (True, False)
+    """
     return (
         len(parts) >= 3
         and parts[-3] in SPLITS
@@ -185,9 +191,10 @@ def unzip(
         raise BadInput(f"{archive}: is no file; give a zip file")
     with contextlib.ExitStack() as stack:
         with _reading(archive):
-            stream = stack.enter_context(archive.open("rb"))
-            _check_directory(stream, archive)
+            stream = stack.enter_context(_Bounded(archive.open("rb", buffering=0)))
+            stream.left = limits.MOST_BYTES_OF_NAMES  # ZipFile reads the whole list of members at once
             opened = stack.enter_context(zipfile.ZipFile(stream))
+            stream.left = float("inf")
         members = {}
         for info in opened.infolist():
             name = _checked_name(info, archive)
@@ -232,12 +239,16 @@ def _reading(archive: Path) -> Iterator[None]:
         raise Damaged(f"{archive}: {_what_is_wrong(archive, error)}") from None
 
 
-def _check_directory(stream: BinaryIO, archive: Path) -> None:
-    """Refuse a list of members that is so long that reading it would fill the memory."""
-    found = zipfile._EndRecData(stream)  # what ZipFile itself goes by; it has no public way to ask first
-    if found and found[zipfile._ECD_SIZE] > limits.MOST_BYTES_OF_NAMES:
-        raise BadInput(f"{archive}: refused, it holds far more files than {limits.MOST_FILES:,}")
-    stream.seek(0)
+class _Bounded(io.BufferedReader):
+    """An archive that refuses to be read when its list of members is so long that it would fill the memory."""
+
+    left: float
+
+    def read(self, size: int = -1, /) -> bytes:
+        self.left -= max(size, 0)
+        if self.left < 0:
+            raise BadInput(f"{self.raw.name}: refused, it holds far more files than {limits.MOST_FILES:,}")
+        return super().read(size)
 
 
 def _checked_name(info: zipfile.ZipInfo, archive: Path) -> str:

@@ -1,0 +1,23 @@
+"""The built-in sample: phantoms, drawn from a seed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from cxr_utils.sources import Source, phantom
+
+
+def fill(folder: Path, *, seed: int, progress: bool = False) -> dict[str, Any]:
+    """Draw the sample into `folder`; return its record for ``source.json``."""
+    phantom.write(folder, seed=seed, progress=progress)
+    return {
+        "title": "Phantom chest radiographs",
+        "licence": "MIT",
+        "attribution": "Drawn by cxr_utils.sources.phantom. Synthetic: they show no patient.",
+        "origin": "cxr_utils.sources.phantom",
+        "seed": seed,
+    }
+
+
+SOURCE = Source(name="sample", about="phantoms, drawn here", holds="phantoms", fill=fill, takes="seed")
