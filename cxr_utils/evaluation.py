@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cxr_utils import files, ledger, models, training
+from cxr_utils import files, ledger, models
 from cxr_utils.dataset import CLASSES
 from cxr_utils.errors import BadInput
 
@@ -60,7 +60,7 @@ def predict(
     for part in parts:
         if not (split["part"] == part).any():
             raise BadInput(f"parts: the split has no image in part {part!r}")
-    if not isinstance(run, training.Run):
+    if not hasattr(run, "load_model"):
         return _predict(run, pixels, split, parts, views=views)
     path = run.folder / "predictions.csv"
     there = check(read_predictions(path), split, where=path) if path.is_file() else None

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cxr_utils import files, imbalance, models, ownership, saved, splits
+from cxr_utils import evaluation, files, imbalance, models, ownership, saved, splits
 from cxr_utils.errors import BadInput, one_of
 from cxr_utils.recipes import Recipe
 
@@ -519,8 +519,6 @@ def compare(
     """
     from sklearn.metrics import log_loss
     from tqdm import tqdm
-
-    from cxr_utils import evaluation
 
     rows, traced = [], {}
     plan = [(name, seed) for name in recipes for seed in seeds]
