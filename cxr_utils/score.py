@@ -221,7 +221,8 @@ def check_out(out: Path, keys: Sequence[str]) -> bool:
         raise BadInput(f"--out {out}: holds a run of the grid; choose another file")
     files.check_ours(out, files.has_keys(*keys))
     files.check_ours(_ledger(out), files.has_columns(*ledger.COLUMNS))
-    return out.is_file()
+    files.check_ours(out.with_suffix(".predictions.csv.gz"), there := out.is_file())
+    return there
 
 
 def _ledger(out: Path) -> Path:

@@ -134,7 +134,7 @@ ARCHIVES = {
     "lies about a size": (
         patched(packed((GOOD, bytes(2**20)), how=zipfile.ZIP_DEFLATED), b"PK\1\2", b"\n\0\0\0", at=24), "damaged",
     ),
-    "unknown compression": (patched(packed((GOOD, b"x")), b"PK\1\2", b"\x63", at=10), "damaged"),
+    "unknown compression": (patched(packed((GOOD, b"x")), b"PK\1\2", b"\x63", at=10), "packed in a way that is not"),
     "no layout": (packed(("images/a.jpeg", b"x")), "holds no images"),
     "two copies": (packed((f"a/{GOOD}", b"x"), (f"b/{GOOD}", b"y")), "2 copies"),
     "nothing in it": (packed(), "holds no images"),

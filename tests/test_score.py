@@ -269,6 +269,10 @@ def test_out_does_not_fall_on_something_else(tmp_path, split, good):
     files.write_json(tmp_path / "run.json", {"cell": "plain_64-honest-s0"})
     with pytest.raises(BadInput, match="run of the grid"):
         score.score(path, split=split, out=tmp_path / "run.json")
+    (tmp_path / "new.predictions.csv.gz").write_bytes(b"mine")
+    with pytest.raises(BadInput, match=r"new.predictions.csv.gz: is there already"):
+        score.score(path, split=split, out=tmp_path / "new.json")
+    assert not (tmp_path / "test_reads.csv").exists()  # refused before anything was read
 
 
 def test_the_text_shows_the_figures(tmp_path, split, good):

@@ -385,7 +385,8 @@ stopped.record["epochs_run"]
 # %% [markdown] tags=["core"]
 # ## Save and load
 #
-# The run's folder holds the model, as a zip file of layers, weights and versions.
+# The run's folder holds the model, as a zip file of layers, weights and versions. What Keras saves opens in the same
+# version of Keras, and in later ones. For older ones there is `cxr export`, which leaves out what these do not know.
 
 # %% tags=["core"]
 # NBVAL_CHECK_OUTPUT
