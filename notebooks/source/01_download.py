@@ -24,6 +24,7 @@
 # > or treat anyone.
 
 # %% tags=["parameters", "core"]
+# Kernel: choose the Python of .venv
 source = "sample"  # "sample", "folder", "kaggle" or "medmnist"
 path = None  # source "folder" only: your folder or archive
 data_dir = "data"

@@ -21,6 +21,7 @@
 # **Minutes**: 25 core + 10 further
 
 # %% tags=["parameters", "core"]
+# Kernel: choose the Python of .venv
 source = "sample"  # "sample", "folder", "kaggle" or "medmnist"
 data_dir = "data"
 run_dir = "runs/sample"

@@ -22,6 +22,7 @@
 # **Minutes**: 30 core + 10 further
 
 # %% tags=["parameters", "core"]
+# Kernel: choose the Python of .venv
 source = "sample"  # "sample", "folder", "kaggle" or "medmnist"
 data_dir = "data"
 run_dir = "runs/sample"

@@ -26,6 +26,7 @@
 # **Before you start**: [04 Train](04_train.ipynb), that is loss, epoch, validation and overfitting.
 
 # %% tags=["parameters", "core"]
+# Kernel: choose the Python of .venv
 source = "sample"
 data_dir = "data"
 run_dir = "runs/sample"

@@ -26,6 +26,7 @@
 # **Before you start**: [05 Improve](05_improve.ipynb). What is new here is only counting.
 
 # %% tags=["parameters", "core"]
+# Kernel: choose the Python of .venv
 source = "sample"
 data_dir = "data"
 run_dir = "runs/sample"

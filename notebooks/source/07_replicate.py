@@ -25,6 +25,7 @@
 # **Before you start**: [06 Evaluate](06_evaluate.ipynb), that is threshold, interval, validation against test.
 
 # %% tags=["parameters", "core"]
+# Kernel: choose the Python of .venv
 source = "sample"
 data_dir = "data"
 run_dir = "runs/sample"
