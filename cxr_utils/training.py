@@ -19,24 +19,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cxr_utils import files, imbalance, models, ownership, saved, splits
+from cxr_utils import files, imbalance, machine, models, ownership, saved, splits
 from cxr_utils.errors import BadInput
 from cxr_utils.recipes import Recipe
 
 #: Raised by hand when the same inputs would train another model than before.
 VERSION = 1
 PRECISIONS = ("auto", "float32", "mixed_bfloat16")
-
-
-@functools.cache
-def cpu() -> dict[str, Any]:
-    """Return the processor's name and those of its features that make bfloat16 fast."""
-    import cpuinfo
-
-    info = cpuinfo.get_cpu_info()
-    flags = set(info.get("flags", ()))
-    fast = {"AMX": "amx_bf16", "AVX512-BF16": "avx512_bf16"}
-    return {"name": info.get("brand_raw", platform.processor()), "bfloat16": [n for n, f in fast.items() if f in flags]}
 
 
 def precision(wanted: str = "auto") -> str:
@@ -64,11 +53,19 @@ def precision(wanted: str = "auto") -> str:
         raise BadInput(f"precision={wanted!r}: choose one of {', '.join(PRECISIONS)}")
     if wanted != "auto":
         return wanted
-    if cpu()["bfloat16"]:
-        return "mixed_bfloat16"
+    return "mixed_bfloat16" if machine.cpu()["bfloat16"] or _gpu_with_bfloat16() else "float32"
+
+
+def _gpu_with_bfloat16() -> bool:
+    """Tell whether there are GPUs and all of them multiply bfloat16 in hardware: from compute capability 8 on."""
     from cxr_utils.backend import keras
 
-    return "mixed_bfloat16" if keras.distribution.list_devices("gpu") else "float32"
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    details = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
+    return bool(details) and all(found.get("compute_capability", (0, 0)) >= (8, 0) for found in details)
 
 
 @contextlib.contextmanager
@@ -377,7 +374,7 @@ def fit(
             "image_source": image_source,
             "seconds": round(before + time.perf_counter() - start, 1),
             "versions": _versions(),
-            "hardware": {"processor": cpu()["name"], "cores": _cores(), "system": platform.system()},
+            "hardware": {"processor": machine.cpu()["name"], "cores": _cores(), "system": platform.system()},
         }
         files.write_json(folder / "run.json", record, ours=True)
         _drop_state(folder)
