@@ -69,10 +69,11 @@ def record(text, name="data/sample/source.json"):
     return plant(name, text)
 
 
-NO = None
+NO = None  # set-up
 SPLIT = str(Path(__file__).parents[1] / "results/splits/98ef3b64854cd068.csv.gz")
 SCORE = ["score", "{}/x.csv", "--split", SPLIT]
 FETCH = ["fetch", "--data-dir", "{}/data"]
+SAMPLE = [*FETCH, "--source", "sample"]
 FOLDER = ["fetch", "--source", "folder", "--data-dir", "{}/data", "--path"]
 PREDICT = ["predict", "{}/x.png"]
 
@@ -117,17 +118,17 @@ FAULTS = {
     "an empty table": (SCORE, plant("x.csv", b""), 2, ["x.csv"], []),
     "another table": (SCORE, plant("x.csv", "a,b\n1,2\n"), 2, ["x.csv", "path"], []),
     "no row": (SCORE, plant("x.csv", HEAD), 2, ["x.csv"], []),
-    "words as probability": (SCORE, plant("x.csv", HEAD + ROW.replace("0.5", "high")), 2, ["x.csv", "probability"], []),
+    "words as probability": (SCORE, plant("x.csv", HEAD + ROW.replace("0.5", "high")), 2, ["probability"], []),
     "percent": (SCORE, plant("x.csv", HEAD + ROW.replace("0.5", "50")), 2, ["x.csv", "probability"], []),
     "not finite": (SCORE, plant("x.csv", HEAD + ROW.replace("0.5", "nan")), 2, ["x.csv", "probability"], []),
     "twice": (SCORE, plant("x.csv", HEAD + ROW + ROW), 2, ["x.csv"], []),
     "a label of 2": (SCORE, plant("x.csv", HEAD + ROW.replace(",1,", ",2,")), 2, ["x.csv", "label"], []),
     "binary": (SCORE, plant("x.csv", bytes(range(256))), 2, ["x.csv"], []),
     # records
-    "source.json []": ([*FETCH, "--source", "sample"], record("[]"), 2, ["source.json"], []),
-    "source.json null": ([*FETCH, "--source", "sample"], record("null"), 2, ["source.json"], []),
-    "source.json of 0 bytes": ([*FETCH, "--source", "sample"], record(""), 2, ["source.json"], []),
-    "source.json of a part": ([*FETCH, "--source", "sample"], record(json.dumps({"source": "folder"})), 2, ["source.json"], []),
+    "source.json []": (SAMPLE, record("[]"), 2, ["source.json"], []),
+    "source.json null": (SAMPLE, record("null"), 2, ["source.json"], []),
+    "source.json of 0 bytes": (SAMPLE, record(""), 2, ["source.json"], []),
+    "source.json of a part": (SAMPLE, record(json.dumps({"source": "folder"})), 2, ["source.json"], []),
 }  # fmt: skip
 
 
