@@ -79,7 +79,7 @@ PREDICT = ["predict", "{}/x.png"]
 
 FAULTS = {
     # the environment
-    "a SOCKS proxy": ([*FETCH, "--source", "medmnist"], socks, 1, ["ALL_PROXY=socks5://...@127", "pysocks"], ["hidden"]),
+    "a SOCKS proxy": ([*FETCH, "--source", "medmnist"], socks, 1, ["ALL_PROXY=socks5://...@", "pysocks"], ["hidden"]),
     # words of the command line
     "no such home, image": (["predict", "~chest.jpeg"], NO, 1, ["~chest.jpeg"], []),
     "no such home, folder": ([*FOLDER, "~nouser/x"], NO, 2, ["~nouser"], []),
