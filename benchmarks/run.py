@@ -338,9 +338,10 @@ def machine() -> dict:
     import psutil
     from PIL import features
 
+    from cxr_utils import machine as here
     from cxr_utils import training
 
-    info = training.cpu()
+    info = here.cpu()
     versions = {k: v for k, v in training._versions().items() if k != "jax"}
     return {"processor": info["name"], "cores": os.cpu_count(), "bfloat16": info["bfloat16"],
             "memory_gb": round(psutil.virtual_memory().total / 2**30), "system": platform.system(),

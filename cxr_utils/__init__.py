@@ -8,6 +8,8 @@ __version__ = "0.1.0"
 
 # TensorFlow reports each missing GPU library on standard error; in a notebook that reads as a failure.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# A left-over ~/.keras/keras.json does not choose the backend; a user who sets the variable does.
+os.environ["KERAS_BACKEND"] = os.environ.get("KERAS_BACKEND") or "tensorflow"
 
 #: What libraries tell their makers, switched off: here, since every command, kernel and page passes here before it
 #: imports one of them, and the processes that it starts inherit it. A user's own value is not asked: none is stricter.

@@ -6,19 +6,68 @@ its log level says. In a notebook they read as a failure.
 
 import functools
 import os
+import sys
+import warnings
 
+from cxr_utils import machine
+from cxr_utils.errors import CxrError
+
+if "keras" not in sys.modules and (_fault := machine.backend_fault()):
+    raise CxrError(_fault)
 _kept, _nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
 os.dup2(_nowhere, 2)
 try:
     import keras
 
+    # The layers and files of this package mean these, whatever ~/.keras/keras.json says.
+    keras.config.set_image_data_format("channels_last")
+    keras.config.set_floatx("float32")
     keras.ops.zeros(1)  # the first operation looks for devices
+except (AssertionError, AttributeError, TypeError, ValueError) as _error:  # Keras reads its settings as it starts
+    _settings = os.path.join(os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras"), "keras.json")
+    if not os.path.isfile(_settings):
+        raise
+    raise CxrError(
+        f"{_settings}: Keras can't start with these settings "
+        f"({type(_error).__name__}: {_error}); correct or rename the file, Keras needs none"
+    ) from _error
 finally:
     os.dup2(_kept, 2)
     os.close(_kept)
     os.close(_nowhere)
+if keras.backend.backend() != os.environ["KERAS_BACKEND"]:
+    warnings.warn(
+        f"keras was imported before cxr_utils and took the backend {keras.backend.backend()}, from keras.json or "
+        "KERAS_BACKEND as it was then: restart, and import cxr_utils first",
+        stacklevel=2,
+    )
 
-__all__ = ["fused", "keras"]
+__all__ = ["fused", "gpu_has_bfloat16", "keras"]
+
+
+def gpu_has_bfloat16() -> bool:
+    """Tell whether there are GPUs, and all multiply bfloat16 in hardware: those of compute capability 8 and more do.
+
+    Examples
+    --------
+    >>> gpu_has_bfloat16()  # doctest: +SKIP
+    True
+    """
+    return bool(found := _capabilities()) and all(capability >= (8, 0) for capability in found)
+
+
+def _capabilities() -> list[tuple[int, ...]]:
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        details = map(tf.config.experimental.get_device_details, tf.config.list_physical_devices("GPU"))
+        return [found.get("compute_capability", (0, 0)) for found in details]
+    if keras.backend.backend() == "jax":
+        import jax
+
+        gpus = [device for device in jax.devices() if device.platform == "gpu"]
+        return [tuple(map(int, str(gpu.compute_capability).split("."))) for gpu in gpus]
+    return []
 
 
 def fused(layer):

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cxr_utils import files, training
+from cxr_utils import files, machine, training
 from cxr_utils.errors import CxrError
 
 PACKAGES = (
@@ -24,6 +24,7 @@ PACKAGES = (
     "ipykernel", "jupyterlab", "nbconvert", "kaggle", "pooch", "typer",
 )  # fmt: skip
 GIB = 2**30
+LONGEST_FOLDER = 71  # the longest path that pip writes below it has 188 characters; Windows takes 259
 
 # Seconds of a course = fixed + images / speed of `measure`. Fitted on two cores of an EPYC processor to runs in
 # bfloat16 (283 s the sample, 736 s the workshop; of these 07 and 08, whose networks are tiny, 216 s) and in float32
@@ -67,6 +68,8 @@ def findings(*, data_dir: str | Path = "data", measure_speed: bool = True) -> It
     """
     yield _python()
     yield from _packages()
+    yield _backend()
+    yield _folder()
     yield _processor()
     yield _memory()
     yield _disk(files.resolve(data_dir))
@@ -110,17 +113,42 @@ def _locked() -> dict[str, set[str]]:
 
 
 def _processor() -> Finding:
-    info = training.cpu()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    info, cores = machine.cpu(), machine.cores()
     features = ", ".join(info["bfloat16"]) or "neither AMX nor AVX512-BF16"
     advice = "one core only: the course takes about twice as long" if cores < 2 else ""
-    return Finding("processor", f"{info['name']}, {cores} cores, {features}", advice)
+    value = f"{info['name']}, {cores} cores, {features}"
+    return Finding("processor", value, advice if info["avx"] else machine.NO_AVX, needed=not info["avx"])
+
+
+def _backend() -> Finding:
+    """Look at the variable alone: what keras.json says of the backend does not count here."""
+    return Finding("Keras backend", os.environ["KERAS_BACKEND"], machine.backend_fault(), needed=True)
+
+
+def _folder() -> Finding:
+    """Say before pip does that paths below this folder get longer than Windows takes."""
+    project = Path(__file__).resolve().parents[1]
+    advice = ""
+    if sys.platform == "win32" and len(str(project)) > LONGEST_FOLDER and not _long_paths():
+        advice = (
+            f"{len(str(project))} characters: above {LONGEST_FOLDER}, paths get too long for Windows; move the project "
+            "to a shorter one, such as C:\\cxr, or switch on long paths (LongPathsEnabled)"
+        )
+    return Finding("project folder", str(project), advice, needed=True)
+
+
+def _long_paths() -> bool:
+    try:
+        import winreg
+
+        with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, r"SYSTEM\CurrentControlSet\Control\FileSystem") as key:
+            return bool(winreg.QueryValueEx(key, "LongPathsEnabled")[0])
+    except (ImportError, OSError):
+        return False
 
 
 def _memory() -> Finding:
-    import psutil
-
-    free = psutil.virtual_memory().available / GIB
+    free = machine.memory()[1] / GIB
     advice = "" if free >= 3 else "the sample needs 2 GB, the workshop 3 GB: close other programs or kernels"
     return Finding("free memory", f"{free:.1f} GB", advice, needed=free < 2)
 
@@ -172,6 +200,9 @@ def _speed() -> Iterator[Finding]:
     try:
         speed = json.loads(done.stdout.splitlines()[-1])
     except (IndexError, ValueError):
+        if done.returncode < 0:
+            yield Finding("training", f"was ended by signal {-done.returncode}", machine.why_ended(), needed=True)
+            return
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         yield Finding("training", f"failed: {last}", advice, needed=True)
         return

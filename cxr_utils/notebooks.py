@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cxr_utils import __version__, files
+from cxr_utils import __version__, files, machine
 from cxr_utils.errors import BadInput, CxrError
 
 
@@ -148,8 +148,8 @@ def execute(
             # A kernel that does not come up, once in many, does so at the second try.
             if executed or attempt == 2:
                 raise CxrError(
-                    f"{output.stem}: the kernel ended after {executed} cells ({error}); too little memory is "
-                    f"the usual reason; the notebook up to there is kept in {output}"
+                    f"{output.stem}: the kernel ended after {executed} cells ({error}); "
+                    f"{machine.why_ended()}; the notebook up to there is kept in {output}"
                 ) from None
 
 

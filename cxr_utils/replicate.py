@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cxr_utils import files, grid, ledger, notebooks, ownership, sources
+from cxr_utils import files, grid, ledger, machine, notebooks, ownership, sources
 from cxr_utils.errors import BadInput, CxrError
 
 
@@ -349,10 +349,8 @@ def run(
             return {}
         here = []
         if settings == where / "profiles" / "local":
-            import psutil
-
-            cores = cores or os.cpu_count()
-            here = ["--resources", f"mem_mb={psutil.virtual_memory().total // 2**20}"]
+            cores = cores or machine.cores()
+            here = ["--resources", f"mem_mb={machine.memory()[0] // 2**20}"]
         for key in todo:
             for old in (found.work / "stamps" / key, _marker(found.work, key)):
                 old.unlink(missing_ok=True)
@@ -490,7 +488,7 @@ def _why(work: Path, key: str) -> str:
     found = _state(work, key)
     reasons = {
         "to come": "not begun",
-        "running": "its process was ended; too little memory or a time limit is the usual reason",
+        "running": f"its process was ended (by a time limit?); {machine.why_ended()}",
         "done": "its result is not there",
     }
     why = re.sub(r"\s+", " ", found.get("why") or reasons[found["state"]])

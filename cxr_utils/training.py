@@ -19,24 +19,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cxr_utils import evaluation, files, imbalance, models, ownership, saved, splits
+from cxr_utils import evaluation, files, imbalance, machine, models, ownership, saved, splits
 from cxr_utils.errors import BadInput, one_of
 from cxr_utils.recipes import Recipe
 
 #: Raised by hand when the same inputs would train another model than before.
 VERSION = 1
 PRECISIONS = ("auto", "float32", "mixed_bfloat16")
-
-
-@functools.cache
-def cpu() -> dict[str, Any]:
-    """Return the processor's name and those of its features that make bfloat16 fast."""
-    import cpuinfo
-
-    info = cpuinfo.get_cpu_info()
-    flags = set(info.get("flags", ()))
-    fast = {"AMX": "amx_bf16", "AVX512-BF16": "avx512_bf16"}
-    return {"name": info.get("brand_raw", platform.processor()), "bfloat16": [n for n, f in fast.items() if f in flags]}
 
 
 def choose_precision(wanted: str = "auto") -> str:
@@ -63,11 +52,11 @@ def choose_precision(wanted: str = "auto") -> str:
     one_of("precision", wanted, PRECISIONS)
     if wanted != "auto":
         return wanted
-    if cpu()["bfloat16"]:
+    if machine.cpu()["bfloat16"]:
         return "mixed_bfloat16"
-    from cxr_utils.backend import keras
+    from cxr_utils.backend import gpu_has_bfloat16
 
-    return "mixed_bfloat16" if keras.distribution.list_devices("gpu") else "float32"
+    return "mixed_bfloat16" if gpu_has_bfloat16() else "float32"
 
 
 @contextlib.contextmanager
@@ -392,7 +381,7 @@ def fit(
             "image_source": image_source,
             "seconds": round(before + time.perf_counter() - start, 1),
             "versions": _versions(),
-            "hardware": {"processor": cpu()["name"], "cores": _cores(), "system": platform.system()},
+            "hardware": {"processor": machine.cpu()["name"], "cores": _cores(), "system": platform.system()},
         }
         files.write_json(folder / "run.json", record, ours=True)
         _drop_state(folder)

@@ -50,7 +50,7 @@ def test_what_is_missing_is_named_with_the_way_out(monkeypatch, tmp_path):
     monkeypatch.setattr(check, "PACKAGES", ("numpy", "no-such-package"))
     monkeypatch.setattr(check, "_locked", lambda: {"numpy": {"0.1"}})
     monkeypatch.setattr(sys, "version_info", (3, 9, 1))
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: type("M", (), {"available": 2**30})())
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: type("M", (), {"total": 2**30, "available": 2**30})())
     monkeypatch.setattr(check.shutil, "disk_usage", lambda folder: type("D", (), {"free": 2**29})())
     found = by_name(data_dir=tmp_path)
     for name, way_out in [
@@ -84,3 +84,32 @@ def test_a_training_that_fails_is_reported(monkeypatch):
 def test_a_short_training():
     done = check.measure(seconds=0.2)
     assert done["images_per_second"] > 0 and done["precision"] in ("float32", "mixed_bfloat16")
+
+
+def test_a_processor_without_avx_and_a_process_that_it_ends(monkeypatch):
+    found = {"name": "Some", "bfloat16": [], "avx": False}
+    monkeypatch.setattr(check.machine, "cpu", lambda: found)
+    assert by_name()["processor"].missing == check.machine.NO_AVX and by_name()["processor"].needed
+    done = subprocess.CompletedProcess([], -4, "", "")
+    monkeypatch.setattr(check.subprocess, "run", lambda *_, **__: done)
+    (ended,) = check._speed()
+    assert "signal 4" in ended.value and "AVX" in ended.missing and "memory" not in ended.missing
+
+
+@pytest.mark.parametrize(("letters", "long_paths", "said"), [(71, False, False), (72, False, True), (72, True, False)])
+def test_a_folder_that_is_too_deep_for_windows(monkeypatch, letters, long_paths, said):
+    deep = "/" + "d" * (letters - 1)
+    monkeypatch.setattr(check, "__file__", f"{deep}/cxr_utils/check.py")
+    assert not check._folder().missing
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr(check, "_long_paths", lambda: long_paths)
+    assert bool(check._folder().missing) is said
+    assert not said or "LongPathsEnabled" in check._folder().missing
+
+
+@pytest.mark.parametrize(("name", "words"), [("theano", "tensorflow, jax, torch"), ("torch", "not installed")])
+def test_another_backend_is_a_line_of_its_own(monkeypatch, name, words):
+    monkeypatch.setenv("KERAS_BACKEND", name)
+    monkeypatch.setattr(check.machine.importlib.util, "find_spec", lambda _: None)
+    found = by_name()["Keras backend"]
+    assert found.needed and f"KERAS_BACKEND={name}" in found.missing and words in found.missing

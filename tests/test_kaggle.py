@@ -488,3 +488,12 @@ def test_run_goes_on_with_the_sample_when_asked_to(data, server, monkeypatch, ca
     server.error = None
     assert cli.main([*order, "--otherwise", "sample"]) == 1
     assert (seen[1]["source"], seen[1]["profile"]) == ("kaggle", "workshop")
+
+
+def test_a_certificate_of_a_company_is_not_a_computer_that_is_offline():
+    said = download.clean(
+        "HTTPSConnectionPool(host='zenodo.org', port=443): Max retries exceeded with url: /x (Caused by SSLError("
+        "SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed')))"
+    )
+    assert said.startswith("no connection to zenodo.org: its certificate is not trusted by this Python")
+    assert "REQUESTS_CA_BUNDLE" in said and "SSL_CERT_FILE" in said and "online" not in said

@@ -510,7 +510,7 @@ def test_a_proxy_that_can_not_be_used_is_named_at_once(data, to_zenodo, monkeypa
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     monkeypatch.setenv("CXR_MEDMNIST_URL", "http://zenodo.example")
     kind = proxy.partition("://")[0]
-    says = f"source medmnist: {name}: a proxy of the kind {kind}:// .*unset the variable"
+    says = f"source medmnist: {name}={proxy}: a proxy of the kind {kind}:// .*unset the variable"
     with pytest.raises(CxrError, match=says):
         sources.fetch("medmnist", data_dir=data)
     assert to_zenodo[0].requests == [] and here(data) == []

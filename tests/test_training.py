@@ -176,6 +176,19 @@ def test_precision_is_chosen_and_can_be_forced(monkeypatch):
         training.choose_precision()
 
 
+@pytest.mark.parametrize(
+    ("found", "wanted"),
+    [([], "float32"), ([(7, 5)], "float32"), ([(8, 0)], "mixed_bfloat16"), ([(9, 0), (7, 0)], "float32")],
+)
+def test_only_gpus_that_have_bfloat16_train_in_it(found, wanted, monkeypatch):
+    from cxr_utils import backend, machine
+
+    monkeypatch.delenv("CXR_PRECISION", raising=False)
+    monkeypatch.setattr(machine, "cpu", lambda: {"name": "", "bfloat16": []})
+    monkeypatch.setattr(backend, "_capabilities", lambda: found)
+    assert training.choose_precision() == wanted
+
+
 def test_the_record_is_json_without_surprises(tmp_path, data, recipe):
     run = training.fit(recipe, *data, run_dir=tmp_path / "run", epochs=1)
     assert json.loads((run.folder / "run.json").read_text())["pixels"].startswith("[120, 24, 24, 1] crc32 ")

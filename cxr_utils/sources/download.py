@@ -134,9 +134,10 @@ def check_proxy(url: str) -> None:
         return
     named = [name for name, value in os.environ.items() if name.lower().endswith("_proxy") and value.strip() == proxy]
     how = "pip install pysocks" if socks else "name another, such as http://127.0.0.1:8080 or socks5://127.0.0.1:1080"
+    shown = _SECRETS.sub("...", proxy)
     raise CxrError(
-        f"{named[0] if named else 'the proxy'}: a proxy of the kind {kind}:// can't be used here; {how}, or unset the "
-        "variable if none is needed"
+        f"{named[0] if named else 'the proxy'}={shown}: a proxy of the kind {kind}:// can't be used here; {how}, or "
+        "unset the variable if none is needed"
     )
 
 
@@ -239,11 +240,21 @@ def clean(output: str, *, lines: int = 3) -> str:
     if "Traceback (most recent call last)" in text:
         lines = 1
     short = " / ".join(said[-lines:]).rstrip(" .;")
-    short = _NO_CONNECTION.sub(r"no connection to \1 (is this computer online, is its proxy right?)", short)
+    short = _NO_CONNECTION.sub(_unreached, short)
     for secret in sorted(_credentials(), key=len, reverse=True):
         short = short.replace(secret, "...")
     short = _SECRETS.sub("...", short)
     return "".join(letter for letter in short if letter.isprintable())[-500:]
+
+
+def _unreached(found: re.Match[str]) -> str:
+    """Say why there was no connection to a host."""
+    if "CERTIFICATE_VERIFY_FAILED" not in found[0]:
+        return f"no connection to {found[1]} (is this computer online, is its proxy right?)"
+    return (
+        f"no connection to {found[1]}: its certificate is not trusted by this Python; where a company puts its own in "
+        "between, set REQUESTS_CA_BUNDLE and SSL_CERT_FILE to the file (.pem) of the company's certificates"
+    )
 
 
 def _credentials() -> Iterator[str]:

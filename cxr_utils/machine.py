@@ -1,0 +1,96 @@
+"""What this process may use of the machine (processor, cores, memory), and which backend Keras is told to take."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+BACKENDS = ("tensorflow", "jax", "torch")
+NO_AVX = "TensorFlow needs a processor with AVX, and this one has none: use another machine"
+
+
+@functools.cache
+def cpu() -> dict[str, Any]:
+    """Return the processor's name, those of its features that make bfloat16 fast, and whether TensorFlow runs on it."""
+    import cpuinfo
+
+    info = cpuinfo.get_cpu_info()
+    flags = set(info.get("flags", ()))
+    fast = {"AMX": "amx_bf16", "AVX512-BF16": "avx512_bf16"}
+    return {
+        "name": info.get("brand_raw", platform.processor()),
+        "bfloat16": [n for n, f in fast.items() if f in flags],
+        "avx": not flags or "avx" in flags or not str(info.get("arch", "")).startswith("X86"),
+    }
+
+
+def why_ended() -> str:
+    """Return the usual reason for which the system ends a process that trains."""
+    return "too little memory is the usual reason" if cpu()["avx"] else NO_AVX
+
+
+def backend_fault() -> str:
+    """Return what is wrong with the variable ``KERAS_BACKEND``, empty if it can be used.
+
+    Examples
+    --------
+    >>> backend_fault()
+    ''
+    """
+    name = os.environ.get("KERAS_BACKEND") or BACKENDS[0]
+    if name not in BACKENDS:
+        why = f"it must be one of {', '.join(BACKENDS)}"
+    elif importlib.util.find_spec(name) is None:
+        why = f"{name} is not installed here"
+    else:
+        return ""
+    return f"KERAS_BACKEND={name}: {why}; unset the variable, or set KERAS_BACKEND=tensorflow"
+
+
+def cores(root: Path = Path("/sys/fs/cgroup")) -> int:
+    """Return how many cores this process may use: a container or a job may be given fewer than there are.
+
+    Parameters
+    ----------
+    root : Path
+        Where the limits of this process's group (cgroup, version 1 or 2) can be read.
+    """
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _words(root / "cpu.max") or _words(root / "cpu/cpu.cfs_quota_us") + _words(root / "cpu/cpu.cfs_period_us")
+    if len(quota) == 2 and all(word.isdecimal() for word in quota) and int(quota[1]):
+        count = min(count, max(1, int(quota[0]) // int(quota[1])))
+    return count
+
+
+def memory(root: Path = Path("/sys/fs/cgroup")) -> tuple[int, int]:
+    """Return the bytes of memory that this process may use, and those of them that are free.
+
+    Parameters
+    ----------
+    root : Path
+        As for `cores`.
+    """
+    import psutil
+
+    found = psutil.virtual_memory()
+    total, free = found.total, found.available
+    for folder, limit, used in (
+        (root, "memory.max", "memory.current"),
+        (root / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
+    ):
+        most, now, stat = (_words(folder / name) for name in (limit, used, "memory.stat"))
+        if most and now and most[0].isdecimal() and int(most[0]) < total:
+            cached = int(dict(zip(stat[::2], stat[1::2], strict=False)).get("inactive_file", 0))  # can go
+            total, free = int(most[0]), min(free, max(0, int(most[0]) - int(now[0]) + cached))
+    return total, free
+
+
+def _words(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="ascii").split()
+    except (OSError, ValueError):
+        return []
