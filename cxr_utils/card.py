@@ -62,10 +62,8 @@ def text(
     """
     from jinja2 import Environment, FileSystemLoader
 
-    # Markdown for people, no page: nothing is escaped but what a terminal would obey.
-    pages = Environment(  # nosec B701
-        loader=FileSystemLoader(Path(__file__).parent), trim_blocks=True, keep_trailing_newline=True
-    )
+    loader = FileSystemLoader(Path(__file__).parent)
+    pages = Environment(loader=loader, trim_blocks=True, keep_trailing_newline=True)  # nosec B701: Markdown, no page
     pages.filters |= {"markdown": _markdown, "printable": printable}
     synthetic, threshold = note["synthetic"], note["threshold"]
     return pages.get_template("card.md.j2").render(

@@ -228,9 +228,9 @@ def measure(seconds: float = 10.0) -> dict[str, Any]:
     from cxr_utils.backend import keras
 
     precision = training.choose_precision()
-    keras.config.set_dtype_policy(precision)
     recipe = recipes.get("plain_224").at(image_size=96)
-    model = recipe.build(seed=0)
+    with training.dtype_policy(precision):
+        model = recipe.build(seed=0)
     rng = np.random.default_rng(0)
     images = rng.random((recipe.batch_size, 96, 96, recipe.channels), dtype="float32")
     labels = rng.integers(0, 2, (recipe.batch_size, 1)).astype("float32")

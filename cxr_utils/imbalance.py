@@ -120,9 +120,9 @@ def _smote(pixels, rows, minority: int, *, target: int, seed: int) -> pd.DataFra
     """
     if len(rows) < 6:
         raise BadInput(f"{len(rows)} images of the smaller class: SMOTE needs at least 6 (five neighbours each)")
-    neighbours, random = nearest(pixels[rows], k=5)[:, 1:], np.random.RandomState(seed)
-    first, column = np.divmod(random.randint(neighbours.size, size=target - len(rows)), 5)
-    step = random.uniform(size=len(first))
+    neighbours, draws = nearest(pixels[rows], k=5)[:, 1:], np.random.RandomState(seed)
+    first, column = np.divmod(draws.randint(neighbours.size, size=target - len(rows)), 5)
+    step = draws.uniform(size=len(first))
     return _table(rows[first], rows[neighbours[first, column]], step, np.full(len(first), minority), True)
 
 

@@ -60,7 +60,19 @@ def choose_precision(wanted: str = "auto") -> str:
 
 
 @contextlib.contextmanager
-def _dtype_policy(name: str):
+def dtype_policy(name: str):
+    """Build what follows in a precision, and leave the one of before as it was.
+
+    Parameters
+    ----------
+    name : str
+        Such as "float32" or "mixed_bfloat16".
+
+    Examples
+    --------
+    >>> with dtype_policy("float32"):
+    ...     pass
+    """
     from cxr_utils.backend import keras
 
     before = keras.config.dtype_policy()
@@ -435,7 +447,7 @@ def _callbacks(recipe: Recipe, epochs: int) -> list:
 
 def _fresh(recipe: Recipe, seed: int, used: str, traced: dict[tuple, Any]):
     """Return the recipe's network with fresh weights, in the one of `traced` where only the seed differs."""
-    with _dtype_policy(used):
+    with dtype_policy(used):
         model = recipe.build(seed=seed)
     key = (recipe.layers, used, json.dumps(recipe.settings(), sort_keys=True))
     if key not in traced:
@@ -465,7 +477,7 @@ def _cosine(peak: float, epochs: int):
 
 
 def _save_float32(model, recipe: Recipe, path: Path) -> None:
-    with _dtype_policy("float32"):
+    with dtype_policy("float32"):
         plain = recipe.build(compiled=False)
     plain.set_weights(model.get_weights())
     with files.atomic(path, ours=True) as temporary:
