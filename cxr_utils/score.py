@@ -169,7 +169,7 @@ def score(
         out = Path(out)
         if out.suffix != ".json":
             raise BadInput(f"--out {out}: must be a file named .json, such as results/scores/{out.stem}.json")
-        again = check_out(out, RECORD)
+        again = check_out(out, RECORD, judged=files.expand(path))
     parts = read_split(split)
     table = align(evaluation.read_predictions(path, columns=COLUMNS), parts, where=path)
     table["probability"] = meaning.gives(table[["probability"]])
@@ -192,7 +192,7 @@ def score(
     return record
 
 
-def check_out(out: Path, keys: Sequence[str]) -> bool:
+def check_out(out: Path, keys: Sequence[str], *, judged: Path | None = None) -> bool:
     """Refuse a file for a record, before any work, if it or its ledger would fall on another's.
 
     Parameters
@@ -201,6 +201,8 @@ def check_out(out: Path, keys: Sequence[str]) -> bool:
         The JSON.
     keys : sequence of str
         What a record of ours has.
+    judged : Path, optional
+        The predictions, which may lie where they will be written.
 
     Returns
     -------
@@ -221,7 +223,9 @@ def check_out(out: Path, keys: Sequence[str]) -> bool:
         raise BadInput(f"--out {out}: holds a run of the grid; choose another file")
     files.check_ours(out, files.has_keys(*keys))
     files.check_ours(_ledger(out), files.has_columns(*ledger.COLUMNS))
-    files.check_ours(out.with_suffix(".predictions.csv.gz"), there := out.is_file())
+    kept = out.with_suffix(".predictions.csv.gz")
+    there = out.is_file() or (kept.is_file() and judged is not None and judged.exists() and judged.samefile(kept))
+    files.check_ours(kept, there)
     return there
 
 
