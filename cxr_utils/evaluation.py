@@ -714,8 +714,9 @@ def words(found: Mapping[str, float | None]) -> str:
     """
     if found.get("value") is None:
         return "-"
-    limits = "" if found["low"] is None else f" ({found['low']:.3f} to {found['high']:.3f})"
-    return f"{found['value']:.3f}{limits}"
+    limits = [found.get("low"), found.get("high")]
+    shown = " to ".join("-" if limit is None else f"{limit:.3f}" for limit in limits)
+    return f"{found['value']:.3f}" + (f" ({shown})" if any(limit is not None for limit in limits) else "")
 
 
 def evaluate(run, predictions: pd.DataFrame) -> dict[str, Any]:

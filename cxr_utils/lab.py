@@ -169,6 +169,7 @@ def start(folder: str | Path = "lab", *, browser: bool = True, port: int | None 
         sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={place}",
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--LabApp.news_url=None",
         "--LabApp.extension_manager=readonly",
+        *(["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []),  # in containers
         *([] if browser else ["--no-browser"]), *([] if port is None else [f"--port={port}"]),
     ]  # fmt: skip
     with subprocess.Popen(command, env=os.environ | {"CXR_HOME": str(files.root())}) as server:
