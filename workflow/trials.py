@@ -147,7 +147,7 @@ def train(c: dict, pixels: np.ndarray, label: np.ndarray, weight: np.ndarray):
         def on_epoch_end(self):
             self.epoch += 1
 
-    with training._dtype_policy(training.choose_precision()):
+    with training.dtype_policy(training.choose_precision()):
         model = network(c)
     rate = keras.optimizers.schedules.CosineDecay(
         c["lr"] / 10, steps * (c["epochs"] - 1), warmup_target=c["lr"], warmup_steps=steps
