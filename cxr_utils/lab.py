@@ -70,7 +70,7 @@ def _put(path: Path, text: str, known: dict[str, str], *, fresh: bool) -> Iterab
         yield f"{path.name}: a fresh copy; yours is {kept.name} now"
     elif there == wanted or (there and wanted in known.values() and known.get(path.name) != wanted):
         return  # nothing new, or it lies beside the learner's already
-    elif there is not None and there != known.get(path.name):
+    elif there is not None and (not there or there != known.get(path.name)):
         path = _free(path, "new")
         yield f"{path.name}: the lesson has changed; this is the new one, yours stays as it is"
     else:

@@ -111,6 +111,14 @@ def test_a_reset_keeps_the_learners_copy(course):
         assert "mine" not in (course / "lab/02_two.ipynb").read_text()
 
 
+def test_what_can_not_be_read_is_never_taken_for_ours(course):
+    lab.write()
+    (course / "lab/01_one.ipynb").write_text("mine, and broken")
+    (course / "lab/lab.json").write_text('{"lessons": {"01_one.ipynb": ""}}')
+    lab.write()
+    assert (course / "lab/01_one.ipynb").read_text() == "mine, and broken"
+
+
 def test_a_lost_copy_is_written_again(course):
     lab.write()
     (course / "lab/01_one.ipynb").unlink()
