@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from cxr_utils import files, notebooks, ownership
+from cxr_utils import files, notebooks, ownership, report
 from cxr_utils.errors import BadInput
 
 MARK = "lab.json"
@@ -126,12 +126,8 @@ def _lesson(path: Path) -> str:
 
 def _glossary(path: Path) -> str:
     """Give each term the anchor that the lessons' links name: JupyterLab makes others from headings."""
-
-    def anchored(heading: re.Match) -> str:
-        anchor = re.sub(r"[^\w\- ]", "", heading[1].lower()).replace(" ", "-")
-        return f'<a id="{anchor}"></a>\n\n{heading[0]}'
-
-    return re.sub(r"(?m)^## (.+)$", anchored, path.read_text(encoding="utf-8"))
+    text = path.read_text(encoding="utf-8")
+    return re.sub(r"(?m)^## (.+)$", lambda found: f'<a id="{report.anchor(found[1])}"></a>\n\n{found[0]}', text)
 
 
 def start(folder: str | Path = "lab", *, browser: bool = True, port: int | None = None) -> int:

@@ -82,7 +82,7 @@ def write(folder: str | Path, *, synthetic: bool, glossary: str | Path | None = 
     if words and words.is_file():
         text = re.sub(
             r"(?m)^## (.+)$",
-            lambda m: f'<a id="word-{_anchor(m[1])}"></a>\n\n## {m[1]}',
+            lambda m: f'<a id="word-{anchor(m[1])}"></a>\n\n## {m[1]}',
             words.read_text("utf-8"),
         )
         merged.cells.append(nbformat.v4.new_markdown_cell('<div class="cxr-part" id="glossary"></div>'))
@@ -182,12 +182,12 @@ def _linked(cell: Any) -> Any:
     return cell
 
 
-def _anchor(title: str) -> str:
+def anchor(title: str) -> str:
     """Return the anchor that GitHub and JupyterLab give a heading, in lower case.
 
     Examples
     --------
-    >>> _anchor("Learning rate")
+    >>> anchor("Learning rate")
     'learning-rate'
     """
     return re.sub(r"[^\w\- ]", "", title.strip().lower()).replace(" ", "-")
