@@ -225,7 +225,8 @@ def _seconds(command: list[str]) -> dict:
 
 def _exported() -> Path:
     """Train plain_224 for one epoch on phantoms, and save it as .keras and .onnx; return the name without suffix."""
-    from cxr_utils import dataset, export, images, recipes, sources, splits, training
+    from cxr_utils import dataset, images, recipes, sources, splits, training
+    from cxr_utils.predict import export
 
     folder = sources.fetch("sample", data_dir=WORK)
     index = dataset.scan(folder)
@@ -338,7 +339,7 @@ def machine() -> dict:
     import psutil
     from PIL import features
 
-    from cxr_utils import machine as here
+    from cxr_utils import _machine as here
     from cxr_utils import training
 
     info = here.cpu()

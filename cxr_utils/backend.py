@@ -9,10 +9,10 @@ import os
 import sys
 import warnings
 
-from cxr_utils import machine
+from cxr_utils import _machine
 from cxr_utils.errors import CxrError
 
-if "keras" not in sys.modules and (_fault := machine.backend_fault()):
+if "keras" not in sys.modules and (_fault := _machine.backend_fault()):
     raise CxrError(_fault)
 _kept, _nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
 os.dup2(_nowhere, 2)

@@ -219,7 +219,8 @@ def run(
 
     Example: cxr run 04 05 --profile workshop --source folder
     """
-    from cxr_utils import course, report, sources
+    from cxr_utils import course, sources
+    from cxr_utils.course import report
 
     if otherwise not in (None, "sample"):
         raise BadInput(f"--otherwise {otherwise}: only sample needs no download")
@@ -279,7 +280,7 @@ def lab(
 
     Example: cxr lab --reset 04
     """
-    from cxr_utils import lab as copies
+    from cxr_utils.course import lab as copies
 
     place = "lab" if folder is None else _absolute(folder)
     for line in copies.write(place, reset=reset or ()):
@@ -301,7 +302,7 @@ def check(
     Each line says what is there and, where something is missing, what to do.
     Ends with status 1 if something necessary is missing.
     """
-    from cxr_utils import check as machine
+    from cxr_utils.course import check as machine
 
     missing = 0
     for finding in machine.findings(data_dir=data_dir, measure_speed=speed):
@@ -373,7 +374,7 @@ def replicate(
 
     Example: cxr replicate --recipe plain_64 --protocol honest
     """
-    from cxr_utils import replicate as grid_run
+    from cxr_utils.replication import replicate as grid_run
 
     plan = grid_run.plan(
         recipe=recipe or (),
@@ -410,7 +411,7 @@ def show_recipes(
 
     Example: cxr recipes smote_224
     """
-    from cxr_utils import listing
+    from cxr_utils.replication import listing
 
     typer.echo(listing.one_recipe(name) if name else listing.all_recipes())
 
@@ -451,8 +452,9 @@ def score(
 
     Example: cxr score mine.csv --out results/scores/mine.json
     """
-    from cxr_utils import claims, models
-    from cxr_utils import score as scoring
+    from cxr_utils import models
+    from cxr_utils.replication import claims
+    from cxr_utils.replication import score as scoring
 
     record = scoring.score(predictions, split=split, name=name, out=out, meaning=models.Meaning.parse(classes))
     row = claims.grid_row(claims.score_row(record))
@@ -480,7 +482,7 @@ def export(
 
     Example: cxr export runs/sample/plain_224-s0 --to onnx
     """
-    from cxr_utils import export as saving
+    from cxr_utils.predict import export as saving
 
     made = saving.export(
         _from_here(run), to=to, out=_absolute(out) if out else None, data_dir=data_dir
@@ -616,8 +618,8 @@ def evaluate(
 
     Example: cxr evaluate --source folder --path hospital --data-dir theirs
     """
-    from cxr_utils import judge_model as judging
     from cxr_utils import models
+    from cxr_utils.predict import elsewhere as judging
 
     record = judging.evaluate(
         _from_here(model) if model else None,
@@ -673,8 +675,8 @@ def page(
 
     Example: cxr app --model runs/sample/plain_224-s0/exported
     """
-    from cxr_utils import app as web
     from cxr_utils import predict as answering
+    from cxr_utils.predict import app as web
 
     if auth is None and not web.is_local(host):
         raise BadInput(f"--host {host}: lets other machines in; that needs --auth USER, and a password")

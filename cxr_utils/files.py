@@ -19,8 +19,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cxr_utils._limits import MOST_CELLS, MOST_COLUMNS, MOST_CSV, MOST_ROWS
 from cxr_utils.errors import BadInput
-from cxr_utils.limits import MOST_CELLS, MOST_COLUMNS, MOST_CSV, MOST_ROWS
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,4 +1,4 @@
-"""Image files to arrays: the one reader, the resizing, the image cache, and augmentation."""
+"""Image files to arrays: the one reader, the resizing, and the image cache."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,9 +19,9 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from cxr_utils import dicom, files, gray, limits
+from cxr_utils import _dicom, _gray, _limits, files
+from cxr_utils._limits import MAX_BYTES, MAX_PIXELS
 from cxr_utils.errors import BadInput, one_of, printable
-from cxr_utils.limits import MAX_BYTES, MAX_PIXELS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,8 +58,8 @@ def read(path: str | Path, *, at_least: int | None = None) -> np.ndarray:
     """Read an image file as grayscale; what the file holds counts, not how its name ends.
 
     Colour is turned to luma (ITU-R 601: .299 R + .587 G + .114 B), transparency is laid over black, 16 bits are
-    scaled to 8 by the bits that the values need (`cxr_utils.gray.bits_used`), and the EXIF orientation is applied.
-    Of DICOM see `cxr_utils.dicom.read`, of the bounds `cxr_utils.limits`.
+    scaled to 8 by the bits that the values need (`cxr_utils._gray.bits_used`), and the EXIF orientation is applied.
+    Of DICOM see `cxr_utils._dicom.read`, of the bounds `cxr_utils._limits`.
 
     Parameters
     ----------
@@ -78,7 +77,7 @@ def read(path: str | Path, *, at_least: int | None = None) -> np.ndarray:
     Raises
     ------
     BadInput
-        The file is missing, not a readable image, or asks for more than `cxr_utils.limits` allows.
+        The file is missing, not a readable image, or asks for more than `cxr_utils._limits` allows.
 
     Warns
     -----
@@ -118,7 +117,7 @@ def look(
     made : ndarray
         uint8 in [0, 255], shape (h, w), or what `then` returns for it.
     remarks : list of str
-        As `cxr_utils.dicom.read`; empty for other files.
+        As `cxr_utils._dicom.read`; empty for other files.
 
     Raises
     ------
@@ -126,13 +125,13 @@ def look(
         As `read`.
     """
     content = read_bytes(path)
-    if dicom.is_dicom(content):
+    if _dicom.is_dicom(content):
         with _film(content, path) as (picture, remarks):
             return then(picture), remarks
     with _opened(content, path) as image:
         if image.format == "JPEG" and image.mode in ("L", "RGB"):
             image.draft("L", (at_least, at_least) if at_least else image.size)
-        return then(_gray(image)), []
+        return then(_to_gray(image)), []
 
 
 def check(content: bytes, name: str | Path) -> tuple[int, int, str]:
@@ -148,7 +147,7 @@ def check(content: bytes, name: str | Path) -> tuple[int, int, str]:
     BadInput
         It is not; the message starts with `name`.
     """
-    if dicom.is_dicom(content):
+    if _dicom.is_dicom(content):
         with _film(content, name) as (picture, _):
             height, width = picture.shape
         return width, height, "L"
@@ -161,7 +160,7 @@ def check(content: bytes, name: str | Path) -> tuple[int, int, str]:
             image.draft("L", (max(1, width // 8), max(1, height // 8)))
             image.load()
         else:
-            _gray(image)
+            _to_gray(image)
     return width, height, mode
 
 
@@ -197,9 +196,9 @@ def _film(content: bytes, name: str | Path) -> Iterator[tuple[np.ndarray, list[s
     """Read a DICOM file, and keep its room in memory until the block ends."""
     with ExitStack() as stack:
         try:
-            film = dicom.parse(content, most_pixels=MAX_PIXELS)
-            stack.enter_context(limits.room(film.cost))
-            found = dicom.decode(film)
+            film = _dicom.parse(content, most_pixels=MAX_PIXELS)
+            stack.enter_context(_limits.room(film.cost))
+            found = _dicom.decode(film)
         except ValueError as error:
             raise BadInput(f"{printable(name)}: can't be read as an image ({error})") from None
         yield found
@@ -213,17 +212,17 @@ def _opened(content: bytes, name: str | Path) -> Iterator[Image.Image]:
     """
     name = printable(name)
     try:
-        declared = limits.jpeg(content) if content.startswith(b"\xff\xd8") else None
+        declared = _limits.jpeg(content) if content.startswith(b"\xff\xd8") else None
         if declared and declared.kind not in _JPEG_KINDS:
             raise ValueError("a lossless or other rare kind of JPEG; save it as an ordinary JPEG, or as PNG")
         if content.startswith(b"\x89PNG"):
-            limits.png(content)
+            _limits.png(content)
         image = Image.open(io.BytesIO(content), formats=FORMATS)
-        with limits.room(_cost(image, declared)), closing(image):  # which lets go of its memory, too
+        with _limits.room(_cost(image, declared)), closing(image):  # which lets go of its memory, too
             yield image
     except BadInput:
         raise
-    except limits.TooMuch as error:
+    except _limits.TooMuch as error:
         raise BadInput(f"{name}: {error}") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise BadInput(f"{name}: far too many pixels; at most {MAX_PIXELS:,} in all are read") from None
@@ -237,7 +236,7 @@ def _opened(content: bytes, name: str | Path) -> Iterator[Image.Image]:
         raise BadInput(f"{name}: can't be read as an image ({reason})") from error
 
 
-def _cost(image: Image.Image, declared: limits.Declared | None) -> int:
+def _cost(image: Image.Image, declared: _limits.Declared | None) -> int:
     """Return the bytes that reading an image takes at its peak, by its header; out of bounds is refused."""
     each, more = {"1": 1, "L": 1, "P": 1}.get(image.mode, 2 if image.mode.startswith("I;16") else 4), 0
     if image.format == "JPEG" and image.mode == "RGB":
@@ -252,7 +251,7 @@ def _cost(image: Image.Image, declared: limits.Declared | None) -> int:
         tags, (width, height) = image.tag_v2, image.size
         area = tags.get(322, width) * tags.get(323, min(tags.get(278, height), height))  # a tile or strip, as it lies
         each, more = 2 * each, area * sum(tags.get(258, (1,))) // 8  # Pillow turns it upright in a copy
-    return limits.afford(*image.size, each + 1, more)
+    return _limits.afford(*image.size, each + 1, more)
 
 
 def _unknown(content: bytes) -> str:
@@ -266,7 +265,7 @@ def _unknown(content: bytes) -> str:
     return f"{kind + ' is not read' if kind else 'of no known format'}; save it as JPEG, PNG, TIFF, BMP, WebP or DICOM"
 
 
-def _gray(image: Image.Image) -> np.ndarray:
+def _to_gray(image: Image.Image) -> np.ndarray:
     """Turn a Pillow image of any mode to uint8 (h, w), upright; part by part, for a copy in colour takes much room."""
     if image.mode == "F":
         raise ValueError("floating-point pixels; save it with 8 or 16 bits")
@@ -275,7 +274,7 @@ def _gray(image: Image.Image) -> np.ndarray:
     width, height = image.size
     table = _table(image, raw) if image.mode.startswith("I") else None
     picture, top = np.empty((height, width), np.uint8), 0
-    for rows in gray.parts(height, width):
+    for rows in _gray.parts(height, width):
         part = image.crop((0, rows.start, width, rows.stop))
         if table is not None:
             np.take(table, np.asarray(part), out=picture[rows], mode="wrap")
@@ -294,13 +293,13 @@ def _gray(image: Image.Image) -> np.ndarray:
 def _table(image: Image.Image, raw: str) -> np.ndarray:
     """Make the table of what 16 bits mean in a PNG or TIFF."""
     low, high, (width, height) = 2**16, -(2**16), image.size
-    for rows in gray.parts(height, width):
+    for rows in _gray.parts(height, width):
         part = np.asarray(image.crop((0, rows.start, width, rows.stop)))
         low, high = min(low, int(part.min())), max(high, int(part.max()))
     if low < -(2**15) or high > (2**16 - 1 if low >= 0 else 2**15 - 1):
         raise ValueError("more than 16 bits for a pixel; save it with 8 or 16 bits")
     white_is_zero = image.format == "TIFF" and image.tag_v2.get(262) == 0
-    return gray.of_range(low, high, bits=12 if "I;12" in raw else None, white_is_zero=white_is_zero)
+    return _gray.of_range(low, high, bits=12 if "I;12" in raw else None, white_is_zero=white_is_zero)
 
 
 def _luma(image: Image.Image) -> Image.Image:
@@ -531,246 +530,3 @@ def _fill(pixels: np.ndarray, paths: list[Path], settings: dict, progress: bool)
     finally:
         pool.shutdown(cancel_futures=True)
     return pixels
-
-
-_LATER = ("coarse", "blur", "noise")  # than the first runs that are kept: their records and draws stay
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """How far images are changed at random while training; all 0 and False changes nothing.
-
-    The first six mean what they mean in Keras' ``ImageDataGenerator``; edges are filled with the nearest
-    pixel. The others are ours.
-
-    Attributes
-    ----------
-    rotation : float
-        Largest rotation to either side, degrees.
-    width_shift, height_shift : float
-        Largest shift to either side, as a fraction of the width or height.
-    shear : float
-        Largest shear angle to either side, degrees.
-    zoom : float
-        Each axis is zoomed by a factor of its own in [1 - zoom, 1 + zoom]; above 1 shows more around.
-    horizontal_flip : bool
-        Mirror every second image (by chance). It mirrors the heart too.
-    brightness : float
-        Largest amount that is added, as a fraction of the full range.
-    contrast : float
-        Differences from the image's mean are multiplied by a factor in [1 - contrast, 1 + contrast].
-    gamma : float
-        Pixels are raised to a power in [1 / (1 + gamma), 1 + gamma].
-    coarse : float
-        Every second image (by chance) is shrunk to a share in [1 - coarse, 1] of its width, and to another of its
-        height, and enlarged again: the resolution and the proportions of the original leave no trace.
-    blur : float
-        Every second image (by chance) is blurred by a Gaussian of a standard deviation up to this, pixels.
-    noise : float
-        Largest standard deviation of the noise that is added, as a fraction of the full range.
-
-    Raises
-    ------
-    BadInput
-        A value is outside of its range: rotation up to 180, shear below 90, blur below 10, all others below 1.
-
-    Examples
-    --------
-    >>> Augmentation(rotation=10, zoom=.1).shear
-    0.0
-    """
-
-    rotation: float = 0.0
-    width_shift: float = 0.0
-    height_shift: float = 0.0
-    shear: float = 0.0
-    zoom: float = 0.0
-    horizontal_flip: bool = False
-    brightness: float = 0.0
-    contrast: float = 0.0
-    gamma: float = 0.0
-    coarse: float = 0.0
-    blur: float = 0.0
-    noise: float = 0.0
-
-    def __post_init__(self):
-        """Check the ranges."""
-        below = {"rotation": 180.001, "shear": 90, "blur": 10}
-        for each in fields(self):
-            value, limit = getattr(self, each.name), below.get(each.name, 1)
-            if each.name != "horizontal_flip" and not 0 <= value < limit:
-                raise BadInput(f"{each.name}: {value!r}; expected a number from 0 to below {limit:.0f}")
-
-    def settings(self) -> dict[str, float | bool]:
-        """Return what decides the changes, ready for JSON; what came later stands in it only where it is used."""
-        return {name: value for name, value in asdict(self).items() if value or name not in _LATER}
-
-
-def augment(images: np.ndarray, augmentation: Augmentation, *, rng: np.random.Generator) -> np.ndarray:
-    """Change images at random, each in its own way.
-
-    Every image takes the same number of draws from `rng` whatever is switched on, so that two settings
-    can be compared on the same draws.
-
-    Parameters
-    ----------
-    images : ndarray
-        float32 in [0, 1], shape (n, h, w, 1).
-    augmentation : Augmentation
-        How far.
-    rng : Generator
-        The only source of chance.
-
-    Returns
-    -------
-    ndarray
-        float32 in [0, 1], shape (n, h, w, 1); a new array.
-
-    Raises
-    ------
-    BadInput
-        `images` is not float32 of that shape.
-
-    Examples
-    --------
-    >>> few = np.zeros((2, 8, 8, 1), np.float32)
-    >>> augment(few, Augmentation(rotation=5), rng=np.random.default_rng(0)).shape
-    (2, 8, 8, 1)
-    """
-    if images.ndim != 4 or images.shape[3] != 1 or images.dtype != np.float32:
-        raise BadInput(
-            f"images: {images.dtype} of shape {images.shape}; expected float32 of shape (n, h, w, 1)"
-        )
-    count, height, width, _ = images.shape
-    names = [field.name for field in fields(Augmentation) if field.name not in _LATER]
-    names += ["zoom_y"]
-    if any(getattr(augmentation, name) for name in _LATER):
-        names += [*_LATER, "coarse_y", "blurred"]
-    draws = dict(zip(names, rng.uniform(-1, 1, (len(names), count)), strict=True))
-    matrices = affine_matrices(
-        height,
-        width,
-        theta=augmentation.rotation * draws["rotation"],
-        tx=augmentation.width_shift * width * draws["width_shift"],
-        ty=augmentation.height_shift * height * draws["height_shift"],
-        shear=augmentation.shear * draws["shear"],
-        zx=1 + augmentation.zoom * draws["zoom"],
-        zy=1 + augmentation.zoom * draws["zoom_y"],
-    )
-    if augmentation.horizontal_flip:  # of the result: x in it is looked up at w - 1 - x
-        matrices[draws["horizontal_flip"] < 0] @= np.array([[-1, 0, width - 1], [0, 1, 0], [0, 0, 1]])
-    moved = ~np.isclose(matrices, np.eye(3), atol=1e-9).all(axis=(1, 2))
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    result = np.empty_like(images)
-    factor = 1 + augmentation.contrast * draws["contrast"]
-    added = augmentation.brightness * draws["brightness"]
-    power = (1 + augmentation.gamma) ** draws["gamma"]
-    tone = augmentation.contrast or augmentation.brightness
-    for row in range(count):
-        image = images[row, :, :, 0]
-        if moved[row]:
-            size = (width, height)
-            image = cv2.warpAffine(
-                image, matrices[row, :2], size, flags=flags, borderMode=cv2.BORDER_REPLICATE
-            )
-        if augmentation.coarse and draws["coarse"][row] < 0:
-            few = (max(1, round(side * (1 + augmentation.coarse * share))) for side, share in
-                   ((width, draws["coarse"][row]), (height, -abs(draws["coarse_y"][row]))))  # fmt: skip
-            image = cv2.resize(cv2.resize(image, tuple(few), interpolation=cv2.INTER_AREA), (width, height))
-        if augmentation.blur and draws["blurred"][row] < 0:
-            image = cv2.GaussianBlur(image, (0, 0), max(0.1, augmentation.blur * abs(draws["blur"][row])))
-        if tone:
-            offset = image.mean(dtype=np.float64) * (1 - factor[row]) + added[row]
-            image = np.clip(image * np.float32(factor[row]) + np.float32(offset), 0, 1)
-        if augmentation.gamma:
-            image = cv2.pow(image, float(power[row]))
-        result[row, :, :, 0] = image
-    if augmentation.noise:
-        amount = np.abs(draws["noise"], dtype=np.float32)[:, None, None, None] * np.float32(augmentation.noise)
-        result += amount * rng.standard_normal(result.shape, dtype=np.float32)
-        np.clip(result, 0, 1, out=result)
-    return result
-
-
-VIEW = Augmentation(rotation=8, width_shift=0.05, height_shift=0.05, shear=4, zoom=0.12, contrast=0.15, gamma=0.25)
-"""How far the further views of an image differ from it."""
-
-
-def views(images: np.ndarray, further: int) -> Iterator[np.ndarray]:
-    """Yield the images as they are, and then mildly changed, always in the same ways.
-
-    The mean of a network's answers to several views is steadier than one answer [1]_.
-
-    Parameters
-    ----------
-    images : ndarray
-        float32 in [0, 1], shape (n, h, w, 1).
-    further : int
-        How many changed views follow, each as far from the images as `VIEW` allows by chance.
-
-    Yields
-    ------
-    ndarray
-        As `images`. An image's views do not depend on those beside it.
-
-    References
-    ----------
-    .. [1] Krizhevsky, Sutskever, Hinton, ImageNet classification with deep convolutional neural networks, NIPS 2012.
-
-    Examples
-    --------
-    >>> len(list(views(np.zeros((2, 8, 8, 1), np.float32), 4)))
-    5
-    """
-    yield images
-    for number in range(further):
-        parts = [augment(one[None], VIEW, rng=np.random.default_rng([7, number])) for one in images]
-        yield np.concatenate(parts) if parts else images
-
-
-def affine_matrices(
-    height: int, width: int, *, theta=0.0, tx=0.0, ty=0.0, shear=0.0, zx=1.0, zy=1.0
-) -> np.ndarray:
-    """Combine rotation, shift, shear and zoom about the centre, as Keras' image generator did.
-
-    The order and the form of the matrices are those of ``apply_affine_transform`` in
-    ``keras.src.legacy.preprocessing.image``: centre, rotation, shift, shear, zoom, and back. Keras feeds
-    its *height* shift to ``tx``, which moves along the width; here each shift moves along its own axis.
-
-    Parameters
-    ----------
-    height, width : int
-        Of the images, pixels.
-    theta, shear : float or ndarray
-        Degrees.
-    tx, ty : float or ndarray
-        Pixels along the width and along the height.
-    zx, zy : float or ndarray
-        Factors along the width and along the height.
-
-    Returns
-    -------
-    ndarray
-        float64, shape (n, 3, 3): takes (x, y, 1) in the result to the place in the image that it shows.
-
-    Examples
-    --------
-    >>> affine_matrices(4, 4, tx=2.)[0].tolist()
-    [[1.0, 0.0, 2.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
-    """
-    theta, tx, ty, shear, zx, zy = np.broadcast_arrays(*map(np.atleast_1d, (theta, tx, ty, shear, zx, zy)))
-    theta, shear = np.deg2rad(theta), np.deg2rad(shear)
-    zero, one = np.zeros(len(theta)), np.ones(len(theta))
-
-    def stack(*entries: np.ndarray) -> np.ndarray:
-        return np.stack([*entries, zero, zero, one], axis=-1).reshape(-1, 3, 3)
-
-    x, y = one * (width / 2 - 0.5), one * (height / 2 - 0.5)
-    return (
-        stack(one, zero, x, zero, one, y)
-        @ stack(np.cos(theta), -np.sin(theta), zero, np.sin(theta), np.cos(theta), zero)
-        @ stack(one, zero, tx, zero, one, ty)
-        @ stack(one, -np.sin(shear), zero, zero, np.cos(shear), zero)
-        @ stack(zx, zero, zero, zero, zy, zero)
-        @ stack(one, zero, -x, zero, one, -y)
-    )

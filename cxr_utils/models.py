@@ -14,10 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from cxr_utils import files, saved
+from cxr_utils import _saved, augment, files
+from cxr_utils._saved import Refused
 from cxr_utils.errors import BadInput
-from cxr_utils.images import views as different_views
-from cxr_utils.saved import Refused
 
 SUFFIXES = (".keras", ".h5", ".hdf5", ".onnx")
 LAYERS = frozenset(
@@ -180,7 +179,7 @@ class Model:
         images : ndarray
             float32 in [0, 1], shape (n, s, s, 1) with s the model's image size.
         views : int
-            How many changed views (`cxr_utils.images.views`) are answered, too; the result is `mean_answer`.
+            How many changed views (`cxr_utils.augment.views`) are answered, too; the result is `mean_answer`.
 
         Returns
         -------
@@ -242,7 +241,7 @@ def _of_views(
     raw: Callable, channels: int, images: np.ndarray, views: int, meaning: Meaning = UNSAID
 ) -> list[np.ndarray]:
     """Run the forward pass: gray is repeated for colour, and each view is answered."""
-    seen = different_views(images, views)
+    seen = augment.views(images, views)
     return [meaning.gives(raw(meaning.takes(np.repeat(view, channels, axis=-1)))) for view in seen]
 
 
@@ -339,7 +338,7 @@ def load_keras(path: str | Path):
     from cxr_utils.backend import keras  # first: what is wrong with Keras itself is not the model's fault
 
     try:
-        return saved.opened(path, _check_layers)
+        return _saved.opened(path, _check_layers)
     except Refused as error:
         raise BadInput(f"{path}: refused, {error}") from None
     except Exception as error:  # h5py, zipfile and Keras raise nearly anything on a damaged file
@@ -351,7 +350,7 @@ def _why(path: Path, error: Exception, here: str) -> str:
     words = str(error).strip().rpartition("Exception encountered: ")[2].splitlines() or [type(error).__name__]
     last = " ".join(words[-1].split())
     last = last if len(last) <= 200 else f"…{last[-200:]}"
-    if not (written := saved.version(path)) or written == here:
+    if not (written := _saved.version(path)) or written == here:
         return f"({last})"
     there = "tf_keras or TensorFlow 2.15" if written.startswith(("1.", "2.")) else f"Keras {written}"
     return (f"by Keras {here}: it was saved by Keras {written} ({last}); open it with {there} and save it as .keras "

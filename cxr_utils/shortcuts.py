@@ -179,7 +179,7 @@ def measure(
     threshold : float
         From here on the answer is PNEUMONIA.
     views : int
-        How many changed views of each image are answered, too: see `cxr_utils.images.views`.
+        How many changed views of each image are answered, too: see `cxr_utils.augment.views`.
     draws, seed : int
         Of the bootstrap over patients.
 

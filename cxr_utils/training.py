@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cxr_utils import evaluation, files, imbalance, machine, models, ownership, saved, splits
+from cxr_utils import _machine, _ownership, _saved, augment, evaluation, files, imbalance, models, splits
 from cxr_utils.errors import BadInput, one_of
 from cxr_utils.recipes import Recipe
 
@@ -52,7 +52,7 @@ def choose_precision(wanted: str = "auto") -> str:
     one_of("precision", wanted, PRECISIONS)
     if wanted != "auto":
         return wanted
-    if machine.cpu()["bfloat16"]:
+    if _machine.cpu()["bfloat16"]:
         return "mixed_bfloat16"
     from cxr_utils.backend import gpu_has_bfloat16
 
@@ -108,7 +108,6 @@ def batches(pixels, table: pd.DataFrame, recipe: Recipe, *, seed: int | None = N
         Of ``(images, labels)`` or ``(images, labels, weights)``: float32 in [0, 1], shape
         (b, s, s, channels); float32 of shape (b, 1), or (b, 2) for a categorical loss; float32 (b,).
     """
-    from cxr_utils import images
     from cxr_utils.backend import keras
 
     size = 256 if seed is None else recipe.batch_size
@@ -133,7 +132,7 @@ def batches(pixels, table: pd.DataFrame, recipe: Recipe, *, seed: int | None = N
             pictures = imbalance.render(pixels, table.iloc[rows])
             if seed is not None and recipe.augmentation is not None:
                 rng = np.random.default_rng([seed, epoch, number])
-                pictures = images.augment(pictures, recipe.augmentation, rng=rng)
+                pictures = augment.augment(pictures, recipe.augmentation, rng=rng)
             if recipe.channels > 1:
                 pictures = np.repeat(pictures, recipe.channels, axis=-1)
             if class_weight is None:
@@ -355,7 +354,7 @@ def fit(
         "validate_on": validate_on,
         "pixels": signature(pixels),
     }
-    ownership.check_run(folder)
+    _ownership.check_run(folder)
     with files.lock(folder):
         if (folder / "run.json").is_file():
             _same_run(folder, identity)
@@ -393,7 +392,7 @@ def fit(
             "image_source": image_source,
             "seconds": round(before + time.perf_counter() - start, 1),
             "versions": _versions(),
-            "hardware": {"processor": machine.cpu()["name"], "cores": _cores(), "system": platform.system()},
+            "hardware": {"processor": _machine.cpu()["name"], "cores": _cores(), "system": platform.system()},
         }
         files.write_json(folder / "run.json", record, ours=True)
         _drop_state(folder)
@@ -402,7 +401,7 @@ def fit(
 
 def _drop_state(folder: Path) -> None:
     for name in ("state.npz", "state.json"):
-        if ownership.RUN[name](folder / name):
+        if _ownership.RUN[name](folder / name):
             (folder / name).unlink(missing_ok=True)
 
 
@@ -481,7 +480,7 @@ def _save_float32(model, recipe: Recipe, path: Path) -> None:
         plain = recipe.build(compiled=False)
     plain.set_weights(model.get_weights())
     with files.atomic(path, ours=True) as temporary:
-        saved.save(plain, temporary)
+        _saved.save(plain, temporary)
 
 
 def compare(

@@ -157,7 +157,8 @@ def sample_data(tmp_path_factory):
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
     """Return a home with a sample and two evaluated runs, gray with sigmoid and colour with softmax, exported."""
-    from cxr_utils import dataset, evaluation, export, images, recipes, sources, splits, training
+    from cxr_utils import dataset, evaluation, images, recipes, sources, splits, training
+    from cxr_utils.predict import export
 
     home = tmp_path_factory.mktemp("trained")
     folder = sources.fetch("sample", data_dir=home / "data")

@@ -214,7 +214,7 @@ def _training():
     import pandas as pd
 
     from cxr_utils import recipes
-    from cxr_utils.images import Augmentation
+    from cxr_utils.augment import Augmentation
 
     rng, size = np.random.default_rng(0), 24
     label = np.tile([0, 1, 1], 24)
@@ -246,7 +246,8 @@ def _train(home):
 
 
 def _evaluate(home):
-    from cxr_utils import evaluation, grid, training
+    from cxr_utils import evaluation, training
+    from cxr_utils.replication import grid
 
     _, pixels, split = _training()
     run = training.load(home / "run")
@@ -289,7 +290,7 @@ def _course(home):
 
 
 def _report(home):
-    from cxr_utils import report
+    from cxr_utils.course import report
 
     report.write(home / "runs/sample", synthetic=True)
 
@@ -562,7 +563,7 @@ def warm():
     from PIL import Image
 
     Image.init()
-    from cxr_utils import cli, course, dataset, images, report, sources  # noqa: F401
+    from cxr_utils.course import report  # noqa: F401
     from cxr_utils.sources import folder, phantom, unzip  # noqa: F401
 
 

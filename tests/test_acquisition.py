@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cxr_utils import card, dataset, evaluation, files, images
+from cxr_utils import dataset, evaluation, files, images
 from cxr_utils.errors import BadInput
+from cxr_utils.predict import card
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"

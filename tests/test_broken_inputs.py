@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cxr_utils import dataset, dicom, evaluation, files, images, sources
+from cxr_utils import _dicom, dataset, evaluation, files, images, sources
 from cxr_utils.errors import BadInput
 from cxr_utils.sources.unzip import unzip
 
@@ -280,7 +280,7 @@ def refuses(call, path, reason):
 
 @pytest.mark.parametrize("name", ARCHIVES)
 def test_archives(tmp_path, monkeypatch, name):
-    monkeypatch.setattr("cxr_utils.limits.MOST_FILES", 30)
+    monkeypatch.setattr("cxr_utils._limits.MOST_FILES", 30)
     content, reason = ARCHIVES[name]
     (tmp_path / "in").mkdir()
     archive = tmp_path / "in" / "given.zip"
@@ -406,9 +406,9 @@ def test_no_identifier_is_even_read(tmp_path, monkeypatch):
 
     seen, read = [], pydicom.dcmread
     monkeypatch.setattr(pydicom, "dcmread", lambda *args, **options: seen.append(read(*args, **options)) or seen[-1])
-    pixels, remarks = dicom.read(radiograph(), most_pixels=10_000)
+    pixels, remarks = _dicom.read(radiograph(), most_pixels=10_000)
     assert remarks == [] and PLANTED not in str(seen[0]) and "PatientBirthDate" not in seen[0]
-    assert set(seen[0].dir()) <= set(dicom.ELEMENTS)
+    assert set(seen[0].dir()) <= set(_dicom.ELEMENTS)
 
 
 def test_lookup_tables_and_padding():
@@ -417,11 +417,11 @@ def test_lookup_tables_and_padding():
     lut = Dataset()
     lut.LUTDescriptor, lut.LUTData = [256, 0, 8], np.arange(255, -1, -1, dtype="<u2").tobytes()
     content = radiograph(VOILUTSequence=[lut])
-    assert np.array_equal(dicom.read(content, most_pixels=9999)[0], 255 - RAMP)
+    assert np.array_equal(_dicom.read(content, most_pixels=9999)[0], 255 - RAMP)
     framed = np.maximum(RAMP, 1)
     framed[:5] = 0
     content = radiograph(pixels=framed, PixelPaddingValue=0, PhotometricInterpretation="MONOCHROME1")
-    shown = dicom.read(content, most_pixels=9999)[0]
+    shown = _dicom.read(content, most_pixels=9999)[0]
     assert shown[:5].max() == 0 and shown[5:].max() == 255  # padding stays black where white was meant by 0
 
 

@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cxr_utils import __version__, check, claims, cli, course, dataset, evaluation, grid, recipes, sources
+from cxr_utils import __version__, cli, course, dataset, evaluation, recipes, sources
+from cxr_utils.course import check
+from cxr_utils.replication import claims, grid
 
 
 @pytest.mark.parametrize(

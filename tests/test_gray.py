@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from test_broken_inputs import radiograph
 
-from cxr_utils import dicom, gray, images, predict
+from cxr_utils import _dicom, _gray, images, predict
 from cxr_utils.errors import BadInput
 from cxr_utils.sources import phantom
 
@@ -335,11 +335,11 @@ def test_the_shipped_network_gives_one_probability(film, tmp_path):
 def test_without_its_decoder_the_package_is_named(film, monkeypatch):
     frame = bytes.fromhex("ffd8ffc3000b0c00f000c801011100ffda0008010100010000ffd9")
     content = wrapped(film, frame, SYNTAXES["JPEG Lossless"])
-    monkeypatch.setattr(dicom, "find_spec", lambda name: None)
+    monkeypatch.setattr(_dicom, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match="compressed as JPEG Lossless.*not installed: pip install python-gdcm"):
-        dicom.read(content)
+        _dicom.read(content)
     with pytest.raises(ValueError, match="compressed as JPEG-LS Loss.*not installed: pip install pyjpegls"):
-        dicom.read(content.replace(SYNTAXES["JPEG Lossless"].encode(), SYNTAXES["JPEG-LS"].encode()))
+        _dicom.read(content.replace(SYNTAXES["JPEG Lossless"].encode(), SYNTAXES["JPEG-LS"].encode()))
 
 
 @pytest.mark.parametrize("how", ["JPEG Lossless", "JPEG-LS", "JPEG 2000", "RLE"])
@@ -351,18 +351,18 @@ def test_damaged_streams_end_no_process(film, how):
         for place in rng.integers(start, len(content), 5):
             broken[place] = rng.integers(256)
         try:
-            assert dicom.read(bytes(broken))[0].shape == (40, 50)
+            assert _dicom.read(bytes(broken))[0].shape == (40, 50)
         except ValueError as error:
             assert str(error).startswith("DICOM, ") and str(error).isprintable()
 
 
 @given(st.integers(8, 16), st.integers(0, 2**16 - 1))
 def test_values_are_spread_over_what_their_bits_hold(bits, high):
-    table = gray.of_range(0, high, bits=bits)
+    table = _gray.of_range(0, high, bits=bits)
     assert table[0] == 0 and table[2**bits - 1 :].min() == 255 and (np.diff(table.astype(int)) >= 0).all()
-    inverted = gray.of_range(0, high, bits=bits, white_is_zero=True)
+    inverted = _gray.of_range(0, high, bits=bits, white_is_zero=True)
     assert np.abs(inverted.astype(int) - (255 - table.astype(int))).max() <= 1
 
 
 def test_sixteen_bits_are_scaled_as_before():
-    assert np.array_equal(gray.of_range(0, 65535), (gray.CODES + 128) // 257)
+    assert np.array_equal(_gray.of_range(0, 65535), (_gray.CODES + 128) // 257)

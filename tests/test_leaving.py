@@ -17,7 +17,7 @@ KERNEL = """
 import sys
 from pathlib import Path
 import nbformat
-from cxr_utils import notebooks
+from cxr_utils.course import notebooks
 cell = f"import onnxruntime; print(onnxruntime.InferenceSession({sys.argv[1]!r}).get_inputs()[0].shape)"
 made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell)])
 notebooks.execute(made, Path("out.ipynb"), given={}, cwd=Path.cwd())

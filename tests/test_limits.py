@@ -20,7 +20,7 @@ from pydicom.pixels.decoders.rle import _rle_decode_segment
 from test_broken_inputs import picture, png, radiograph
 from test_gray import compressed, dcm, wrapped
 
-from cxr_utils import dicom, images, limits
+from cxr_utils import _dicom, _limits, images
 from cxr_utils.errors import BadInput
 
 SIDE = 7071  # 50 megapixels
@@ -114,7 +114,7 @@ def test_honest_progressive_files_are_read(tmp_path):
     assert content.count(b"\xff\xda") > 400
     (tmp_path / "a.jpeg").write_bytes(content)
     assert np.abs(images.read(tmp_path / "a.jpeg").astype(int) - smooth).max() <= 3
-    assert limits.jpeg(content) == (400, 300, 3, 8, 0xC2, 0, True)
+    assert _limits.jpeg(content) == (400, 300, 3, 8, 0xC2, 0, True)
 
 
 def test_scans_are_counted_inside_dicom(tmp_path):
@@ -136,14 +136,14 @@ def test_scans_are_counted_inside_dicom(tmp_path):
     ],
 )
 def test_a_stream_is_compared_with_the_header(tmp_path, monkeypatch, frame, syntax, reason):
-    monkeypatch.setattr(dicom, "_stored", None)
+    monkeypatch.setattr(_dicom, "_stored", None)
     refused(wrapped(np.zeros((64, 64), np.uint8), frame, f"1.2.840.10008.1.2.4.{syntax}"), reason, tmp_path)
 
 
 def test_a_decoder_gets_the_stream_that_was_checked_and_nothing_around_it():
     film = np.zeros((64, 64), np.uint8)
     for frame, syntax in ((j2k(64, 64), "90"), (picture(pixels=film), "50")):
-        parsed = dicom.parse(wrapped(film, JP2 + frame, f"1.2.840.10008.1.2.4.{syntax}"))
+        parsed = _dicom.parse(wrapped(film, JP2 + frame, f"1.2.840.10008.1.2.4.{syntax}"))
         assert get_frame(parsed.dataset.PixelData, 0, number_of_frames=1).rstrip(b"\0") == frame.rstrip(b"\0")
 
 
@@ -153,10 +153,10 @@ def test_run_lengths_are_added_up_as_they_are_decoded(content, starts):
     ends = [*(64 + one for one in starts[1:]), 64 + len(content)]
     parts = [(head + content)[64 + start : end] for start, end in zip(starts, ends, strict=False)]
     most = max((len(_rle_decode_segment(part)) for part in parts), default=0)
-    limits.rle(head + content, most + 128)  # the last run may be cut off
+    _limits.rle(head + content, most + 128)  # the last run may be cut off
     if most:
-        with pytest.raises(limits.TooMuch, match="longer than its pixels"):
-            limits.rle(head + content, most - 1)
+        with pytest.raises(_limits.TooMuch, match="longer than its pixels"):
+            _limits.rle(head + content, most - 1)
 
 
 def test_run_lengths_that_grow_without_end_are_refused(tmp_path):
@@ -166,7 +166,7 @@ def test_run_lengths_that_grow_without_end_are_refused(tmp_path):
 
 def test_streams_that_cost_too_much_memory_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"7071 x 7071 pixels, stored so that reading them takes .* at most 400 MB"):
-        dicom.read(wrapped(np.zeros((64, 64), np.uint8), j2k(SIDE, SIDE), "1.2.840.10008.1.2.4.90").replace(
+        _dicom.read(wrapped(np.zeros((64, 64), np.uint8), j2k(SIDE, SIDE), "1.2.840.10008.1.2.4.90").replace(
             b"(\0\x10\0US\2\0\x40\0(\0\x11\0US\2\0\x40\0",
             struct.pack("<6s2sH6s2sH", b"(\0\x10\0US", b"\2\0", SIDE, b"(\0\x11\0US", b"\2\0", SIDE)))  # fmt: skip
 
@@ -183,7 +183,7 @@ def test_pictures_wait_for_room():
     there, most, lock = [0], [0], threading.Lock()
 
     def work(cost):
-        with limits.room(cost):
+        with _limits.room(cost):
             with lock:
                 there[0] += cost
                 most[0] = max(most[0], there[0])
@@ -191,13 +191,13 @@ def test_pictures_wait_for_room():
             with lock:
                 there[0] -= cost
 
-    costs = [limits.MAX_MEMORY // 3 + 1, limits.MAX_MEMORY, 1000, limits.MAX_MEMORY // 2] * 20
+    costs = [_limits.MAX_MEMORY // 3 + 1, _limits.MAX_MEMORY, 1000, _limits.MAX_MEMORY // 2] * 20
     threads = [threading.Thread(target=work, args=(cost,)) for cost in costs]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert limits.MAX_MEMORY // 2 < most[0] <= limits.MAX_MEMORY and limits._taken == 0
+    assert _limits.MAX_MEMORY // 2 < most[0] <= _limits.MAX_MEMORY and _limits._taken == 0
 
 
 PEAK = """

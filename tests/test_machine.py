@@ -2,36 +2,36 @@
 
 import pytest
 
-from cxr_utils import machine
+from cxr_utils import _machine
 
 
 def test_limits_of_a_container_count(tmp_path, monkeypatch):
-    monkeypatch.setattr(machine.os, "sched_getaffinity", lambda _: set(range(16)), raising=False)
-    total, free = machine.memory(tmp_path)
-    assert machine.cores(tmp_path) == 16 and 0 < free <= total
+    monkeypatch.setattr(_machine.os, "sched_getaffinity", lambda _: set(range(16)), raising=False)
+    total, free = _machine.memory(tmp_path)
+    assert _machine.cores(tmp_path) == 16 and 0 < free <= total
     (tmp_path / "cpu.max").write_text("max 100000\n")
-    assert machine.cores(tmp_path) == 16
+    assert _machine.cores(tmp_path) == 16
     (tmp_path / "cpu.max").write_text("250000 100000\n")
-    assert machine.cores(tmp_path) == 2
+    assert _machine.cores(tmp_path) == 2
     (tmp_path / "memory.max").write_text("max\n")
     (tmp_path / "memory.current").write_text("900\n")
-    assert machine.memory(tmp_path)[0] == total
+    assert _machine.memory(tmp_path)[0] == total
     (tmp_path / "memory.max").write_text("1000\n")
     (tmp_path / "memory.stat").write_text("anon 100\ninactive_file 300\n")
-    assert machine.memory(tmp_path) == (1000, 400)
+    assert _machine.memory(tmp_path) == (1000, 400)
 
 
 def test_limits_of_cgroup_1(tmp_path, monkeypatch):
-    monkeypatch.setattr(machine.os, "sched_getaffinity", lambda _: set(range(16)), raising=False)
+    monkeypatch.setattr(_machine.os, "sched_getaffinity", lambda _: set(range(16)), raising=False)
     for name, text in {
         "cpu/cpu.cfs_quota_us": "50000", "cpu/cpu.cfs_period_us": "100000",
         "memory/memory.limit_in_bytes": "4096", "memory/memory.usage_in_bytes": "96",
     }.items():  # fmt: skip
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
-    assert machine.cores(tmp_path) == 1 and machine.memory(tmp_path) == (4096, 4000)
+    assert _machine.cores(tmp_path) == 1 and _machine.memory(tmp_path) == (4096, 4000)
     (tmp_path / "cpu/cpu.cfs_quota_us").write_text("-1")
-    assert machine.cores(tmp_path) == 16
+    assert _machine.cores(tmp_path) == 16
 
 
 @pytest.mark.parametrize(
@@ -42,9 +42,9 @@ def test_a_processor_without_avx(monkeypatch, arch, flags, avx):
     import cpuinfo
 
     monkeypatch.setattr(cpuinfo, "get_cpu_info", lambda: {"arch": arch, "flags": flags, "brand_raw": "Some"})
-    machine.cpu.cache_clear()
+    _machine.cpu.cache_clear()
     try:
-        assert machine.cpu()["avx"] is avx
-        assert ("AVX" in machine.why_ended()) is not avx and ("memory" in machine.why_ended()) is avx
+        assert _machine.cpu()["avx"] is avx
+        assert ("AVX" in _machine.why_ended()) is not avx and ("memory" in _machine.why_ended()) is avx
     finally:
-        machine.cpu.cache_clear()
+        _machine.cpu.cache_clear()

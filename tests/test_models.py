@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cxr_utils import evaluation, images, models, recipes, training
+from cxr_utils import augment, evaluation, models, recipes, training
 from cxr_utils.errors import BadInput
 
 SIZE = 16
@@ -46,7 +46,7 @@ def test_saved_models_answer_as_before(tmp_path, suffix, channels, units):
 
 def test_views_are_averaged_as_log_odds(tmp_path):
     loaded = models.load(saved(tmp_path / "m.keras", network()))
-    each = np.array([loaded.answer(view) for view in images.views(PICTURES, 3)])
+    each = np.array([loaded.answer(view) for view in augment.views(PICTURES, 3)])
     odds = np.exp(np.log(each / (1 - each)).mean(axis=0))
     assert len(each) == 4 and np.ptp(each, axis=0).min() > 0
     np.testing.assert_allclose(loaded.answer(PICTURES, views=3), odds / (1 + odds), atol=1e-9)
@@ -63,7 +63,7 @@ def test_answers_are_those_of_a_plain_loop(images_, channels, units, views, seed
     expected = []
     for start in range(0, len(rows), 64):
         answers = []
-        for view in images.views(pixels[rows[start : start + 64]].astype("float32") / 255, views):
+        for view in augment.views(pixels[rows[start : start + 64]].astype("float32") / 255, views):
             colour = np.concatenate([view] * channels, axis=-1)
             answers.append(np.asarray(model(colour, training=False))[:, units - 1])
         expected.append(models.mean_answer(answers))

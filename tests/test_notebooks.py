@@ -12,7 +12,7 @@ import nbformat
 import pandas as pd
 import pytest
 
-from cxr_utils import notebooks
+from cxr_utils.course import notebooks
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "notebooks"

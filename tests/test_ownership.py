@@ -17,22 +17,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_course import RUN, notebook
 
-from cxr_utils import (
-    cli,
-    course,
-    dataset,
-    evaluation,
-    export,
-    files,
-    images,
-    ledger,
-    ownership,
-    replicate,
-    sources,
-    splits,
-    training,
-)
+from cxr_utils import _ownership, cli, course, dataset, evaluation, files, images, ledger, sources, splits, training
 from cxr_utils.errors import BadInput
+from cxr_utils.predict import export
+from cxr_utils.replication import replicate
 
 ROOT = Path(__file__).parents[1]
 
@@ -57,7 +45,7 @@ def stand_ins(trained):  # which has to be made without them
     """Let commands write all that they write, but for what takes long."""
     import nbconvert
 
-    from cxr_utils import notebooks, report
+    from cxr_utils.course import notebooks, report
     from cxr_utils.sources import phantom
 
     with pytest.MonkeyPatch.context() as patch:
@@ -105,7 +93,7 @@ PLACES = (".", "lab", "lab/r", "lab/r/notebooks", "lab/r/facts", "lab/r/trials",
           "lab/r/plain-s0/exported", "lab/r/thesis", "notebooks", "data", "data/sample", "data/.sample-download",
           "data/.sample-mine.tmp", "other", "other/sample", "other/.sample-download", "out", "out/runs", "out/splits",
           "out/work", "out/work/jobs", "out/work/notebooks")  # fmt: skip
-NAMES = (*ownership.RUN, "course.json", "source.json", "report.html", "01_a.ipynb", "02_b.ipynb", "01_a.json",
+NAMES = (*_ownership.RUN, "course.json", "source.json", "report.html", "01_a.ipynb", "02_b.ipynb", "01_a.json",
          "copy.keras", "test_reads.csv", "grid.csv", "claims.csv", "plan.json", "snakemake.log", "quarantine.csv",
          "mine.json", "mine.predictions.csv.gz", "mine.zip", "r.lock", "sample.lock", "r.lock.holder", "work.lock",
          "chapter 1.docx", "tmpnotes", "plain_64-honest-s0.json", "notebooks", "facts", "runs", "sample")  # fmt: skip
@@ -217,7 +205,7 @@ def test_the_project_s_folders_are_those_that_git_tracks():
     if listed.returncode:
         pytest.skip("this is no checkout by git")
     folders = {name.partition("/")[0] for name in listed.stdout.splitlines() if "/" in name}
-    assert folders - {"data"} <= set(ownership.TRACKED)
+    assert folders - {"data"} <= set(_ownership.TRACKED)
 
 
 @pytest.mark.parametrize("option", ["--run-dir", "--data-dir"])
@@ -275,8 +263,8 @@ def test_what_links_lead_to_elsewhere_stays(clone, stand_ins):
 
 def test_a_folder_is_known_by_any_name(clone):
     (clone.parent / "again").symlink_to(clone)
-    assert ownership._holds(clone.parent / "again", clone / "notebooks/x")
-    assert not ownership._holds(clone / "notebooks", clone)
+    assert _ownership._holds(clone.parent / "again", clone / "notebooks/x")
+    assert not _ownership._holds(clone / "notebooks", clone)
 
 
 def test_a_notebook_that_was_changed_is_not_written_over(clone, stand_ins):
@@ -455,7 +443,7 @@ def test_a_state_of_the_course_that_is_none(clone, stand_ins, content, capsys):
                                      '{"test": {"at_threshold": []}}', '{"test": 5}'])  # fmt: skip
 @pytest.mark.parametrize("ours", [True, False])
 def test_metrics_that_are_none(tmp_path, content, ours):
-    from cxr_utils import report
+    from cxr_utils.course import report
 
     (tmp_path / "a").mkdir()
     (tmp_path / "a/metrics.json").write_text(content)

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cxr_utils import dataset, evaluation, files, grid, images, predict, recipes, training
+from cxr_utils import dataset, evaluation, files, images, predict, recipes, training
 from cxr_utils.recipes import reference
+from cxr_utils.replication import grid
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"

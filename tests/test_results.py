@@ -7,7 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from cxr_utils import claims, evaluation, files, grid, score, splits
+from cxr_utils import evaluation, files, splits
+from cxr_utils.replication import claims, grid, score
 
 RESULTS = Path(__file__).parents[1] / "results"
 KEPT = {f"{folder.name}/{name}": (folder, record) for folder in (RESULTS, RESULTS / "jax")

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cxr_utils import models, recipes, saved
+from cxr_utils import _saved, models, recipes
 from cxr_utils.backend import keras
 from cxr_utils.errors import BadInput
 
@@ -61,9 +61,9 @@ def answers(model):
 def test_what_is_saved_has_no_option_that_keras_3_8_refuses(tmp_path, make, suffix):
     path, model = tmp_path / f"m{suffix}", make()
     model.save(path)
-    plain = set(options(saved.config(path)))
-    saved.save(model, path)
-    assert not REFUSED_BY_3_8 & set(options(saved.config(path)))
+    plain = set(options(_saved.config(path)))
+    _saved.save(model, path)
+    assert not REFUSED_BY_3_8 & set(options(_saved.config(path)))
     assert plain & REFUSED_BY_3_8 or keras.__version__ < "3.15"  # there was something to leave out
     np.testing.assert_array_equal(answers(models.load_keras(path)), answers(model))
     np.testing.assert_array_equal(answers(keras.models.load_model(path, compile=False)), answers(model))
@@ -72,18 +72,18 @@ def test_what_is_saved_has_no_option_that_keras_3_8_refuses(tmp_path, make, suff
 @pytest.mark.parametrize("name", recipes.names())
 def test_no_recipe_needs_a_new_keras(name):
     model = recipes.get(name).at(width=0.125).build(compiled=False)
-    described = saved.portable({"class_name": type(model).__name__, "config": json.loads(model.to_json())})
+    described = _saved.portable({"class_name": type(model).__name__, "config": json.loads(model.to_json())})
     assert not REFUSED_BY_3_8 & set(options(described))
 
 
 def test_the_shipped_model_and_those_of_runs_are_saved_so(trained):
     for path in (SHIPPED, *trained.glob("*/model.keras"), *trained.glob("out-*/m.keras"), *trained.glob("out-*/m.h5")):
-        assert not REFUSED_BY_3_8 & set(options(saved.config(path))), path
+        assert not REFUSED_BY_3_8 & set(options(_saved.config(path))), path
 
 
 def test_an_option_that_was_chosen_stays():
     chosen = {"class_name": "HeNormal", "config": {"seed": None, "input_axes": [0]}}
-    assert saved.portable(chosen) == chosen
+    assert _saved.portable(chosen) == chosen
 
 
 def as_keras_2(described, *, first=False, old=False, modules=False):
@@ -153,7 +153,7 @@ def test_keras_2_as_h5(tmp_path, make, old):
 
     model, path = make(), tmp_path / "m.h5"
     model.save(path)
-    saved.rewrite(path, as_keras_2(plain_nodes(saved.config(path)), old=old))
+    _saved.rewrite(path, as_keras_2(plain_nodes(_saved.config(path)), old=old))
     with h5py.File(path, "r+") as opened:
         opened.attrs["keras_version"] = "2.2.4-tf"
     before = path.read_bytes()
@@ -166,8 +166,8 @@ def test_a_first_layer_that_carries_the_shape(tmp_path, suffix, old):
     layers = [keras.layers.Conv2D(3, 3), keras.layers.Flatten(), keras.layers.Dense(1, activation="sigmoid")]
     model, path = keras.Sequential([keras.Input((16, 16, 1)), *layers]), tmp_path / f"m{suffix.lower()}"
     model.save(path)
-    described = as_keras_2(saved.config(path), first=True, old=old, modules=suffix == ".keras")
-    saved.rewrite(path, described)
+    described = as_keras_2(_saved.config(path), first=True, old=old, modules=suffix == ".keras")
+    _saved.rewrite(path, described)
     path = path.rename(tmp_path / f"m{suffix}")
     np.testing.assert_allclose(answers(models.load_keras(path)), answers(model), rtol=1e-6)
 
@@ -181,7 +181,7 @@ def test_a_later_keras_is_read_where_its_options_say_nothing(tmp_path):
 
     model, path = rich(), tmp_path / "m.keras"
     model.save(path)
-    saved.rewrite(path, later(saved.config(path)))
+    _saved.rewrite(path, later(_saved.config(path)))
     np.testing.assert_array_equal(answers(models.load_keras(path)), answers(model))
 
 
@@ -193,9 +193,9 @@ def test_a_later_keras_is_read_where_its_options_say_nothing(tmp_path):
 def test_else_the_end_of_keras_message_and_the_way_out(tmp_path, suffix, version, way_out):
     path = tmp_path / f"m{suffix}"
     rich().save(path)
-    described = saved.config(path)
+    described = _saved.config(path)
     described["config"]["layers"][1]["config"]["flux_capacitor"] = 88
-    saved.rewrite(path, described)
+    _saved.rewrite(path, described)
     if suffix == ".h5":
         import h5py
 

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cxr_utils import dataset, score, splits
+from cxr_utils import dataset, splits
 from cxr_utils.errors import BadInput
+from cxr_utils.replication import score
 
 
 @st.composite

@@ -9,8 +9,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from cxr_utils import grid, ledger, recipes, verdicts
+from cxr_utils import ledger, recipes
 from cxr_utils.errors import BadInput
+from cxr_utils.replication import grid, verdicts
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"

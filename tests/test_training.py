@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from cxr_utils import evaluation, imbalance, recipes, training
+from cxr_utils.augment import Augmentation
 from cxr_utils.errors import BadInput
-from cxr_utils.images import Augmentation
 
 SIZE = 24
 
@@ -181,10 +181,10 @@ def test_precision_is_chosen_and_can_be_forced(monkeypatch):
     [([], "float32"), ([(7, 5)], "float32"), ([(8, 0)], "mixed_bfloat16"), ([(9, 0), (7, 0)], "float32")],
 )
 def test_only_gpus_that_have_bfloat16_train_in_it(found, wanted, monkeypatch):
-    from cxr_utils import backend, machine
+    from cxr_utils import _machine, backend
 
     monkeypatch.delenv("CXR_PRECISION", raising=False)
-    monkeypatch.setattr(machine, "cpu", lambda: {"name": "", "bfloat16": []})
+    monkeypatch.setattr(_machine, "cpu", lambda: {"name": "", "bfloat16": []})
     monkeypatch.setattr(backend, "_capabilities", lambda: found)
     assert training.choose_precision() == wanted
 

@@ -14,8 +14,9 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from cxr_utils import dataset, evaluation, files, grid, images, ledger, sources
+from cxr_utils import dataset, evaluation, files, images, ledger, sources
 from cxr_utils.errors import BadInput
+from cxr_utils.replication import grid
 
 SIZE = 224
 TEMPLATE = "chest_xray/train/PNEUMONIA/person1670_bacteria_4425.jpeg"

@@ -29,7 +29,8 @@ rehearsal = True  # smaller pictures, fewer filters and epochs: tries the way, s
 # %%
 import pandas as pd
 
-from cxr_utils import dataset, evaluation, files, grid, images, plots, replicate, sources, splits, training
+from cxr_utils import dataset, evaluation, files, images, plots, sources, splits, training
+from cxr_utils.replication import grid, replicate
 
 cell = replicate.cell(recipe, protocol, seed, rehearsal=rehearsal)
 plots.style(source)

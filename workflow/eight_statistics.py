@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from cxr_utils import audit, dataset, files, images, score, sources, splits
+from cxr_utils import audit, dataset, files, images, sources, splits
+from cxr_utils.replication import score
 
 SIZE = 224
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from cxr_utils import dataset, evaluation, files, grid, images, recipes, sources, training
+from cxr_utils import dataset, evaluation, files, images, recipes, sources, training
+from cxr_utils.replication import grid
 
 
 def store(index: pd.DataFrame, folder: Path, *, work: Path, out: Path) -> list[Path]:

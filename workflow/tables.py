@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from cxr_utils import claims, evaluation, files, grid, recipes, verdicts
+from cxr_utils import evaluation, files, recipes
 from cxr_utils.errors import BadInput, CxrError
+from cxr_utils.replication import claims, grid, verdicts
 
 ROOT = Path(__file__).parents[1]
 

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 import shift
 
-from cxr_utils import audit, dataset, evaluation, files, images, sources, splits
+from cxr_utils import audit, augment, dataset, evaluation, files, images, sources, splits
 
 DEFAULTS = {
     "size": 64, "filters": [16, 32, 64, 128], "blocks": 2, "residual": True, "epochs": 12, "batch": 32, "lr": 2e-3,
@@ -48,7 +48,7 @@ def changed(image: np.ndarray, c: dict, rng: np.random.Generator) -> np.ndarray:
     image, size = image.astype("float32") / 255, len(image)
     if c["rotation"] or c["zoom"] or c["shift"] or c["shear"]:
         zoom, moved = np.exp(np.log1p(c["zoom"]) * rng.uniform(-1, 1, 2)), c["shift"] * size * rng.uniform(-1, 1, 2)
-        matrix = images.affine_matrices(
+        matrix = augment.affine_matrices(
             size, size, theta=c["rotation"] * rng.uniform(-1, 1), shear=c["shear"] * rng.uniform(-1, 1),
             tx=moved[0], ty=moved[1], zx=zoom[0], zy=zoom[1],
         )[0, :2]  # fmt: skip

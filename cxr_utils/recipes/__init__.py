@@ -17,7 +17,7 @@ from cxr_utils.errors import BadInput
 if TYPE_CHECKING:
     import keras
 
-    from cxr_utils.images import Augmentation
+    from cxr_utils.augment import Augmentation
 
 
 _LATER = ("weight_decay", "cosine", "label_smoothing", "views", "threshold")
@@ -73,8 +73,8 @@ class Claim:
     commit : str
         Where it stands in another commit than that of its `System`.
     metric : str
-        What of ours it is compared with: one of `cxr_utils.verdicts.METRICS`, or of `cxr_utils.verdicts.FACTS` for a
-        statement about the dataset.
+        What of ours it is compared with: one of ``METRICS`` in `cxr_utils.replication.verdicts`, or of its ``FACTS``
+        for a statement about the dataset.
     value : float, pair or str
         What was published. Of a metric: a share in [0, 1], or a pair of its lowest and highest value, None where
         that end is open. Of a fact: what `FACTS` is compared with.
@@ -146,7 +146,7 @@ class Recipe:
     imbalance : str
         One of `cxr_utils.imbalance.METHODS`.
     views : int
-        How many changed views of an image are answered besides it, and averaged: see `cxr_utils.images.views`.
+        How many changed views of an image are answered besides it, and averaged: see `cxr_utils.augment.views`.
     threshold : float, optional
         From which probability on an image is called PNEUMONIA. None: the best one on validation.
     schedule : mapping, optional

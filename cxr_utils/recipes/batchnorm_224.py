@@ -1,6 +1,6 @@
 """System 001: five convolutions with BatchNormalization, early stopping and a falling learning rate."""
 
-from cxr_utils.images import Augmentation
+from cxr_utils.augment import Augmentation
 from cxr_utils.recipes import Claim, Recipe, System
 
 

@@ -1,6 +1,6 @@
 """System 004 as coded: three convolutions and two dense layers, no callbacks."""
 
-from cxr_utils.images import Augmentation
+from cxr_utils.augment import Augmentation
 from cxr_utils.recipes import Claim, Recipe, System
 
 NOTEBOOK = "Pneumonia-vs.-Normal-X-rays-Detection-Model.ipynb"

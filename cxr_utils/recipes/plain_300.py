@@ -1,6 +1,6 @@
 """System 002 as run: five convolutions at 300x300, fifty epochs without a callback."""
 
-from cxr_utils.images import Augmentation
+from cxr_utils.augment import Augmentation
 from cxr_utils.recipes import Claim, Recipe, System
 
 README = "4622a2830c03ed576e075776ef495188ba180a37"  # the commit whose README is replicated

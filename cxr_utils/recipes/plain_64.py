@@ -1,6 +1,6 @@
 """System 000 as coded: three convolutions at 64x64, in colour, five epochs."""
 
-from cxr_utils.images import Augmentation
+from cxr_utils.augment import Augmentation
 from cxr_utils.recipes import Claim, Recipe, System
 
 

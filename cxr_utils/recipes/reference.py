@@ -3,7 +3,7 @@
 How it was found, on train alone: `results/protocol-reference-1.md` and `results/trials.csv`.
 """
 
-from cxr_utils.images import Augmentation
+from cxr_utils.augment import Augmentation
 from cxr_utils.recipes import Recipe
 
 

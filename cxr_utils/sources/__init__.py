@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cxr_utils import dataset, files, ownership
+from cxr_utils import _ownership, dataset, files
 from cxr_utils.errors import BadInput, CxrError, advice, printable
 from cxr_utils.sources.download import discard
 from cxr_utils.sources.unzip import is_image
@@ -172,12 +172,12 @@ def fetch(
             raise BadInput(f"path {path}: only the source {takers} takes a path; leave it out for {source}")
         path = files.resolve(path).resolve()
         if path.exists() and not (path.is_dir() or path.is_file()):  # to open a pipe would wait for ever
-            raise BadInput(f"path {path}: is {ownership.kind_of(path)}; give a folder or a zip file")
+            raise BadInput(f"path {path}: is {_ownership.kind_of(path)}; give a folder or a zip file")
     if keep_archive and not chosen.archive:
         downloaded = " and ".join(name for name, each in known.items() if each.archive)
         raise BadInput(f"keep_archive: {source} is not downloaded; it is for {downloaded}")
     target = files.resolve(data_dir) / source
-    ownership.check_place(target.parent, "data_dir")
+    _ownership.check_place(target.parent, "data_dir")
     try:
         if _is_there(target, path=path, seed=seed):
             if _archives(target, chosen)[0].parent.exists():  # killed between its last two steps
@@ -274,7 +274,7 @@ def _is_there(target: Path, *, path: Path | None, seed: int | None) -> bool:
     if not os.path.lexists(target) or (target.is_dir() and not any(target.iterdir())):
         return False
     if not target.is_dir():
-        raise BadInput(f"{target}: is {ownership.kind_of(target)}, not a folder; choose another --data-dir")
+        raise BadInput(f"{target}: is {_ownership.kind_of(target)}, not a folder; choose another --data-dir")
     record = describe(target)
     way_out = f"to replace it delete that folder, or choose another --data-dir ({target.parent} now)"
     if path is not None and record.get("origin") != printable(path):

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from cxr_utils import files, images
+from cxr_utils._limits import MOST_BYTES_OF_A_NOTE
 from cxr_utils.dataset import CLASSES, GIVEN, SPLITS, parse_name, stem_of
 from cxr_utils.errors import BadInput
-from cxr_utils.limits import MOST_BYTES_OF_A_NOTE
 from cxr_utils.sources import PUBLISHED, Source
 from cxr_utils.sources.download import check_room
 from cxr_utils.sources.unzip import check_sizes, choose, is_junk, unzip

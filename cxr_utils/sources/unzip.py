@@ -20,7 +20,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
-from cxr_utils import limits
+from cxr_utils import _limits
 from cxr_utils.dataset import CLASSES, SPLITS
 from cxr_utils.errors import BadInput
 from cxr_utils.images import SUFFIXES
@@ -192,7 +192,7 @@ def unzip(
     with contextlib.ExitStack() as stack:
         with _reading(archive):
             stream = stack.enter_context(_Bounded(archive.open("rb", buffering=0)))
-            stream.left = limits.MOST_BYTES_OF_NAMES  # ZipFile reads the whole list of members at once
+            stream.left = _limits.MOST_BYTES_OF_NAMES  # ZipFile reads the whole list of members at once
             opened = stack.enter_context(zipfile.ZipFile(stream))
             stream.left = float("inf")
         members = {}
@@ -247,7 +247,7 @@ class _Bounded(io.BufferedReader):
     def read(self, size: int = -1, /) -> bytes:
         self.left -= max(size, 0)
         if self.left < 0:
-            raise BadInput(f"{self.raw.name}: refused, it holds far more files than {limits.MOST_FILES:,}")
+            raise BadInput(f"{self.raw.name}: refused, it holds far more files than {_limits.MOST_FILES:,}")
         return super().read(size)
 
 
@@ -291,15 +291,15 @@ def check_sizes(
     >>> check_sizes({"train/NORMAL/a.jpeg": 200_000}, where="a.zip")
     """
     count = len(sizes) if count is None else count
-    if count > limits.MOST_FILES:
-        raise BadInput(f"{where}: refused, it holds {count:,} files, more than {limits.MOST_FILES:,}")
+    if count > _limits.MOST_FILES:
+        raise BadInput(f"{where}: refused, it holds {count:,} files, more than {_limits.MOST_FILES:,}")
     notes = set(notes)
     for name, size in sizes.items():
-        most = limits.MOST_BYTES_OF_A_NOTE if name in notes else limits.MOST_BYTES_A_FILE
+        most = _limits.MOST_BYTES_OF_A_NOTE if name in notes else _limits.MOST_BYTES_A_FILE
         if size > most:
             raise BadInput(f"{where}: refused, {name!r} in it has {size:,} bytes; at most {most:,} are taken")
-    if (total := sum(sizes.values())) > limits.MOST_BYTES:
-        most = f"{limits.MOST_BYTES >> 30} GiB"
+    if (total := sum(sizes.values())) > _limits.MOST_BYTES:
+        most = f"{_limits.MOST_BYTES >> 30} GiB"
         raise BadInput(f"{where}: refused, its files have {total / 2**30:,.1f} GiB together, more than {most}")
 
 
@@ -307,14 +307,14 @@ def _check_growth(members: list[zipfile.ZipInfo], archive: Path) -> None:
     """Refuse a bomb by its own account, each member and all together; zipfile never reads more than that account."""
     for info in members:
         ratio = info.file_size / max(info.compress_size, 1)
-        if ratio > limits.MOST_RATIO and info.file_size > 2**20:
+        if ratio > _limits.MOST_RATIO and info.file_size > 2**20:
             raise BadInput(
                 f"{archive}: refused, {info.filename!r} in it would grow to {info.file_size:,} bytes "
                 f"({ratio:,.0f} times its size in the archive)"
             )
     total, own = sum(info.file_size for info in members), archive.stat().st_size
     # Against what the archive really has: members may share bytes.
-    if total > max(limits.FREE_BYTES, limits.MOST_RATIO * own):
+    if total > max(_limits.FREE_BYTES, _limits.MOST_RATIO * own):
         raise BadInput(
             f"{archive}: refused, it would grow to {total:,} bytes ({total / max(own, 1):,.0f} times its own size)"
         )

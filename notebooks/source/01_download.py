@@ -35,7 +35,8 @@ seed = 0
 # %% tags=["core"]
 import pandas as pd
 
-from cxr_utils import course, dataset, exercises, images, plots, sources
+from cxr_utils import course, dataset, images, plots, sources
+from cxr_utils.course import exercises
 
 pd.options.display.max_colwidth = None  # show long cells whole
 plots.style(source, data_dir)

@@ -31,7 +31,8 @@ seed = 0
 # %% tags=["core"]
 import pandas as pd
 
-from cxr_utils import audit, course, dataset, exercises, images, plots, sources
+from cxr_utils import audit, course, dataset, images, plots, sources
+from cxr_utils.course import exercises
 
 pd.options.display.max_colwidth = None  # show long cells whole
 plots.style(source, data_dir)

@@ -37,7 +37,8 @@ import pandas as pd
 from PIL import Image
 from scipy.stats import binomtest
 
-from cxr_utils import course, dataset, exercises, files, images, plots, sources, splits
+from cxr_utils import course, dataset, files, images, plots, sources, splits
+from cxr_utils.course import exercises
 
 SIZE = 224  # pixels; here always, whatever size the profile trains on
 plots.style(source, data_dir)

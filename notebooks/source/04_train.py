@@ -38,7 +38,8 @@ import numpy as np
 import pandas as pd
 from IPython.display import Code
 
-from cxr_utils import course, dataset, exercises, files, images, plots, recipes, sources, splits, training
+from cxr_utils import course, dataset, files, images, plots, recipes, sources, splits, training
+from cxr_utils.course import exercises
 
 settings = course.profile(profile)
 plots.style(source, data_dir)

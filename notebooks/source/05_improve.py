@@ -37,20 +37,9 @@ seed = 0
 import numpy as np
 import pandas as pd
 
-from cxr_utils import (
-    claims,
-    course,
-    dataset,
-    evaluation,
-    exercises,
-    images,
-    imbalance,
-    plots,
-    recipes,
-    sources,
-    splits,
-    training,
-)
+from cxr_utils import augment, course, dataset, evaluation, images, imbalance, plots, recipes, sources, splits, training
+from cxr_utils.course import exercises
+from cxr_utils.replication import claims
 
 settings = course.profile(profile)
 plots.style(source, data_dir)
@@ -279,11 +268,11 @@ plots.show(plots.learning_curves(smote_run.history),
 # changes that really happen. A child lies askew, an exposure is shorter. The label must stay true.
 
 # %% tags=["core"]
-gentle = images.Augmentation(rotation=8, width_shift=0.06, height_shift=0.06, zoom=0.1,
+gentle = augment.Augmentation(rotation=8, width_shift=0.06, height_shift=0.06, zoom=0.1,
                              brightness=0.15, contrast=0.2, gamma=0.2)
 chest = images.resize(images.read(folder / index["path"].iloc[train[0]]), 224)[None, ..., None]
 chest = chest.astype("float32") / 255
-copies = images.augment(np.repeat(chest, 7, axis=0), gentle, rng=np.random.default_rng(seed))
+copies = augment.augment(np.repeat(chest, 7, axis=0), gentle, rng=np.random.default_rng(seed))
 plots.show(plots.image_grid([*chest, *copies], titles=["original", *["augmented"] * 7]),
            alt="One chest and seven augmented copies: turned, shifted, zoomed, brighter or darker")
 
@@ -329,7 +318,7 @@ plots.show(plots.comparison(by_augmentation), alt="Balanced accuracy with and wi
 # **Predict, then run**: how much does a turn of .2 degrees change a pixel, and how much one of 10?
 
 # %% tags=["further"]
-turn = {degrees: images.augment(chest, images.Augmentation(rotation=degrees), rng=np.random.default_rng(seed))
+turn = {degrees: augment.augment(chest, augment.Augmentation(rotation=degrees), rng=np.random.default_rng(seed))
         for degrees in (0.2, 10)}
 pd.Series({degrees: 255 * np.abs(image - chest).mean() for degrees, image in turn.items()},
           name="mean change of a pixel (grey values of 255)").rename_axis("rotation up to (degrees)").to_frame()

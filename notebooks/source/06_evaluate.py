@@ -39,7 +39,8 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import classification_report
 
-from cxr_utils import course, dataset, evaluation, exercises, files, images, plots, recipes, sources, splits, training
+from cxr_utils import augment, course, dataset, evaluation, files, images, plots, recipes, sources, splits, training
+from cxr_utils.course import exercises
 
 settings = course.profile(profile)
 plots.style(source, data_dir)
@@ -58,7 +59,7 @@ split = splits.grouped(index, seed=seed)
 # sample all pictures are drawn phantoms, and marked synthetic.)
 
 # %% tags=["core"]
-like_other_rooms = images.Augmentation(rotation=8, width_shift=0.06, height_shift=0.06, zoom=0.1,
+like_other_rooms = augment.Augmentation(rotation=8, width_shift=0.06, height_shift=0.06, zoom=0.1,
                                        brightness=0.15, contrast=0.2, gamma=0.2)
 plain_run = training.fit(plain, pixels, split, run_dir=f"{run_dir}/plain_224-s{seed}", seed=seed,
                          epochs=settings.epochs, image_source=source)
@@ -242,7 +243,7 @@ plots.show(plots.roc({f"{network}, {part}": rows for (network, part), rows in ea
 # **Predict, then run**: which of the two has the higher AUC in validation?
 
 # %% tags=["further"]
-from cxr_utils import grid
+from cxr_utils.replication import grid
 
 real = []
 for record in grid.results(course.results()).values():

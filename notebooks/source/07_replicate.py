@@ -36,7 +36,9 @@ repetitions = 4
 # %% tags=["core"]
 import pandas as pd
 
-from cxr_utils import claims, course, dataset, exercises, grid, images, mistakes, plots, recipes, sources, verdicts
+from cxr_utils import course, dataset, images, plots, recipes, sources
+from cxr_utils.course import exercises
+from cxr_utils.replication import claims, grid, mistakes, verdicts
 
 settings = course.profile(profile)
 kept = course.results()

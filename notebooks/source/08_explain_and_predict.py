@@ -37,7 +37,8 @@ seed = 0
 import numpy as np
 import pandas as pd
 
-from cxr_utils import course, dataset, evaluation, exercises, explain, images, plots, recipes, sources, splits, training
+from cxr_utils import augment, course, dataset, evaluation, explain, images, plots, recipes, sources, splits, training
+from cxr_utils.course import exercises
 
 settings = course.profile(profile)
 plots.style(source, data_dir)
@@ -45,7 +46,7 @@ plots.style(source, data_dir)
 # %% tags=["core"]
 folder = sources.fetch(source, data_dir=data_dir)
 index = dataset.scan(folder)
-like_other_rooms = images.Augmentation(rotation=8, width_shift=0.06, height_shift=0.06, zoom=0.1,
+like_other_rooms = augment.Augmentation(rotation=8, width_shift=0.06, height_shift=0.06, zoom=0.1,
                                        brightness=0.15, contrast=0.2, gamma=0.2)
 recipe = recipes.get("plain_224").but(augmentation=like_other_rooms).at(image_size=settings.image_size,
                                                                         width=settings.width)
@@ -363,7 +364,7 @@ heat_inside.assign(even=pd.Series(kept["even"]))
 # **Predict, then run**: saved in two formats, loaded, asked again. How far may the probabilities differ?
 
 # %% tags=["further"]
-from cxr_utils import export
+from cxr_utils.predict import export
 
 saved = {to: export.export(run.folder, to=to, data_dir=data_dir) for to in ("keras", "h5")}
 known = predictions.set_index("path").loc[paths, "probability"].to_numpy()
@@ -392,7 +393,7 @@ print((saved["keras"].parent / "model-card.md").read_text(encoding="utf-8")[:900
 # It opens a page at http://127.0.0.1:7860, in [Gradio](https://www.gradio.app). Drop images, or take a phantom; see the
 # probability with the threshold on it, the heat map with a slider for its strength, and the model card. Ctrl-C ends it.
 #
-# What makes such a page fit to be shown? Look for each in `cxr_utils/app.py`, and for limits and deletion in `guard.py` and `uploads.py`:
+# What makes such a page fit to be shown? Look for each in `cxr_utils/predict/app.py`, and for limits and deletion in `guard.py` and `uploads.py`:
 #
 # - It says what it is not, above every answer, and calls a picture outside of what the model knows when it is.
 # - Images of patients stay where they are: the page is open to this computer alone, an image is deleted when it is

@@ -24,7 +24,8 @@ from pathlib import Path
 import jupytext
 import nbformat
 
-from cxr_utils import files, notebooks
+from cxr_utils import files
+from cxr_utils.course import notebooks
 from cxr_utils.errors import BadInput, CxrError
 
 SOURCE = Path(__file__).resolve().parent

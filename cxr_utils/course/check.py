@@ -1,0 +1,269 @@
+"""Is this machine ready for the course? What is here, what is missing, and what to do about it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cxr_utils import _machine, files, training
+from cxr_utils.errors import CxrError
+
+PACKAGES = (
+    "tensorflow", "keras", "numpy", "pandas", "scikit-learn", "imbalanced-learn", "opencv-python-headless",
+    "pillow", "matplotlib", "seaborn", "papermill",
+    "ipykernel", "jupyterlab", "nbconvert", "kaggle", "pooch", "typer",
+)  # fmt: skip
+GIB = 2**30
+LONGEST_FOLDER = 71  # the longest path that pip writes below it has 188 characters; Windows takes 259
+
+# Seconds of a course = fixed + images / speed of `measure`. Fitted on two cores of an EPYC processor to runs in
+# bfloat16 (283 s the sample, 736 s the workshop; of these 07 and 08, whose networks are tiny, 216 s) and in float32
+# (20 s more, and half again as long for 01 to 06 of the workshop).
+COST = {"sample": (251.0, 54_000), "workshop": (279.0, 832_000)}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the check.
+
+    Parameters
+    ----------
+    name, value : str
+        What was looked at, and what is there.
+    missing : str
+        What to do about it; empty if all is well.
+    needed : bool
+        The course does not run without it.
+    """
+
+    name: str
+    value: str
+    missing: str = ""
+    needed: bool = False
+
+
+def findings(*, data_dir: str | Path = "data", measure_speed: bool = True) -> Iterator[Finding]:
+    """Look at this machine, one thing after the other.
+
+    Parameters
+    ----------
+    data_dir : str or Path
+        The folder whose disk is looked at.
+    measure_speed : bool
+        End with a training of ten seconds in a process of its own.
+
+    Yields
+    ------
+    Finding
+    """
+    yield _python()
+    yield from _packages()
+    yield _backend()
+    yield _folder()
+    yield _processor()
+    yield _memory()
+    yield _disk(files.resolve(data_dir))
+    yield _kaggle()
+    if measure_speed:
+        yield from _speed()
+
+
+def _python() -> Finding:
+    version = ".".join(map(str, sys.version_info[:3]))
+    good = (3, 11) <= sys.version_info[:2] <= (3, 13)
+    return Finding(
+        "Python", version, "" if good else "install Python 3.11, 3.12 or 3.13 and make .venv again", True
+    )
+
+
+def _packages() -> Iterator[Finding]:
+    locked = _locked()
+    reinstall = "pip install --require-hashes -r requirements.txt"
+    for name in PACKAGES:
+        try:
+            version = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            yield Finding(name, "missing", reinstall, needed=True)
+            continue
+        other = locked and version not in locked.get(name, {version})
+        advice = (
+            f"not the locked {' or '.join(sorted(locked[name]))}; to have it: {reinstall}" if other else ""
+        )
+        yield Finding(name, version, advice)
+
+
+def _locked() -> dict[str, set[str]]:
+    """Read the versions of the lock, where there is one: a package may be pinned once a Python version."""
+    path = files.CHECKOUT / "requirements.txt"
+    pins: dict[str, set[str]] = {}
+    if path.is_file():
+        for name, version in re.findall(r"(?m)^([\w.-]+)==([^\s;\\]+)", path.read_text(encoding="utf-8")):
+            pins.setdefault(name.lower(), set()).add(version)
+    return pins
+
+
+def _processor() -> Finding:
+    info, cores = _machine.cpu(), _machine.cores()
+    features = ", ".join(info["bfloat16"]) or "neither AMX nor AVX512-BF16"
+    advice = "one core only: the course takes about twice as long" if cores < 2 else ""
+    value = f"{info['name']}, {cores} cores, {features}"
+    return Finding("processor", value, advice if info["avx"] else _machine.NO_AVX, needed=not info["avx"])
+
+
+def _backend() -> Finding:
+    """Look at the variable alone: what keras.json says of the backend does not count here."""
+    return Finding("Keras backend", os.environ["KERAS_BACKEND"], _machine.backend_fault(), needed=True)
+
+
+def _folder() -> Finding:
+    """Say before pip does that paths below this folder get longer than Windows takes."""
+    project = files.CHECKOUT
+    advice = ""
+    if sys.platform == "win32" and len(str(project)) > LONGEST_FOLDER and not _long_paths():
+        advice = (
+            f"{len(str(project))} characters: above {LONGEST_FOLDER}, paths get too long for Windows; move the project "
+            "to a shorter one, such as C:\\cxr, or switch on long paths (LongPathsEnabled)"
+        )
+    return Finding("project folder", str(project), advice, needed=True)
+
+
+def _long_paths() -> bool:
+    try:
+        import winreg
+
+        with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, r"SYSTEM\CurrentControlSet\Control\FileSystem") as key:
+            return bool(winreg.QueryValueEx(key, "LongPathsEnabled")[0])
+    except (ImportError, OSError):
+        return False
+
+
+def _memory() -> Finding:
+    free = _machine.memory()[1] / GIB
+    advice = "" if free >= 3 else "the sample needs 2 GB, the workshop 3 GB: close other programs or kernels"
+    return Finding("free memory", f"{free:.1f} GB", advice, needed=free < 2)
+
+
+def _disk(folder: Path) -> Finding:
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free / GIB
+    advice = (
+        ""
+        if free >= 6
+        else "the sample needs 1 GB, the originals from Kaggle 6 GB: make room, or use --data-dir"
+    )
+    return Finding("free disk", f"{free:.1f} GB at {folder}", advice, needed=free < 1)
+
+
+def _kaggle() -> Finding:
+    """Tell which forms of Kaggle credentials are there; their content is never read."""
+    home, env = Path.home(), os.environ
+    config = Path(env["KAGGLE_CONFIG_DIR"]) if env.get("KAGGLE_CONFIG_DIR") else home / ".kaggle"
+    if not env.get("KAGGLE_CONFIG_DIR") and sys.platform.startswith("linux") and not config.exists():
+        config = Path(env.get("XDG_CONFIG_HOME") or home / ".config") / "kaggle"
+    forms = {
+        "KAGGLE_API_TOKEN": bool(env.get("KAGGLE_API_TOKEN")),
+        "KAGGLE_USERNAME with KAGGLE_KEY": bool(env.get("KAGGLE_USERNAME") and env.get("KAGGLE_KEY")),
+        "kaggle.json": (config / "kaggle.json").is_file(),
+        "access_token": any(
+            (home / ".kaggle" / name).is_file() for name in ("access_token", "access_token.txt")
+        ),
+        "credentials.json": (home / ".kaggle" / "credentials.json").is_file(),
+    }
+    there = ", ".join(f"{name} {'yes' if found else 'no'}" for name, found in forms.items())
+    advice = (
+        "needed for --source kaggle only, which first tries without: make a token at "
+        "kaggle.com/settings/api and save it as ~/.kaggle/access_token"
+    )
+    return Finding("Kaggle credentials", there, "" if any(forms.values()) else advice)
+
+
+def _speed() -> Iterator[Finding]:
+    command = [sys.executable, "-W", "ignore", "-m", "cxr_utils.course.check"]
+    env = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    advice = "run python -m cxr_utils.course.check to see all of it"
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=env)
+    except subprocess.TimeoutExpired:
+        yield Finding("training", "took over 5 minutes", advice, needed=True)
+        return
+    try:
+        speed = json.loads(done.stdout.splitlines()[-1])
+    except (IndexError, ValueError):
+        if done.returncode < 0:
+            yield Finding("training", f"was ended by signal {-done.returncode}", _machine.why_ended(), needed=True)
+            return
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        yield Finding("training", f"failed: {last}", advice, needed=True)
+        return
+    yield Finding("GPU", speed["gpu"] or "none; not needed for the sample and the workshop")
+    yield Finding("training", f"{speed['images_per_second']:,.0f} images/s in {speed['precision']}")
+    for name, (fixed, images) in COST.items():
+        minutes = (fixed + images / speed["images_per_second"]) / 60
+        slow = "use --core, or a machine with bfloat16" if minutes > 20 else ""
+        yield Finding(f"profile {name}", f"about {minutes:.0f} minutes here, all notebooks", slow)
+
+
+def measure(seconds: float = 10.0) -> dict[str, Any]:
+    """Train the plain network on random images of 96 px for a while, and count.
+
+    Returns
+    -------
+    dict
+        ``images_per_second`` (float), ``precision`` (str), ``gpu`` (str, empty without one).
+    """
+    import numpy as np
+
+    from cxr_utils import recipes
+    from cxr_utils.backend import keras
+
+    precision = training.choose_precision()
+    recipe = recipes.get("plain_224").at(image_size=96)
+    with training.dtype_policy(precision):
+        model = recipe.build(seed=0)
+    rng = np.random.default_rng(0)
+    images = rng.random((recipe.batch_size, 96, 96, recipe.channels), dtype="float32")
+    labels = rng.integers(0, 2, (recipe.batch_size, 1)).astype("float32")
+    for _ in range(3):  # the first batches compile
+        model.train_on_batch(images, labels)
+    start, batches = time.perf_counter(), 0
+    while (passed := time.perf_counter() - start) < seconds:
+        model.train_on_batch(images, labels)
+        batches += 1
+    gpus = keras.distribution.list_devices("gpu")
+    return {
+        "images_per_second": batches * len(images) / passed,
+        "precision": precision,
+        "gpu": ", ".join(gpus),
+    }
+
+
+def lines(found: Finding, *, width: int = 24) -> str:
+    """Write a finding: its name, what is there, and on a second line what to do.
+
+    Examples
+    --------
+    >>> print(lines(Finding("Python", "3.9", "install 3.11", needed=True), width=8))
+    MISSING Python  3.9
+                    install 3.11
+    """
+    mark = ("MISSING" if found.needed else "note") if found.missing else "ok"
+    text = f"{mark:<8}{found.name:<{width}}{found.value}"
+    return f"{text}\n{' ' * (8 + width)}{found.missing}" if found.missing else text
+
+
+if __name__ == "__main__":
+    try:
+        print(json.dumps(measure()))
+    except CxrError as problem:
+        sys.exit(f"cxr: {problem}")

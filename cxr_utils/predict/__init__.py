@@ -1,0 +1,567 @@
+"""A saved model and image files → probabilities, and whether an image is one that the model can know.
+
+With a model in the form of ONNX neither Keras nor TensorFlow is started.
+"""
+
+from __future__ import annotations
+
+import csv
+import glob
+import io
+import json
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, astuple, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, PngImagePlugin
+
+from cxr_utils import _dicom, files, images, models
+from cxr_utils.errors import BadInput, printable
+from cxr_utils.predict import outside
+
+LEFT_OUT = "left out: its name is not that of an image"
+NOTICE = "For teaching and research. This is no diagnosis, and does not replace medical judgement."
+LIKE_PNEUMONIA = "similar to images labelled PNEUMONIA"
+LIKE_NORMAL = "similar to images labelled NORMAL"
+OUTSIDE = "outside of what the model knows"
+FORMAT = 1
+"""Of the JSON beside a model; raised when its content means something else."""
+QUANTILES = 101
+SUFFIXES = (*images.SUFFIXES, ".dcm", ".dicom")
+UNREAD = (".gif", ".heic", ".heif", ".avif", ".jp2", ".j2k", ".jxl", ".nii", ".nrrd", ".mha")
+"""Pictures that aren't read: a folder's are named as such, not passed over."""
+REFERENCE = "results/models/reference"
+_BATCH = 64
+_MARK = PngImagePlugin.PngInfo()
+_MARK.add_text("Software", "cxr predict")
+_JUNK = (".DS_Store", "Thumbs.db", "desktop.ini")
+_OTHER_MODELS = frozenset(
+    ".pt .pth .ckpt .tflite .pb .pkl .pickle .joblib .safetensors .mlmodel .mlpackage .caffemodel .pdparams .engine "
+    ".torchscript .ptl .t7 .bin".split()
+)
+_SAVED = ("saved_model.pb", "keras_metadata.pb", "fingerprint.pb")
+_OF_RUNS = frozenset((*models.SUFFIXES, *".json .csv .gz .md .lock .holder .html .ipynb .log .npz".split()))
+_KEYS = ("run", "source", "synthetic", "image_size", "resize", "threshold", "validation", "outside", "false_alarm")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model says of an image.
+
+    Attributes
+    ----------
+    path : str
+        The image.
+    probability : float or None
+        Of PNEUMONIA, in [0, 1]; None if the image can't be read.
+    above : bool or None
+        Whether it is at or above the model's own threshold.
+    verdict : str
+        `LIKE_PNEUMONIA`, `LIKE_NORMAL` or `OUTSIDE`; never a diagnosis. Empty if the image can't be read.
+    normal_below, pneumonia_below : float or None
+        The share of validation images labelled NORMAL, and PNEUMONIA, with a lower probability, in [0, 1].
+    outside : str
+        Why it is outside of what the model knows: its probability means nothing then. Empty if it is not.
+    remarks : str
+        What a DICOM file says, or leaves open, that matters here.
+    error : str
+        Why the image can't be read.
+    """
+
+    path: str
+    probability: float | None = None
+    above: bool | None = None
+    verdict: str = ""
+    normal_below: float | None = None
+    pneumonia_below: float | None = None
+    outside: str = ""
+    remarks: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A model with what it needs to answer, from `load`.
+
+    Attributes
+    ----------
+    model : cxr_utils.models.Model
+        The network.
+    note : dict
+        The content of the JSON beside it. Without one only ``resize``: the threshold is .5 then.
+    check : cxr_utils.predict.outside.Check or None
+        Of its training images; None without JSON: strange images are not looked for.
+    """
+
+    model: models.Model
+    note: dict[str, Any]
+    check: outside.Check | None
+
+    @property
+    def threshold(self) -> float:
+        """From this probability on an image is called similar to those labelled PNEUMONIA."""
+        return self.note.get("threshold", 0.5)
+
+    @property
+    def interpolation(self) -> str:
+        """How a picture is shrunk, as those were that the model was trained on."""
+        return self.note.get("interpolation", "area")
+
+    @property
+    def at_least(self) -> int | None:
+        """Pixels a side that are enough to read of a picture; None where all are needed."""
+        return 2 * self.model.image_size if self.interpolation == "area" else None
+
+    def prepare(self, picture: np.ndarray) -> np.ndarray:
+        """Make a picture what the model takes: uint8, shape (h, w), to uint8, shape (s, s, 1)."""
+        shrunk = images.resize(
+            picture, self.model.image_size, how=self.note["resize"], interpolation=self.interpolation
+        )
+        return shrunk[:, :, None]
+
+    def answers(
+        self, pixels: np.ndarray, *, names: Sequence[str], remarks: Sequence[Sequence[str]] = ()
+    ) -> list[Answer]:
+        """Answer for pictures that are read already.
+
+        Parameters
+        ----------
+        pixels : ndarray
+            uint8 in [0, 255], shape (n, s, s, 1), each from `prepare`.
+        names : sequence of str
+            What the answers are called.
+        remarks : sequence of sequences of str, optional
+            Of each picture, from `images.look`.
+
+        Returns
+        -------
+        list of Answer
+        """
+        found = []
+        probabilities = self.model.answer(pixels.astype("float32") / 255, views=self.note.get("views", 0))
+        reasons = self.check.reasons(pixels) if self.check else [""] * len(pixels)
+        for name, p, reason, said in zip(names, probabilities, reasons, remarks or [()] * len(names), strict=True):
+            other = [one for one in said if one in (_dicom.OTHER_AGE, _dicom.OTHER_VIEW, _dicom.OTHER_PART)]
+            reason, above = "; ".join([*filter(None, [reason]), *other]), bool(p >= self.threshold)
+            verdict = OUTSIDE if reason else LIKE_PNEUMONIA if above else LIKE_NORMAL
+            below = (self._below(p, label) for label in ("NORMAL", "PNEUMONIA"))
+            found.append(Answer(name, float(p), above, verdict, *below, reason, "; ".join(said)))
+        return found
+
+    def heats(self, pixels: np.ndarray) -> np.ndarray:
+        """Return where each picture speaks for PNEUMONIA, from `explain.heat_maps`.
+
+        Parameters
+        ----------
+        pixels : ndarray
+            As for `answers`.
+
+        Returns
+        -------
+        ndarray
+            float32 in [0, 1], shape (n, s, s).
+
+        Raises
+        ------
+        BadInput
+            The model is in the form of ONNX, or its layers are no row.
+        """
+        from cxr_utils import explain
+
+        if self.model.network is None:
+            raise BadInput(
+                f"{self.model.path}: no heat map, for a model in the form of ONNX has no gradients; take the same as "
+                ".keras (cxr export RUN --to keras)"
+            )
+        shown, last = self.model.meaning.takes(pixels.astype("float32") / 255), self.model.meaning.classes[-1]
+        return explain.heat_maps(self.model.network, shown, toward=last)  # which calls the last unit PNEUMONIA
+
+    def _below(self, probability: float, label: str) -> float | None:
+        quantiles = self.note.get("validation", {}).get(label)
+        return quantiles and round(float(np.searchsorted(quantiles, probability, side="left")) / len(quantiles), 2)
+
+
+def predict(predictor: Predictor, paths: Sequence[str | Path], *, progress: bool = False) -> Iterator[Answer]:
+    """Let a model answer for image files.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        From `load`.
+    paths : sequence of str or Path
+        JPEG, PNG, TIFF, BMP, WebP or DICOM files; see `find` for folders.
+    progress : bool
+        Show a bar.
+
+    Yields
+    ------
+    Answer
+        For each file, in their order; one that can't be read has its `Answer.error`.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> pd.DataFrame(predict(load("runs/mine"), ["chest.jpeg"]))  # doctest: +SKIP
+    """
+    paths = [Path(path) for path in paths]
+    bar = None
+    if progress:
+        from tqdm import tqdm
+
+        bar = tqdm(total=len(paths), unit="image", leave=False)
+
+    def read(path: Path) -> tuple[np.ndarray | None, list[str]]:
+        try:
+            return images.look(path, at_least=predictor.at_least, then=predictor.prepare)
+        except BadInput as error:
+            return None, [str(error).removeprefix(f"{printable(path)}: ")]
+
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        for start in range(0, len(paths), _BATCH):  # whole folders must not lie in memory at once
+            some = paths[start : start + _BATCH]
+            seen = list(pool.map(read, some))
+            good = [number for number, (pixels, _) in enumerate(seen) if pixels is not None]
+            answers = {number: Answer(str(path), error="; ".join(seen[number][1])) for number, path in enumerate(some)}
+            if good:
+                pixels, said = zip(*(seen[number] for number in good), strict=True)
+                made = predictor.answers(np.stack(pixels), names=[str(some[n]) for n in good], remarks=said)
+                answers |= dict(zip(good, made, strict=True))
+            yield from answers.values()
+            if bar:
+                bar.update(len(some))
+    if bar:
+        bar.close()
+
+
+def write_heat_maps(predictor: Predictor, answers: Sequence[Answer], folder: str | Path) -> list[Path]:
+    """Draw where the model looks, over each image that was answered, with the scale of the colours.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        From `load`, with ``heat=True``.
+    answers : sequence of Answer
+        From `predict`; those with an error are left out.
+    folder : str or Path
+        Made if missing. Each image gives ``<name without suffix>-heat.png``, a second of that name ``…-heat-2.png``.
+
+    Returns
+    -------
+    list of Path
+
+    Raises
+    ------
+    BadInput
+        As `Predictor.heats`, or an image is gone.
+    """
+    from cxr_utils import plots
+
+    written: list[Path] = []
+    for answer in answers:
+        if answer.error:
+            continue
+        picture, _ = images.look(answer.path, at_least=predictor.at_least)
+        small = predictor.prepare(picture)
+        shown = picture if predictor.note["resize"] == "squash" else small  # the heat lies on what the model took
+        name = printable(Path(answer.path).name).replace("$", r"\$")  # which begins a formula
+        title = f"{name}\n{answer.probability:.3f}: {answer.verdict}"
+        figure = plots.heat_maps([shown], predictor.heats(small[None]), [title], height=6)
+        stem, number = f"{_short(Path(answer.path).stem)}-heat", 1
+        while (path := Path(folder) / f"{stem}{f'-{number}' * (number > 1)}.png") in written:
+            number += 1
+        with Image.open(io.BytesIO(plots.render(figure))) as drawn, files.atomic(path, ours=_drew) as temporary:
+            drawn.save(temporary, pnginfo=_MARK, optimize=True)
+        written.append(path)
+    return written
+
+
+def _short(stem: str) -> str:
+    """Cut a stem so that what is added to it still fits: a name may take 255 bytes."""
+    content = os.fsencode(stem)
+    return stem if len(content) <= 200 else content[:200].decode(errors="ignore")
+
+
+def _drew(path: Path) -> bool:
+    """Tell whether a file is a heat map that this project drew, by what the PNG says of its maker."""
+    try:
+        with Image.open(path, formats=["PNG"]) as there:
+            return there.info.get("Software") == "cxr predict"
+    except (OSError, ValueError, SyntaxError):
+        return False
+
+
+def find(named: Sequence[str | Path]) -> list[Path]:
+    """Return the files that are meant by files, folders and patterns such as ``scans/*.png``.
+
+    A folder gives its images, also those in folders below: by their suffix, or as DICOM whatever they are called. What
+    there is nothing of is returned as it is, so that it gets an error of its own; so are pictures of other formats.
+
+    Examples
+    --------
+    >>> find(["gone.png"])
+    [PosixPath('gone.png')]
+    """
+    found: list[Path] = []
+    for name in map(os.fspath, named):
+        path = files.expand(name)
+        if path.is_dir():
+            inside = sorted(one for one in path.rglob("*") if one.is_file() and _is_image(one))
+            found += inside or [path]
+        elif not os.path.lexists(path) and glob.has_magic(name):
+            found += sorted(map(Path, glob.glob(str(path), recursive=True))) or [path]
+        else:
+            found.append(path)
+    return list(dict.fromkeys(found))
+
+
+def _is_image(path: Path) -> bool:
+    if path.name.startswith("."):
+        return False
+    if path.suffix.lower() in (*SUFFIXES, *UNREAD):
+        return True
+    try:  # archives name files by numbers with points
+        with path.open("rb") as opened:
+            return _dicom.is_dicom(opened.read(132))
+    except OSError:
+        return False
+
+
+def left_out(named: Sequence[str | Path]) -> list[Path]:
+    """Return the files in named folders that `find` takes for no images, but what systems hide there.
+
+    Examples
+    --------
+    >>> left_out(["gone"])
+    []
+    """
+    inside = [one for name in named if (path := files.expand(name)).is_dir() for one in sorted(path.rglob("*"))]
+    return [
+        one for one in inside
+        if one.is_file() and not _is_image(one) and one.name not in _JUNK and not one.name.startswith("._")
+    ]  # fmt: skip
+
+
+def refuse_doubtful(named: Sequence[Path]) -> None:
+    """Refuse what could be meant as a model where another would answer: never the shipped one in silence.
+
+    Parameters
+    ----------
+    named : sequence of Path
+        As on the command line: a model, which may be left out, and images.
+
+    Raises
+    ------
+    BadInput
+        The first is a folder with a model and other files than those of a run or export (a stranger may have put it
+        among images), or anything is a model of another kind, or one that does not come first.
+
+    Examples
+    --------
+    >>> refuse_doubtful([Path("net.pt")])
+    Traceback (most recent call last):
+    cxr_utils.errors.BadInput: net.pt: is a model of another kind; save it as .keras, .h5 or .onnx
+    """
+    for number, path in enumerate(named):
+        if is_model(path) and number:
+            raise BadInput(f"{path}: is a model, or holds one; name it first, and images after it")
+        if path.suffix.lower() in _OTHER_MODELS or (path.is_dir() and any((path / one).exists() for one in _SAVED)):
+            raise BadInput(f"{path}: is a model of another kind; save it as .keras, .h5 or .onnx")
+        if path.is_file() and not is_model(path) and path.suffix.lower() not in SUFFIXES:
+            with path.open("rb") as opened:
+                head = opened.read(8)
+            if head == b"\x89HDF\r\n\x1a\n" or head[4:] == b"TFL3":
+                raise BadInput(f"{path}: looks like a model; its name must end in .keras, .h5, .hdf5 or .onnx")
+        if path.is_dir() and is_model(path):
+            other = [one for one in sorted(path.rglob("*")) if one.is_file() and one.suffix.lower() not in _OF_RUNS]
+            if other:
+                raise BadInput(f"{path}: holds a model and other files, first {other[0].name}; name the model's file "
+                               "if it shall answer, or the image files if they are meant")  # fmt: skip
+
+
+def is_model(path: str | Path) -> bool:
+    """Tell whether a path is meant as a model: a model's file, or a folder that holds one.
+
+    Examples
+    --------
+    >>> is_model("pneumonia.onnx"), is_model("chest.jpeg")
+    (True, False)
+    """
+    path = files.resolve(path)
+    return path.suffix.lower() in models.SUFFIXES or any(
+        (path / f"model{suffix}").is_file() for suffix in models.SUFFIXES
+    )
+
+
+def load(
+    path: str | Path | None = None, *, heat: bool = False,
+    meaning: models.Meaning = models.UNSAID, bare: bool = False,
+) -> Predictor:  # fmt: skip
+    """Open a model and what lies beside it; nothing is written.
+
+    Parameters
+    ----------
+    path : str or Path, optional
+        A folder that ``cxr export`` filled, or the run folder that it was called for; or a ``.keras``, ``.h5`` or
+        ``.onnx`` file with its JSON beside it. A relative one is taken from the project's root. By default
+        `REFERENCE`.
+    heat : bool
+        Of a folder with the model in several formats take one that has heat maps, not the one that starts fastest.
+    meaning : cxr_utils.models.Meaning
+        What the model takes and gives. With a JSON, pixels that are not said are from 0 to 1.
+    bare : bool
+        Take a model without JSON, too, that is none of a run.
+
+    Returns
+    -------
+    Predictor
+
+    Raises
+    ------
+    BadInput
+        There is no such model, or it was not exported; its JSON is missing, broken or of another model; or it is
+        refused as by `models.load`.
+
+    Examples
+    --------
+    >>> load("runs/mine").threshold  # doctest: +SKIP
+    """
+    shipped = path is None
+    path = _reference() if path is None else files.resolve(path)
+    if shipped or path.is_dir():
+        run = not shipped and (path / "run.json").is_file() and not (path / "model.json").is_file()
+        stem = path if shipped else path / "exported" / "model" if run else path / "model"
+        formats = (".keras", ".h5", ".onnx") if heat else (".onnx", ".keras", ".h5")
+        there = [stem.with_name(stem.name + suffix) for suffix in formats]
+        if run and not any(one.is_file() for one in there):
+            raise BadInput(f"{path}: this run was not exported yet; what an answer needs is made by: cxr export {path}")
+        path = next((one for one in there if one.is_file()), stem.with_name(f"{stem.name}.keras"))
+    note = path.with_suffix(".json")
+    if note.is_file():
+        meaning = replace(meaning, pixels=meaning.pixels or (0, 1))
+    model = models.load(path, meaning=meaning)
+    if bare and not note.is_file() and not (path.parent / "run.json").is_file():
+        return Predictor(model, {"resize": "squash"}, None)
+    content = read_note(note)
+    if content["image_size"] != model.image_size or content["files"].get(path.suffix) != files.sha256(path):
+        raise BadInput(f"{note}: was not made for this {path.name}; make both again with cxr export")
+    return Predictor(model, content, outside.Check.from_json(content["outside"]))
+
+
+def _reference() -> Path:
+    """Return the path of the shipped model, without a suffix."""
+    if found := files.project(f"{REFERENCE}.json"):
+        return found.with_suffix("")
+    raise BadInput(
+        f"no model: none was named, and {REFERENCE}, the one that is shipped, is not there yet; name a run folder or a "
+        "model's file (.keras, .h5, .onnx) before the images"
+    )
+
+
+def read_note(path: Path) -> dict[str, Any]:
+    """Read the JSON beside a model.
+
+    Raises
+    ------
+    BadInput
+        It is missing, or not as ``cxr export`` writes it.
+    """
+    if not path.is_file():
+        raise BadInput(f"{path}: there is no such file; it belongs to the model, and both come from cxr export. "
+                       "One from elsewhere is judged without (cxr evaluate), and answers if you say what it takes and "
+                       "gives, as by cxr predict --classes NORMAL,PNEUMONIA")  # fmt: skip
+    note = files.read_record(path, "format", *_KEYS, files=dict)
+    quantiles = note["validation"]
+    good = {
+        "format": note["format"] == FORMAT,
+        "image_size": isinstance(note["image_size"], int),
+        "resize": note["resize"] in images.RESIZING,
+        "interpolation": note.get("interpolation", "area") in tuple(images.INTERPOLATIONS),
+        "threshold": isinstance(note["threshold"], float) and 0 < note["threshold"] < 1,
+        "views": isinstance(note.get("views", 0), int) and 0 <= note.get("views", 0) <= 64,
+        "validation": isinstance(quantiles, dict) and all(_rising(quantiles.get(k)) for k in ("NORMAL", "PNEUMONIA")),
+        "outside": isinstance(note["outside"], dict),
+    }
+    if wrong := [key for key, right in good.items() if not right]:
+        raise BadInput(f"{path}: {wrong[0]!r} in it is not as cxr export writes it; export the model again")
+    return note
+
+
+def _rising(values: Any) -> bool:
+    numbers = isinstance(values, list) and len(values) == QUANTILES and all(isinstance(v, (int, float)) for v in values)
+    return numbers and values == sorted(values) and 0 <= values[0] and values[-1] <= 1
+
+
+def doubts(predictor: Predictor, answers: Sequence[Answer]) -> list[str]:
+    """Ask whether a model without JSON takes and gives what was said, see `models.Meaning.doubts`."""
+    found = [answer.probability for answer in answers if not answer.error]
+    return [] if predictor.check else predictor.model.meaning.doubts(found, predictor.threshold)
+
+
+def as_json(predictor: Predictor, answers: Sequence[Answer], left_out: Sequence[Path] = ()) -> str:
+    """Write answers as JSON: what answered, notes on it, the answers with all their fields, and files left out."""
+    content = {
+        "model": str(predictor.model.path),
+        "output": asdict(predictor.model.meaning),
+        "threshold": predictor.threshold,
+        "synthetic": predictor.note.get("synthetic"),
+        "notice": NOTICE,
+        "notes": doubts(predictor, answers),
+        "answers": [asdict(answer) for answer in answers],
+        "left_out": [{"path": str(path), "reason": LEFT_OUT} for path in left_out],
+    }
+    return json.dumps(content, indent=2)  # ASCII: a file's name need not be Unicode
+
+
+def as_csv(predictor: Predictor, answers: Sequence[Answer], left_out: Sequence[Path] = ()) -> str:
+    """Write answers as CSV, one row an image and one column a field of `Answer`, and one with the threshold.
+
+    Files that were left out follow, with `LEFT_OUT` as their error.
+    """
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow([*(field.name for field in fields(Answer)), "threshold"])
+    for answer in [*answers, *(Answer(str(path), error=LEFT_OUT) for path in left_out)]:
+        row = [_no_formula(printable(value)) if isinstance(value, str) else value for value in astuple(answer)]
+        table.writerow([*row, predictor.threshold])
+    return text.getvalue().rstrip("\n")
+
+
+def _no_formula(text: str) -> str:
+    """Keep a spreadsheet from taking a name for a formula: as a path the result is the same file."""
+    return f"./{text}" if text.startswith(("=", "+", "-", "@")) else text
+
+
+def as_text(predictor: Predictor, answers: Sequence[Answer]) -> str:
+    """Write answers as a table for a terminal, with what the columns mean; files that can't be read are left out."""
+    read = [answer for answer in answers if not answer.error]
+    if not read:
+        return ""
+    rows = [("image", "probability", "NORMAL", "PNEUMONIA", "verdict")]
+    for one in read:
+        below = ("-" if share is None else f"{share:.0%}" for share in (one.normal_below, one.pneumonia_below))
+        rows.append((printable(one.path), f"{one.probability:.3f}", *below, one.verdict))
+    wide = [max(len(row[column]) for row in rows) for column in range(4)]
+    lines = [f"{r[0]:{wide[0]}}  {r[1]:>{wide[1]}}  {r[2]:>{wide[2]}}  {r[3]:>{wide[3]}}  {r[4]}" for r in rows]
+    for answer, number in zip(reversed(read), range(len(read), 0, -1), strict=True):
+        more = [answer.outside, *(r for r in answer.remarks.split("; ") if r and r not in answer.outside)]
+        lines[number + 1 : number + 1] = [f"    {line}" for line in more if line]
+    below = ["NORMAL, PNEUMONIA: the share of validation images with this label that got a lower probability"]
+    if predictor.note.get("synthetic"):
+        below.append("the model was trained on phantoms, not on radiographs: it knows nothing of children")
+    if predictor.check is None:
+        below = ["no JSON of cxr export beside the model: the threshold is .5, and strange images are not looked for"]
+    meaning = predictor.model.meaning
+    usual = predictor.check and meaning == models.Meaning(pixels=(0, 1))
+    return "\n".join(
+        [
+            f"model: {printable(predictor.model.path)}\n" + ("" if usual else f"taken as: {meaning}\n"),
+            *lines,
+            f"\nprobability of PNEUMONIA; this model's threshold is {predictor.threshold:.3f}",
+            *below,
+            NOTICE,
+        ]
+    )

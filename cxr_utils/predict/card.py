@@ -1,0 +1,161 @@
+"""The model card of a run: what the model is, for what, how well it does, and where it fails [1]_.
+
+References
+----------
+.. [1] Mitchell M et al., Model cards for model reporting, FAT* 2019, doi 10.1145/3287560.3287596.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from cxr_utils import dataset, evaluation, files
+from cxr_utils.errors import printable
+
+_SHOWN = {
+    "accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "sensitivity": "sensitivity",
+    "specificity": "specificity", "auc": "AUC", "brier": "Brier score", "ece": "expected calibration error",
+}  # fmt: skip
+
+def mark(about: dict[str, Any]) -> str:
+    """Return the line by which a card is known to be of a run."""
+    return f"<!-- run {files.digest(json.dumps(about, sort_keys=True))} -->"
+
+
+def text(
+    record: dict[str, Any],
+    note: dict[str, Any],
+    about: dict[str, Any],
+    counts: pd.DataFrame,
+    metrics: dict[str, Any] | None,
+    predictions: pd.DataFrame,
+    *,
+    judged: str,
+) -> str:
+    """Write the card.
+
+    Parameters
+    ----------
+    record : dict
+        The run's ``run.json``.
+    note : dict
+        What `export.describe` returns first.
+    about : dict
+        From `sources.describe`: what the images are.
+    counts : DataFrame
+        Images by part (rows) and kind (columns).
+    metrics : dict or None
+        From `evaluation.judge`; None where test was not read.
+    predictions : DataFrame
+        Of the part `judged`, and perhaps others, with kind.
+    judged : str
+        The part whose kinds are counted, "test" or the validating one.
+
+    Returns
+    -------
+    str
+        Markdown, in the sections of Mitchell 2019.
+    """
+    from jinja2 import Environment, FileSystemLoader
+
+    loader = FileSystemLoader(Path(__file__).parent)
+    pages = Environment(loader=loader, trim_blocks=True, keep_trailing_newline=True)  # nosec B701: Markdown, no page
+    pages.filters |= {"markdown": _markdown, "printable": printable}
+    synthetic, threshold = note["synthetic"], note["threshold"]
+    return pages.get_template("card.md.j2").render(
+        record=record,
+        recipe=record["recipe"],
+        note=note,
+        about=about,
+        mark=mark(note["run"]),
+        on_test=record["validate_on"] == "test",
+        fixed="threshold" in record["recipe"],
+        counts=counts.rename_axis(None, axis=1).reset_index(),
+        metrics=metrics,
+        figures=_figures(metrics) if metrics else None,
+        kinds=_kinds(predictions[predictions["split"] == judged], threshold),
+        judged=judged,
+        statistics_auc=None if synthetic else _statistics_auc(),
+        acquisition=[] if synthetic or metrics is None else acquisition(predictions, threshold),
+        seeds=_seeds(record),
+    )
+
+
+def _figures(metrics: dict[str, Any]) -> pd.DataFrame:
+    rows = []
+    for part, name in (("validation", "validation"), ("test", "test"), ("test_without_known", "test, unknown persons")):
+        for cut in ("at_half", "at_threshold") if metrics["threshold"] != 0.5 else ("at_half",):
+            if cut in metrics.get(part, {}):
+                values = metrics[part][cut]
+                at = "0.5" if cut == "at_half" else f"{metrics['threshold']:.3f}"
+                row = {"part": f"{name} ({metrics[part]['images']})", "cut": at}
+                rows.append(row | {label: evaluation.words(values[key]) for key, label in _SHOWN.items()})
+    return pd.DataFrame(rows)
+
+
+def _kinds(predictions: pd.DataFrame, threshold: float) -> pd.DataFrame:
+    from scipy.stats import binomtest
+
+    table = evaluation.by_kind(predictions, threshold=threshold)
+    rows = []
+    for kind, row in table.iterrows():
+        sure = binomtest(int(row["right"]), int(row["images"])).proportion_ci(method="exact")
+        share = f"{row['share_right']:.3f} ({sure.low:.3f} to {sure.high:.3f})"
+        rows.append({"kind": kind, "images": int(row["images"]), "wrong": int(row["wrong"]), "right": share})
+    return pd.DataFrame(rows)
+
+
+def _statistics_auc() -> float | None:
+    from cxr_utils.replication import claims
+
+    line = files.resolve("results/scores/eight_statistics.json")
+    return claims.score_row(files.read_record(line), where=line)["auc"] if line.is_file() else None
+
+
+def acquisition(predictions: pd.DataFrame, threshold: float) -> list[str]:
+    """Say what a network calls the NORMAL images of test that were acquired as many of PNEUMONIA, where it is known."""
+    if not (kept := files.resolve("results/acquisition.json")).is_file():
+        return []
+    known = files.read_json(kept)
+    run, counts = known["run"], pd.DataFrame(known["stamp"]["counts"])
+    number = predictions["path"].map(dataset.stem_of).str[: len(run["first"])]
+    normal = (predictions["split"] == "test") & (predictions["label"] == 0)
+    inside, wrong = number.between(run["first"], run["last"]), predictions["probability"] >= threshold
+    if not (normal & inside).any():
+        return []
+    counts = counts[counts["part"] != "test"].groupby("class")[["stamped", "images"]].sum()
+    stamped = {name: f"{row['stamped']:,} of {row['images']:,}" for name, row in counts.iterrows()}
+    alarms, others = (f"{(rows & wrong).sum()} of {rows.sum()}" for rows in (normal & inside, normal & ~inside))
+    return [
+        f"Of NORMAL in test it calls {alarms} from {run['first']} to {run['last'][-4:]} similar to PNEUMONIA, and "
+        f"{others} others. This range was chosen {run['chosen']}. Its images look as if another machine had made them: "
+        f"{run['stamped']} have a stamp (\"KV59\", or another number) that, outside test, is on {stamped['NORMAL']} "
+        f"NORMAL and {stamped['PNEUMONIA']} PNEUMONIA images. So the way of acquisition goes with the label."
+    ]
+
+
+def _seeds(record: dict[str, Any]) -> dict[str, Any]:
+    """Find what other seeds of the same training gave, where they are kept: one run's figures are partly luck."""
+    from cxr_utils.replication import grid
+
+    same = ("recipe", "protocol", "split", "pixels")
+    alike = [r for r in grid.results("results").values() if all(r.get(key) == record[key] for key in same)]
+    if len(alike) < 2:
+        return {}
+    on_test = [r["metrics"]["test"]["at_half"] for r in alike]
+    found = {metric: [figures[metric]["value"] for figures in on_test] for metric in ("accuracy", "auc")}
+    told = " and ".join(
+        f"{_SHOWN[metric]} {min(values):.3f} to {max(values):.3f} (mean {sum(values) / len(values):.3f})"
+        for metric, values in found.items()
+    )
+    return {"runs": len(alike), "told": told}
+
+
+def _markdown(table: pd.DataFrame) -> str:
+    head = "| " + " | ".join(map(str, table.columns)) + " |"
+    rows = ["| " + " | ".join(map(str, row)) + " |" for row in table.itertuples(index=False)]
+    return "\n".join([head, "| " + " | ".join("---" for _ in table.columns) + " |", *rows])

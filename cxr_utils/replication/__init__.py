@@ -1,0 +1,1 @@
+"""What was published, beside what comes out here: the grid of runs, its ledger, the claims and their verdicts."""

@@ -1,0 +1,126 @@
+"""The recipes as text: all of them in a list, and one with its settings, claims and layers."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from cxr_utils import recipes
+from cxr_utils.replication import grid
+
+WIDTH = 100  # columns of a terminal that everyone has
+
+
+def all_recipes() -> str:
+    """List the recipes, and the variants of the grid, without building a network.
+
+    Examples
+    --------
+    >>> "smote_224" in all_recipes()
+    True
+    """
+    rows = [("name", "system", "input", "what it is")]
+    for name in recipes.names():
+        recipe = recipes.get(name)
+        rows.append((name, recipe.system, _shape((recipe.image_size,) * 2 + (recipe.channels,)), recipe.title))
+    variants = [("variant", "of", "changed")]
+    for name, (base, changes) in grid.VARIANTS.items():
+        variants.append((name, base, _changed(changes)))
+    return f"{_columns(rows)}\n\n{_columns(variants)}"
+
+
+def one_recipe(name: str) -> str:
+    """Show a recipe: its settings and why they are ours, its claims, its layers.
+
+    Parameters
+    ----------
+    name : str
+        Of a recipe, or of one of `grid.VARIANTS`.
+
+    Raises
+    ------
+    BadInput
+        There is no recipe of this name.
+
+    Examples
+    --------
+    >>> print(one_recipe("plain_224"))  # doctest: +SKIP
+    """
+    recipe = grid.Cell(name, "published", 0).get_recipe()
+    table = recipe.table().drop(index="name")
+    settings = [("setting", "value", "why ours"), *table.itertuples(name=None)]
+    claims = [("claim", "stands in"), *((claim.text, f"{claim.source}, {claim.place}") for claim in recipe.claims)]
+    shown = [_columns(claims)] if recipe.claims else []
+    table = layers(recipe)
+    model = [("layer", "settings", "output", "parameters"), *table.itertuples(index=False, name=None)]
+    model = [(*row[:3], row[3] if isinstance(row[3], str) else f"{row[3]:,}") for row in model]
+    trained = f"{table.attrs['parameters']:,} parameters, {table.attrs['trainable']:,} of them trainable"
+    base, changes = grid.VARIANTS.get(name, ("", {}))
+    title = f"{base}, but {_changed(changes)}" if base else recipe.title
+    head = f"{name}: {title}\nsystem {recipe.system}" + (f"\n{_place(recipe.published)}" if recipe.published else "")
+    return "\n\n".join([head, _columns(settings), *shown, _columns(model), trained])
+
+
+def _place(system: recipes.System) -> str:
+    return f"{system.repository} at {system.commit[:7]}"
+
+
+def layers(recipe: recipes.Recipe) -> pd.DataFrame:
+    """Return the layers of a recipe's network at its own size.
+
+    Returns
+    -------
+    DataFrame
+        ``layer`` (its kind), ``settings``, ``output`` (its shape without the images' number), ``parameters``
+        (int64); `attrs` hold all ``parameters`` and the ``trainable`` ones.
+
+    Examples
+    --------
+    >>> layers(recipes.get("plain_64"))["parameters"].sum()
+    683329
+    """
+    model = recipe.build(compiled=False)
+    rows = [
+        (type(layer).__name__, _settings(layer.get_config()), _shape(layer.output.shape[1:]), layer.count_params())
+        for layer in model.layers
+    ]
+    table = pd.DataFrame(rows, columns=["layer", "settings", "output", "parameters"])
+    table.attrs["parameters"] = model.count_params()
+    table.attrs["trainable"] = sum(math.prod(variable.shape) for variable in model.trainable_variables)
+    return table
+
+
+def _changed(changes: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {value or 'none'}" for key, value in changes.items())
+
+
+def _settings(config: dict) -> str:
+    """Say what distinguishes a layer: what it counts, its window, its activation."""
+    said = [str(config[key]) for key in ("filters", "units", "rate") if key in config]
+    said += [_shape(config[key]) for key in ("kernel_size", "pool_size") if key in config]
+    said += [config[key] for key in ("padding", "activation") if isinstance(config.get(key), str)]
+    regularizer = (config.get("kernel_regularizer") or {}).get("config", {})
+    said += [f"{key} {value:g}" for key, value in regularizer.items()]
+    return ", ".join(word for word in said if word not in ("valid", "linear"))
+
+
+def _shape(numbers: Iterable[int]) -> str:
+    return " x ".join(str(number) for number in numbers)
+
+
+def _columns(rows: Sequence[tuple[str, ...]]) -> str:
+    """Set rows in columns, the last ones broken into lines where they'd be too wide."""
+    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
+    while sum(widths) + 2 * (len(widths) - 1) > WIDTH:
+        widths[widths.index(max(widths))] -= 1
+    lines = []
+    for row in rows:
+        wrapped = [textwrap.wrap(cell, width) for cell, width in zip(row, widths, strict=True)]
+        for parts in itertools.zip_longest(*wrapped, fillvalue=""):
+            lines.append("  ".join(part.ljust(width) for part, width in zip(parts, widths, strict=True)).rstrip())
+    return "\n".join(lines)

@@ -1,0 +1,571 @@
+"""The grid as a whole: `grid.cells` → Snakemake → one papermill run of ``workflow/cell.ipynb`` a cell → the tables."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cxr_utils import _machine, _ownership, files, ledger, sources
+from cxr_utils.course import notebooks
+from cxr_utils.errors import BadInput, CxrError
+from cxr_utils.replication import grid
+
+
+class Rehearsal(grid.Cell):
+    """A cell made small: at most 96 px and 8 epochs, a quarter of the filters. It tries the way, and says nothing."""
+
+    @property
+    def name(self) -> str:
+        """The cell's name, marked, so that it is never taken for one of the grid."""
+        return f"rehearsal_{super().name}"
+
+    def get_recipe(self, index=None):
+        """Return the small recipe: it is part of the identity and of the record, as any."""
+        recipe = super().get_recipe(index)
+        stop = recipe.early_stopping and {k: v for k, v in recipe.early_stopping.items() if k != "start_from_epoch"}
+        small = recipe.at(image_size=min(recipe.image_size, 96), width=recipe.width / 4)
+        return small.but(epochs=min(recipe.epochs, 8), early_stopping=stop)
+
+
+def cell(recipe: str, protocol: str, seed: int, *, rehearsal: bool = False) -> grid.Cell:
+    """Return a cell of the grid, or its rehearsal."""
+    return (Rehearsal if rehearsal else grid.Cell)(recipe, protocol, seed)
+
+
+@dataclass
+class Plan:
+    """What is to be done, what is done, and where it lies.
+
+    Attributes
+    ----------
+    cells : list of Cell
+        All that were asked for.
+    identity : dict of str to str
+        Of each cell by name; empty while no images are there.
+    records : dict of str to dict
+        The results there are, by name of the cell, made from these images; of cells that were not asked for too.
+    source, images : str
+        The source's name, and what its images are (`grid.image_source`); empty while no images are there.
+    data_dir, out, work : Path
+        Absolute: the images, the results, and what lies between.
+    rehearsal : bool
+        Whether the cells are small.
+    """
+
+    cells: list[grid.Cell]
+    source: str
+    images: str
+    data_dir: Path
+    out: Path
+    work: Path
+    rehearsal: bool
+    identity: dict[str, str] = field(default_factory=dict)
+    records: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def key(self, cell: grid.Cell) -> str:
+        """Name a cell and what decides its result: its run folder, stamp, log and notebook are called so."""
+        return f"{cell.name}-{self.identity[cell.name]}"
+
+    def done(self, cell: grid.Cell) -> bool:
+        """Tell whether the cell's result is there; without images, whether one of its name is."""
+        there = self.records.get(cell.name)
+        return there is not None and there["identity"] == self.identity.get(cell.name, there["identity"])
+
+    def trained(self, cell: grid.Cell) -> bool:
+        """Tell whether the cell's training has ended."""
+        return bool(self.identity) and (self.work / self.key(cell) / "run.json").is_file()
+
+    def epochs(self, cell: grid.Cell) -> list[dict[str, Any]]:
+        """Return the epochs that are kept of a training that has begun and not ended."""
+        import numpy as np
+
+        state = self.work / self.key(cell) / "state.npz" if self.identity else None
+        if state is None or not state.is_file():
+            return []
+        try:
+            with state.open("rb") as opened, np.load(opened) as kept:
+                return json.loads(str(kept["rows"]))
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # ended at this moment, or damaged
+            return []
+
+    def seconds(self, cell: grid.Cell) -> float | None:
+        """Foretell how long a cell takes: the mean of those of its recipe that are done, of its protocol if any is."""
+        alike = [there for there in self.records.values() if _recipe(there) == cell.recipe]
+        chosen = [r["seconds"] for r in alike if r["protocol"] == cell.protocol] or [r["seconds"] for r in alike]
+        return sum(chosen) / len(chosen) if chosen else None
+
+    def time_left(self, side_by_side: int = 1) -> str:
+        """Say how long the cells that are not done will take, as far as it can be known."""
+        waiting = [cell for cell in self.cells if not self.done(cell)]
+        known = [(cell, s) for cell in waiting if (s := self.seconds(cell)) is not None]
+        if not known:
+            return "unknown yet" if waiting else "none"
+        left = sum(
+            max(s - sum(row["seconds"] for row in self.epochs(cell)), 0) for cell, s in known if not self.trained(cell)
+        )
+        unknown = len(waiting) - len(known)
+        words = f"about {_duration(left / min(side_by_side, len(known)))}"
+        return words + (f", and {unknown} cells of unknown length" if unknown else "")
+
+
+def _recipe(record: Mapping[str, Any]) -> str:
+    return record["cell"].removeprefix("rehearsal_").rsplit("-", 2)[0]
+
+
+def _duration(seconds: float) -> str:
+    """Write a time in its two largest units.
+
+    Examples
+    --------
+    >>> _duration(50), _duration(200), _duration(7500)
+    ('50 s', '3 min', '2 h 5 min')
+    """
+    minutes = round(seconds / 60)
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def plan(
+    *,
+    recipe: Sequence[str] = (),
+    protocol: Sequence[str] = (),
+    seeds: Sequence[int] | None = None,
+    source: str | None = None,
+    data_dir: str | Path = "data",
+    out: str | Path | None = None,
+    work: str | Path | None = None,
+    rehearsal: bool = False,
+    fetch: bool = False,
+) -> Plan:
+    """Say which cells there are, and which of them are done.
+
+    Parameters
+    ----------
+    recipe, protocol, seeds
+        As for `grid.cells`.
+    source : str, optional
+        One of `sources.names`. By default the real images that are in `data_dir`, "kaggle" or "folder"; for a
+        rehearsal "sample".
+    data_dir, out, work : str or Path
+        Folders, relative to the project's root: images; results, by default ``runs/replication``, and
+        ``runs/rehearsal`` for a rehearsal; everything else, by default `out`/work.
+    rehearsal : bool
+        Small cells: see `Rehearsal`.
+    fetch : bool
+        Get images that are not there yet. Otherwise the cells are only named then.
+
+    Raises
+    ------
+    BadInput
+        A name is unknown; no images are there and `fetch` can't choose; `out` holds results of other images; or
+        `out` or `work` is no folder of ours, see `ownership.check_folder`.
+    """
+    chosen = [cell(c.recipe, c.protocol, c.seed, rehearsal=rehearsal) for c in
+              grid.cells(recipe=recipe, protocol=protocol, seeds=seeds)]  # fmt: skip
+    out = files.resolve(out or ("runs/rehearsal" if rehearsal else "runs/replication"))
+    data_dir = files.resolve(data_dir)
+    source = source or ("sample" if rehearsal else _fetched(data_dir, needed=fetch))
+    # Among what git tracks, only results are written.
+    inside = (files.root() / "runs" / out.name if _ownership.tracked(out) else out) / "work"
+    found = Plan(chosen, source, "", data_dir, out, files.resolve(work) if work else inside, rehearsal)
+    _ownership.check_place(data_dir, "data_dir")
+    _ownership.check_folder(out, "out", marked=_is_out, allowed=("results",))
+    _ownership.check_folder(found.work, "work", marked=_is_work)
+    found.records = grid.results(out)
+    index = _index(source, data_dir, fetch=fetch)
+    if index is None:
+        return found
+    found.images = grid.image_source(source, index)
+    for name, record in found.records.items():
+        if record["image_source"] != found.images:
+            raise BadInput(
+                f"{out / 'runs' / name}.json: made from other images ({record['image_source']}) than those asked for "
+                f"({found.images}); choose another --out, or that --source"
+            )
+    splits: dict[str, Any] = {}  # many cells share one
+    for one in chosen:
+        way = "honest" if one.protocol == "honest" else f"{one.get_recipe().split} {one.seed}"
+        if way not in splits:
+            splits[way] = one.split(index)
+        found.identity[one.name] = one.identity(splits[way], index)
+    return found
+
+
+PLAN = ("root", "notebook", "work", "cells")
+"""What the plan for Snakemake has, by which the folder of the work is known."""
+
+
+def _is_work(folder: Path) -> bool:
+    return files.has_keys(*PLAN)(folder / "plan.json") or any(map(_ownership.is_run, _ownership.entries(folder)))
+
+
+def _is_out(folder: Path) -> bool:
+    """Tell whether a folder has results of ours: the ledger, a cell, or the work towards the first one."""
+    cells = map(files.has_keys(*grid.KEYS), folder.glob("runs/*.json"))
+    return files.has_columns(*ledger.COLUMNS)(folder / "test_reads.csv") or any(cells) or _is_work(folder / "work")
+
+
+def _fetched(data_dir: Path, *, needed: bool) -> str:
+    """Return which real images are there; an empty text if none are and that is no harm."""
+    there = [name for name in sources.names("originals", "given") if (data_dir / name / "source.json").is_file()]
+    if len(there) > 1:
+        raise BadInput(f"source: both {' and '.join(there)} are in {data_dir}; choose with --source")
+    if not there and needed:
+        raise BadInput(
+            f"source: no real images are in {data_dir} yet; run `cxr fetch --source kaggle`, or `cxr fetch --source "
+            "folder --path P` with a copy of yours, or try the way on phantoms with --rehearse"
+        )
+    return there[0] if there else ""
+
+
+def _index(source: str, data_dir: Path, *, fetch: bool):
+    """Return the index of the images, or None if they are not there."""
+    from cxr_utils import dataset
+
+    if source:
+        sources.get(source)
+    if not fetch and not (source and (data_dir / source / "source.json").is_file()):
+        return None
+    return dataset.scan(sources.fetch(source, data_dir=data_dir, progress=sys.stderr.isatty()))
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Read seeds with commas between them.
+
+    Raises
+    ------
+    BadInput
+        Something else is there, or a seed twice.
+
+    Examples
+    --------
+    >>> parse_seeds("0,1,2")
+    [0, 1, 2]
+    """
+    words = [word.strip() for word in text.split(",")]
+    good = all(word.isdecimal() and len(word) < 12 and int(word) <= files.MOST_SEED for word in words)
+    if not good or len(set(map(int, words))) < len(words):
+        raise BadInput(
+            f"seeds {text!r}: give whole numbers from 0 to {files.MOST_SEED} with commas, each once, such as 0,1,2"
+        )
+    return [int(word) for word in words]
+
+
+def listing(found: Plan) -> str:
+    """Write what `plan` found: a line a cell, and the sum."""
+    states = {}
+    for one in found.cells:
+        begun = len(found.epochs(one))
+        began = "trained, not judged" if found.trained(one) else f"begun: {begun} epochs" if begun else "to come"
+        states[one.name] = "done" if found.done(one) else began
+    wide = max(map(len, states))
+    lines = [f"{name:<{wide}}  {found.identity.get(name, ''):<12}  {state}" for name, state in states.items()]
+    done = sum(map(found.done, found.cells))
+    here = f"{found.images}, in {found.data_dir / found.source}" if found.images else f"none in {found.data_dir} yet"
+    unsure = "" if found.identity else " (by their names: without images their identity is not known)"
+    return "\n".join([
+        f"images   {here}", f"results  {found.out}", "", *lines, "",
+        f"{len(states)} cells: {done} done{unsure}, {len(states) - done} to come; time left: {found.time_left()}",
+    ])  # fmt: skip
+
+
+def workflow_folder() -> Path:
+    """Find the folder ``workflow``: the project's, else that of this checkout.
+
+    Raises
+    ------
+    BadInput
+        There is none; an installed package does not bring it along.
+    """
+    found = files.project("workflow/Snakefile")
+    if found is None:
+        raise BadInput(f"{files.root()}: holds no workflow/Snakefile; run this inside a clone of the course")
+    return found.parent
+
+
+def _profile(name: str, where: Path) -> Path:
+    """Find a profile by its name, or by its folder."""
+    known = sorted(path.parent.name for path in where.glob("profiles/*/config.yaml"))
+    folder = where / "profiles" / name if name in known else files.resolve(name)
+    if not any((folder / config).is_file() for config in ("config.yaml", "config.v8+.yaml", "config.v9+.yaml")):
+        raise BadInput(f"profile {name!r}: choose {' or '.join(known)}, or a folder with Snakemake's config.yaml")
+    return folder
+
+
+def run(
+    found: Plan,
+    *,
+    cores: int | None = None,
+    profile: str = "local",
+    every: float = 60.0,
+) -> dict[str, str]:
+    """Do all cells of a plan that are not done; those that fail stop only themselves.
+
+    After a kill at any moment the same call goes on: a finished cell is not touched, a training resumes after its
+    last whole epoch, and an evaluation enters the ledger once.
+
+    Parameters
+    ----------
+    found : Plan
+        From `plan`; its ``records`` are renewed.
+    cores : int, optional
+        CPU cores in all; a cell takes four, or what there is. By default those of this machine, and without limit
+        where the profile sends cells to others.
+    profile : str
+        "local", "slurm", or a folder with a profile for Snakemake.
+    every : float
+        Seconds between lines of progress where nothing but epochs changes.
+
+    Returns
+    -------
+    dict of str to str
+        The cells that failed, by name, with what is known of why and the way to the notebook.
+
+    Raises
+    ------
+    BadInput
+        Another process works in the same folder, or the profile is unknown.
+    CxrError
+        Snakemake is missing, or did not start.
+    """
+    where = workflow_folder()
+    settings = _profile(profile, where)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(files.lock(found.work, wait=0))
+        found.records = grid.results(found.out)  # another call may have ended just now
+        todo = {found.key(cell): cell for cell in found.cells if not found.done(cell)}
+        if not todo:
+            return {}
+        here = []
+        if settings == where / "profiles" / "local":
+            cores = cores or _machine.cores()
+            here = ["--resources", f"mem_mb={_machine.memory()[0] // 2**20}"]
+        for key in todo:
+            for old in (found.work / "stamps" / key, _marker(found.work, key)):
+                old.unlink(missing_ok=True)
+        plan_file = found.work / "plan.json"
+        files.write_json(plan_file, {
+            "root": str(files.root()), "notebook": str(where / "cell.ipynb"), "work": str(found.work),
+            "cells": {key: {
+                "recipe": cell.recipe, "protocol": cell.protocol, "seed": cell.seed, "rehearsal": found.rehearsal,
+                "source": found.source, "data_dir": str(found.data_dir), "out": str(found.out),
+                "work": str(found.work),
+            } for key, cell in todo.items()},
+        }, ours=PLAN)  # fmt: skip
+        command = [
+            sys.executable, "-m", "cxr_utils.replication.replicate", "--snakemake",
+            "--snakefile", str(where / "Snakefile"), "--directory", str(found.work), "--profile", str(settings),
+            "--config", f"plan={plan_file}", "--keep-going", "--nolock", "--rerun-incomplete",
+            "--rerun-triggers", "params", "--scheduler", "greedy", *(["--cores", str(cores)] if cores else []),
+            *here,
+        ]  # fmt: skip
+        log = found.work / "snakemake.log"
+        status = stack.enter_context(_started(command, log))
+        watch = _Watch(found, todo, side_by_side=max(1, (cores or 4 * len(todo)) // 4), every=every)
+        while status.poll() is None:
+            watch.look()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                status.wait(1)
+        watch.look(last=True)
+    found.records = grid.results(found.out)
+    failed = {cell.name: _why(found.work, key) for key, cell in todo.items() if not found.done(cell)}
+    if failed and not any(_marker(found.work, key).is_file() for key in todo):
+        said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["nothing"]
+        raise CxrError(f"Snakemake ended with status {status.returncode} before any cell began ({said[-1]}); see {log}")
+    return failed
+
+
+@contextlib.contextmanager
+def _started(command: list[str], log: Path) -> Iterator[subprocess.Popen]:
+    """Start Snakemake beside this process; it ends when this process does, however that happens."""
+    import importlib.util
+
+    if importlib.util.find_spec("snakemake") is None:
+        raise CxrError("snakemake is not installed; run `pip install -r requirements-dev.txt` in this environment")
+    with log.open("w", encoding="utf-8") as output:
+        # A session of its own: Ctrl-C in a terminal comes to this process alone, which passes it on once.
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    try:
+        yield process
+    except BaseException:
+        with contextlib.suppress(ValueError):
+            process.send_signal(signal.SIGINT)  # cells on a cluster are cancelled
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(10)
+        raise
+    finally:
+        process.stdin.close()
+        process.wait()
+
+
+def _snakemake(arguments: list[str]) -> int:
+    """Be Snakemake, until the process that started this one is gone: then end with everything below."""
+
+    def ends_with_the_other() -> None:
+        import psutil
+
+        while os.read(0, 1024):
+            pass
+        for process in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        os._exit(137)
+
+    from snakemake.cli import main
+
+    threading.Thread(target=ends_with_the_other, daemon=True).start()
+    main(arguments)
+    return 0
+
+
+def _marker(work: Path, key: str) -> Path:
+    return work / "jobs" / f"{key}.json"
+
+
+def _notebook(work: Path, key: str) -> Path:
+    return work / "notebooks" / f"{key}.ipynb"
+
+
+def run_cell(plan_file: str | Path, key: str, *, threads: int) -> None:
+    """Execute ``workflow/cell.ipynb`` for one cell: what a job of the Snakefile does.
+
+    The executed notebook is kept as ``WORK/notebooks/<cell>-<identity>.ipynb``, up to the failing cell if one fails.
+
+    Parameters
+    ----------
+    plan_file : str or Path
+        What `run` wrote.
+    key : str
+        Name and identity of the cell.
+    threads : int
+        How many CPU cores it may use.
+
+    Raises
+    ------
+    CxrError
+        A cell of the notebook failed.
+    """
+    given = files.read_record(plan_file, *PLAN)
+    work = Path(given["work"])
+    # Each library sizes its own pool by the machine; side by side they would fight over the cores.
+    for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS",
+                 "OPENCV_FOR_THREADS_NUM"):  # fmt: skip
+        os.environ[name] = str(threads)
+    # Several cells may share a GPU: none shall take all of its memory at the start.
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    os.environ["CXR_HOME"] = given["root"]
+    files.write_json(_marker(work, key), {"state": "running"}, ours=("state",))
+    try:
+        notebook = notebooks.load(Path(given["notebook"]))
+        notebooks.execute(notebook, _notebook(work, key), given=given["cells"][key], cwd=work)
+    except Exception as error:
+        files.write_json(_marker(work, key), {"state": "failed", "why": str(error)}, ours=("state",))
+        raise
+    files.write_json(_marker(work, key), {"state": "done"}, ours=("state",))
+
+
+def _state(work: Path, key: str) -> dict[str, str]:
+    path = _marker(work, key)
+    return files.read_record(path, state=str) if path.is_file() else {"state": "to come"}
+
+
+def _why(work: Path, key: str) -> str:
+    """Say why a cell is not done, and where to look."""
+    found = _state(work, key)
+    reasons = {
+        "to come": "not begun",
+        "running": f"its process was ended (by a time limit?); {_machine.why_ended()}",
+        "done": "its result is not there",
+    }
+    why = re.sub(r"\s+", " ", found.get("why") or reasons[found["state"]])
+    places = [p for p in (_notebook(work, key), work / "logs" / f"{key}.log") if p.is_file() and str(p) not in why]
+    return f"{why}; see {' and '.join(map(str, places))}" if places else why
+
+
+class _Watch:
+    """Lines of progress on standard error: as a line that is renewed in a terminal, else when something changed."""
+
+    def __init__(self, found: Plan, todo: dict[str, grid.Cell], *, side_by_side: int, every: float):
+        self.found, self.todo, self.side_by_side, self.every = found, todo, side_by_side, every
+        self.before: Any = None
+        self.said = 0.0
+
+    def look(self, *, last: bool = False) -> None:
+        states = {key: _state(self.found.work, key)["state"] for key in self.todo}
+        for key, cell in self.todo.items():
+            path = self.found.out / "runs" / f"{cell.name}.json"
+            if states[key] == "done" and not self.found.done(cell) and path.is_file():
+                self.found.records[cell.name] = files.read_record(path, *grid.KEYS, **grid.TYPES)
+        terminal, now = sys.stderr.isatty(), time.monotonic()
+        if states == self.before and not terminal and (last or now - self.said < self.every):
+            return
+        self.before, self.said = states, now
+        line = self.line(states)
+        if terminal:
+            width = os.get_terminal_size(sys.stderr.fileno()).columns - 1
+            print(f"\r\x1b[K{line[:width]}", end="\n" if last else "", file=sys.stderr, flush=True)
+        else:
+            print(line, file=sys.stderr, flush=True)
+
+    def line(self, states: dict[str, str]) -> str:
+        total = len(self.found.cells)
+        done = sum(map(self.found.done, self.found.cells))
+        failed = sum(state == "failed" for state in states.values())
+        running = [self.epoch(cell) for key, cell in self.todo.items() if states[key] == "running"]
+        parts = [f"{done} of {total} cells done"]
+        parts += [f"{failed} failed"] if failed else []
+        parts += [f"running {', '.join(running)}"] if running else []
+        parts += [f"{total - done - failed - len(running)} to come"]
+        parts += [f"time left: {self.found.time_left(self.side_by_side)}"]
+        return " · ".join(parts)
+
+    def epoch(self, cell: grid.Cell) -> str:
+        at = len(self.found.epochs(cell))
+        return f"{cell.name} ({at} of at most {cell.get_recipe().epochs} epochs)" if at else cell.name
+
+
+def write_tables(found: Plan) -> list[Path]:
+    """Write the tables of `claims.write` beside the results; of phantoms and rehearsals there are none.
+
+    Returns
+    -------
+    list of Path
+        What was written.
+    """
+    if found.rehearsal or found.source == "sample" or not found.records:
+        return []
+    from cxr_utils.replication import claims
+
+    return claims.write(found.out)
+
+
+def _main(arguments: list[str]) -> int:
+    if arguments[0] == "--snakemake":
+        return _snakemake(arguments[1:])
+    plan_file, key, threads = arguments
+    try:
+        run_cell(plan_file, key, threads=int(threads))
+    except CxrError as error:
+        print(f"cxr: {error}", file=sys.stderr)
+        return error.exit_status
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(_main(sys.argv[1:]))
