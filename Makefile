@@ -17,7 +17,7 @@ help:
 	@echo "make course      install into .venv, and execute all notebooks on the built-in sample"
 	@echo "make test        everything that must hold: ruff, nbval, the course by papermill, the tests"
 	@echo "make test-long   tests that take longer"
-	@echo "make lint        ruff alone"
+	@echo "make lint        ruff: faults, style and format"
 	@echo "make bench       speed and memory against the plain way, into benchmarks/results.md"
 	@echo "make notebooks   build and execute the notebooks from notebooks/source/*.py"
 	@echo "make tables      write the tables of results/ and README from the runs in results/"
@@ -31,7 +31,7 @@ course: $(COURSE)
 
 test: $(DEV)
 	@rm -rf build/test
-	$(call stage,ruff,$(BIN)/ruff check .)
+	$(call stage,lint,$(MAKE) lint)
 	$(call stage,nbval,CXR_HOME=$(CURDIR)/build/test/nbval $(BIN)/pytest -q --nbval-lax --nbval-current-env \
 		--nbval-sanitize-with notebooks/source/nbval_sanitize.cfg notebooks)
 	$(call stage,papermill,CXR_HOME=$(CURDIR)/build/test/course $(BIN)/cxr run --fresh)
@@ -42,6 +42,7 @@ test-long: $(DEV)
 
 lint: $(DEV)
 	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
 
 bench: $(DEV)
 	@$(BIN)/python benchmarks/run.py $(PARTS)

@@ -135,9 +135,7 @@ def kind_of(path: Path) -> str:
     return kinds.get(stat.S_IFMT(mode), "a device")
 
 
-def check_folder(
-    folder: Path, what: str, *, marked: Callable[[Path], bool], allowed: tuple[str, ...] = ()
-) -> None:
+def check_folder(folder: Path, what: str, *, marked: Callable[[Path], bool], allowed: tuple[str, ...] = ()) -> None:
     """Refuse what `check_place` refuses, and a folder that holds something and does not carry our mark.
 
     Parameters

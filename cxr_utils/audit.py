@@ -66,9 +66,7 @@ def near_duplicates(
     _check(index, pixels)
     if not 0 < correlation <= 1:
         raise BadInput(f"correlation: {correlation!r}; expected a number above 0, up to 1")
-    thumbs = np.stack(
-        [cv2.resize(image[:, :, 0], (16, 16), interpolation=cv2.INTER_AREA) for image in pixels]
-    )
+    thumbs = np.stack([cv2.resize(image[:, :, 0], (16, 16), interpolation=cv2.INTER_AREA) for image in pixels])
     thumbs = thumbs.reshape(len(thumbs), -1).astype(np.float32)
     thumbs -= thumbs.mean(axis=1, keepdims=True)
     thumbs /= np.maximum(np.linalg.norm(thumbs, axis=1, keepdims=True), 1e-6)
@@ -108,11 +106,7 @@ def patients(index: pd.DataFrame) -> pd.DataFrame:
     if not by.ngroups:
         return pd.DataFrame({"patient": pd.array([], "string"), "images": [], "kinds": [], "splits": []})
     table = pd.DataFrame(
-        {
-            "images": by.size().astype("int64"),
-            "kinds": by["kind"].agg(_listed),
-            "splits": by["split"].agg(_listed),
-        }
+        {"images": by.size().astype("int64"), "kinds": by["kind"].agg(_listed), "splits": by["split"].agg(_listed)}
     )
     return table.reset_index().sort_values(["images", "patient"], ascending=[False, True], ignore_index=True)
 
@@ -284,9 +278,9 @@ def boosted_scores(values: np.ndarray, index: pd.DataFrame, *, seed: int = 0, fo
     scores = np.empty(len(index))
     ours = (values[train], labels[train])
     with threadpool_limits(1):  # sums in one order, and no threads that wait for each other on a busy machine
-        scores[train] = cross_val_predict(
-            trees, *ours, groups=groups[train], cv=by_patient, method="predict_proba"
-        )[:, 1]
+        scores[train] = cross_val_predict(trees, *ours, groups=groups[train], cv=by_patient, method="predict_proba")[
+            :, 1
+        ]
         if not train.all():
             scores[~train] = trees.fit(*ours).predict_proba(values[~train])[:, 1]
     return scores
@@ -298,8 +292,6 @@ def _mean(values: np.ndarray) -> float:
 
 def _check(index: pd.DataFrame | None, pixels: np.ndarray) -> None:
     if pixels.ndim != 4 or pixels.shape[3] != 1 or pixels.dtype != np.uint8:
-        raise BadInput(
-            f"pixels: {pixels.dtype} of shape {pixels.shape}; expected uint8 of shape (n, h, w, 1)"
-        )
+        raise BadInput(f"pixels: {pixels.dtype} of shape {pixels.shape}; expected uint8 of shape (n, h, w, 1)")
     if index is not None and len(index) != len(pixels):
         raise BadInput(f"pixels: {len(pixels)} images, but {len(index)} rows in the index")

@@ -115,9 +115,7 @@ def augment(images: np.ndarray, augmentation: Augmentation, *, rng: np.random.Ge
     (2, 8, 8, 1)
     """
     if images.ndim != 4 or images.shape[3] != 1 or images.dtype != np.float32:
-        raise BadInput(
-            f"images: {images.dtype} of shape {images.shape}; expected float32 of shape (n, h, w, 1)"
-        )
+        raise BadInput(f"images: {images.dtype} of shape {images.shape}; expected float32 of shape (n, h, w, 1)")
     count, height, width, _ = images.shape
     names = [field.name for field in fields(Augmentation) if field.name not in _LATER]
     names += ["zoom_y"]
@@ -147,9 +145,7 @@ def augment(images: np.ndarray, augmentation: Augmentation, *, rng: np.random.Ge
         image = images[row, :, :, 0]
         if moved[row]:
             size = (width, height)
-            image = cv2.warpAffine(
-                image, matrices[row, :2], size, flags=flags, borderMode=cv2.BORDER_REPLICATE
-            )
+            image = cv2.warpAffine(image, matrices[row, :2], size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
         if augmentation.coarse and draws["coarse"][row] < 0:
             few = (max(1, round(side * (1 + augmentation.coarse * share))) for side, share in
                    ((width, draws["coarse"][row]), (height, -abs(draws["coarse_y"][row]))))  # fmt: skip
@@ -205,9 +201,7 @@ def views(images: np.ndarray, further: int) -> Iterator[np.ndarray]:
         yield np.concatenate(parts) if parts else images
 
 
-def affine_matrices(
-    height: int, width: int, *, theta=0.0, tx=0.0, ty=0.0, shear=0.0, zx=1.0, zy=1.0
-) -> np.ndarray:
+def affine_matrices(height: int, width: int, *, theta=0.0, tx=0.0, ty=0.0, shear=0.0, zx=1.0, zy=1.0) -> np.ndarray:
     """Combine rotation, shift, shear and zoom about the centre, as Keras' image generator did.
 
     The order and the form of the matrices are those of ``apply_affine_transform`` in

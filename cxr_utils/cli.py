@@ -24,10 +24,7 @@ app = typer.Typer(
 )
 
 DataDir = Annotated[
-    str,
-    typer.Option(
-        "--data-dir", metavar="FOLDER", help="Where images are kept; relative to the project's root."
-    ),
+    str, typer.Option("--data-dir", metavar="FOLDER", help="Where images are kept; relative to the project's root.")
 ]
 Classes = Annotated[str | None, typer.Option(
     metavar="LIST", show_default="NORMAL,PNEUMONIA",
@@ -77,21 +74,21 @@ def fetch(
     path: Annotated[
         Path | None,
         typer.Option(
-            metavar="PATH",
-            help="With --source folder: the folder or zip file; relative to where you are now.",
+            metavar="PATH", help="With --source folder: the folder or zip file; relative to where you are now."
         ),
     ] = None,
     data_dir: DataDir = "data",
     seed: Annotated[
         int | None,
         typer.Option(
-            metavar="NUMBER", min=0, max=files.MOST_SEED, help="With --source sample: which phantoms.",
+            metavar="NUMBER",
+            min=0,
+            max=files.MOST_SEED,
+            help="With --source sample: which phantoms.",
             show_default=False,
         ),  # fmt: skip
     ] = None,
-    keep_archive: Annotated[
-        bool, typer.Option("--keep-archive", help="Keep what was downloaded, too.")
-    ] = False,
+    keep_archive: Annotated[bool, typer.Option("--keep-archive", help="Keep what was downloaded, too.")] = False,
 ) -> None:
     """Get the images of a source ready.
 
@@ -127,9 +124,7 @@ def fetch(
 
 @app.command(no_args_is_help=True)
 def pack(
-    out: Annotated[
-        Path, typer.Argument(metavar="OUT.zip", help="The file to write; relative to where you are now.")
-    ],
+    out: Annotated[Path, typer.Argument(metavar="OUT.zip", help="The file to write; relative to where you are now.")],
     source: Annotated[
         str | None,
         typer.Option(
@@ -148,9 +143,7 @@ def pack(
     """
     from cxr_utils.sources import pack as packing
 
-    made = packing.pack(
-        _absolute(out), source=source, data_dir=data_dir, progress=sys.stderr.isatty()
-    )
+    made = packing.pack(_absolute(out), source=source, data_dir=data_dir, progress=sys.stderr.isatty())
     mark = " - synthetic" if made["synthetic"] else ""
     typer.echo(f"{made['title']} ({made['licence']}){mark}, from the source {made['source']}")
     typer.echo(f"{made['images']:,} images at {packing.SIZE} px, {made['bytes'] / 1e6:,.1f} MB, in {made['path']}")
@@ -164,10 +157,7 @@ def run(
         typer.Argument(metavar="NOTEBOOK", help="Numbers or names, such as 04 or 04_train; none is all."),
     ] = None,
     profile: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME", help="How big: sample (minutes, 64 px), workshop (96 px) or full (hours)."
-        ),
+        str, typer.Option(metavar="NAME", help="How big: sample (minutes, 64 px), workshop (96 px) or full (hours).")
     ] = "sample",
     source: Annotated[
         str | None,
@@ -201,9 +191,7 @@ def run(
     otherwise: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME",
-            help="sample: go on with the phantoms when the source can't be fetched.",
-            show_default=False,
+            metavar="NAME", help="sample: go on with the phantoms when the source can't be fetched.", show_default=False
         ),
     ] = None,
     fresh: Annotated[
@@ -266,7 +254,8 @@ def lab(
     reset: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="LESSON", help="A fresh copy of this lesson, such as 04; yours is kept. May be repeated.",
+            metavar="LESSON",
+            help="A fresh copy of this lesson, such as 04; yours is kept. May be repeated.",
             show_default=False,
         ),
     ] = None,
@@ -293,8 +282,7 @@ def lab(
 def check(
     data_dir: DataDir = "data",
     speed: Annotated[
-        bool,
-        typer.Option("--speed/--no-speed", help="Train for ten seconds to foretell the course's minutes."),
+        bool, typer.Option("--speed/--no-speed", help="Train for ten seconds to foretell the course's minutes.")
     ] = True,
 ) -> None:
     """See whether this machine is ready for the course.
@@ -308,9 +296,7 @@ def check(
     for finding in machine.findings(data_dir=data_dir, measure_speed=speed):
         typer.echo(machine.lines(finding))
         missing += bool(finding.missing) and finding.needed
-    typer.echo(
-        "\nready for the course" if not missing else f"\nnot ready: {missing} necessary things are missing"
-    )
+    typer.echo("\nready for the course" if not missing else f"\nnot ready: {missing} necessary things are missing")
     raise typer.Exit(1 if missing else 0)
 
 
@@ -338,8 +324,7 @@ def replicate(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only name the cells and what is done.")] = False,
     rehearse: Annotated[
-        bool,
-        typer.Option("--rehearse", help="Small cells on phantoms, to try the way: some seconds a cell."),
+        bool, typer.Option("--rehearse", help="Small cells on phantoms, to try the way: some seconds a cell.")
     ] = False,
     source: Annotated[
         str | None,
@@ -428,8 +413,7 @@ def score(
         ),
     ],
     split: Annotated[
-        str,
-        typer.Option(metavar="NAME", help="honest, a digest in results/splits, or a file of your own."),
+        str, typer.Option(metavar="NAME", help="honest, a digest in results/splits, or a file of your own.")
     ] = "honest",
     out: Annotated[
         Path | None,
@@ -441,8 +425,7 @@ def score(
         ),
     ] = None,
     name: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="What it is called.", show_default="the file's name"),
+        str | None, typer.Option(metavar="NAME", help="What it is called.", show_default="the file's name")
     ] = None,
     classes: Classes = None,
 ) -> None:
@@ -471,8 +454,7 @@ def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a finished run.", show_default=False)],
     to: Annotated[str, typer.Option(metavar="FORMAT", help="keras, h5 or onnx (starts fastest).")] = "keras",
     out: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="What to write.", show_default="exported/model.FORMAT in RUN"),
+        Path | None, typer.Option(metavar="FILE", help="What to write.", show_default="exported/model.FORMAT in RUN")
     ] = None,
     data_dir: DataDir = "data",
 ) -> None:
@@ -484,9 +466,7 @@ def export(
     """
     from cxr_utils.predict import export as saving
 
-    made = saving.export(
-        _from_here(run), to=to, out=_absolute(out) if out else None, data_dir=data_dir
-    )
+    made = saving.export(_from_here(run), to=to, out=_absolute(out) if out else None, data_dir=data_dir)
     typer.echo(f"model  {made}\nwith   {made.with_suffix('.json')}\ncard   {made.parent / 'model-card.md'}")
 
 
@@ -574,8 +554,7 @@ def predict(
 @app.command(no_args_is_help=True)
 def evaluate(
     source: Annotated[
-        str,
-        typer.Option(metavar="NAME", help="sample, folder, kaggle or medmnist; fetched, if it is not there yet."),
+        str, typer.Option(metavar="NAME", help="sample, folder, kaggle or medmnist; fetched, if it is not there yet.")
     ],
     model: Annotated[
         Path | None,

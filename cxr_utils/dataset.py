@@ -181,9 +181,7 @@ def scan(folder: str | Path, *, refresh: bool = False, allow: float = 0.01) -> p
         _keep(folder, index, left_out, key)
     if without := len(listing) - len(index):
         first = (quarantine(folder) if left_out is None else left_out).iloc[0]
-        message = (
-            f"{folder}: {without} of {len(listing)} images can't be used, first {first.path} ({first.reason})"
-        )
+        message = f"{folder}: {without} of {len(listing)} images can't be used, first {first.path} ({first.reason})"
         if without > allow * len(listing):
             raise BadInput(f"{message}; fetch the dataset again, or scan with a larger allow than {allow}")
         warnings.warn(f"{message}; they are left out, quarantine.csv there lists them", stacklevel=2)
@@ -368,9 +366,7 @@ def _load(folder: Path, key: str) -> pd.DataFrame | None:
         return None  # broken or missing: making it again is the cure
     except (OSError, KeyError, TypeError, ValueError):
         pass
-    warnings.warn(
-        f"{folder}: index.csv or quarantine.csv is not as it was written; they are made again", stacklevel=3
-    )
+    warnings.warn(f"{folder}: index.csv or quarantine.csv is not as it was written; they are made again", stacklevel=3)
     return None
 
 

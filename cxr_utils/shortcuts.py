@@ -139,6 +139,7 @@ def changes(label: np.ndarray, *, grey: int, seed: int = 0) -> dict[str, Callabl
     seed : int
         Of `exchanged`.
     """
+
     def moved(pixels):
         return with_marker(covered(pixels, "upper corners", grey=grey), "lower right")
 

@@ -100,11 +100,7 @@ def grouped(index: pd.DataFrame, *, validation: float = 0.15, seed: int = 0) -> 
     return _draw(index, groups, groups.map(images[order].idxmax(axis=1)), validation, seed)
 
 
-METHODS: dict[str, Callable[..., pd.DataFrame]] = {
-    "official": official,
-    "stratified": stratified,
-    "grouped": grouped,
-}
+METHODS: dict[str, Callable[..., pd.DataFrame]] = {"official": official, "stratified": stratified, "grouped": grouped}
 
 
 def make(index: pd.DataFrame, how: str, *, seed: int = 0) -> pd.DataFrame:
@@ -203,9 +199,7 @@ def digest(split: pd.DataFrame) -> str:
     >>> digest(pd.DataFrame({"path": ["a/IM-0001-0001.png"], "part": ["test"]}))
     'f5124c23f2005b42'
     """
-    lines = sorted(
-        f"{dataset.stem_of(path)} {part}" for path, part in zip(split["path"], split["part"], strict=True)
-    )
+    lines = sorted(f"{dataset.stem_of(path)} {part}" for path, part in zip(split["path"], split["part"], strict=True))
     return files.digest("\n".join(lines))
 
 
@@ -280,9 +274,7 @@ def sizes(split: pd.DataFrame) -> pd.DataFrame:
     return dataset.count_parts(split["part"], split["label"], PARTS).rename_axis(index="part")
 
 
-def _draw(
-    index: pd.DataFrame, groups: pd.Series, strata: pd.Series, validation: float, seed: int
-) -> pd.DataFrame:
+def _draw(index: pd.DataFrame, groups: pd.Series, strata: pd.Series, validation: float, seed: int) -> pd.DataFrame:
     """Move a share of the groups of each stratum to validation; the official test set stays."""
     if not 0 < validation < 1:
         raise BadInput(f"validation: {validation!r}; expected a share between 0 and 1, such as 0.15")

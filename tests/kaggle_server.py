@@ -29,8 +29,7 @@ def jpeg() -> bytes:
 
 def names() -> list[str]:
     return [
-        f"chest_xray/{split}/{name}/"
-        + (f"IM-{n:04d}-0001.jpeg" if name == "NORMAL" else f"person{n}_virus_1.jpeg")
+        f"chest_xray/{split}/{name}/" + (f"IM-{n:04d}-0001.jpeg" if name == "NORMAL" else f"person{n}_virus_1.jpeg")
         for split, classes in COUNTS.items()
         for name, number in classes.items()
         for n in range(number)

@@ -28,9 +28,9 @@ def pictures():
     small = rng.random((6, 12, 12), dtype=np.float32)
     import cv2
 
-    return np.stack([cv2.resize(image, (64, 64), interpolation=cv2.INTER_CUBIC) for image in small]).clip(
-        0, 1
-    )[..., None]
+    return np.stack([cv2.resize(image, (64, 64), interpolation=cv2.INTER_CUBIC) for image in small]).clip(0, 1)[
+        ..., None
+    ]
 
 
 MOVES = [
@@ -53,9 +53,7 @@ def test_the_affine_map_is_that_of_keras(pictures, move):
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     matrix = augment.affine_matrices(64, 64, **move)[0]
     for picture in pictures:
-        ours = cv2.warpAffine(
-            picture[:, :, 0], matrix[:2], (64, 64), flags=flags, borderMode=cv2.BORDER_REPLICATE
-        )
+        ours = cv2.warpAffine(picture[:, :, 0], matrix[:2], (64, 64), flags=flags, borderMode=cv2.BORDER_REPLICATE)
         keras = apply_affine_transform(picture, row_axis=0, col_axis=1, channel_axis=2, **move)[:, :, 0]
         assert np.abs(ours - keras).mean() < 2e-3 and np.abs(ours - keras).max() < 0.03
 
@@ -66,9 +64,7 @@ def test_augment_is_the_affine_map_of_its_draws(pictures):
 
     ours = augment.augment(pictures, Augmentation(rotation=20, zoom=0.2), rng=np.random.default_rng(3))
     draws = np.random.default_rng(3).uniform(-1, 1, (10, len(pictures)))
-    matrices = augment.affine_matrices(
-        64, 64, theta=20 * draws[0], zx=1 + 0.2 * draws[4], zy=1 + 0.2 * draws[9]
-    )
+    matrices = augment.affine_matrices(64, 64, theta=20 * draws[0], zx=1 + 0.2 * draws[4], zy=1 + 0.2 * draws[9])
     swap = np.array([[0, 1, 0], [1, 0, 0], [0, 0, 1]])  # scipy counts rows first
     for picture, matrix, our in zip(pictures, matrices, ours, strict=True):
         matrix = swap @ matrix @ swap

@@ -16,8 +16,18 @@ from cxr_utils.replication import claims, grid
 
 @pytest.mark.parametrize(
     "command",
-    [[], ["--help"], ["fetch"], ["fetch", "--help"], ["run", "-h"], ["check", "--help"], ["pack", "-h"], ["score"],
-     ["evaluate"], ["recipes", "-h"]],
+    [
+        [],
+        ["--help"],
+        ["fetch"],
+        ["fetch", "--help"],
+        ["run", "-h"],
+        ["check", "--help"],
+        ["pack", "-h"],
+        ["score"],
+        ["evaluate"],
+        ["recipes", "-h"],
+    ],
 )
 def test_help_reads_well(command, capsys):
     assert cli.main(command) == 0
@@ -67,9 +77,7 @@ def test_path_is_meant_from_where_the_user_stands(tmp_path, monkeypatch, capsys)
     about = {"title": "Chests", "licence": "CC BY 4.0", "synthetic": False, "left_out": ["a", "b", "c", "d"]}
     monkeypatch.setattr(sources, "describe", lambda folder: about)
     monkeypatch.setattr(dataset, "scan", lambda folder: None)
-    monkeypatch.setattr(
-        dataset, "counts", lambda index: pd.DataFrame({"NORMAL": [1], "PNEUMONIA": [3]}, ["train"])
-    )
+    monkeypatch.setattr(dataset, "counts", lambda index: pd.DataFrame({"NORMAL": [1], "PNEUMONIA": [3]}, ["train"]))
     monkeypatch.setattr(dataset, "quarantine", lambda folder: pd.DataFrame({"path": ["bad"]}))
     assert cli.main(["fetch", "--source", "folder", "--path", "here.zip"]) == 0
     assert seen["path"] == tmp_path / "here.zip" and seen["data_dir"] == "data"
@@ -85,8 +93,7 @@ def test_run_says_what_was_learned_and_where_it_lies(tmp_path, monkeypatch, caps
     def run(names, **options):
         seen.update(options, names=names)
         return SimpleNamespace(
-            folder=tmp_path, executed=("02_b",), skipped=("01_a",), report=tmp_path / "r", seconds=90,
-            synthetic=True,
+            folder=tmp_path, executed=("02_b",), skipped=("01_a",), report=tmp_path / "r", seconds=90, synthetic=True
         )
 
     monkeypatch.setattr(course, "run", run)
@@ -160,9 +167,7 @@ def test_score_shows_the_figures_and_a_row(tmp_path, monkeypatch, capsys):
     assert "| my net |" in capsys.readouterr().out and (tmp_path / "test_reads.csv").is_file()
 
 
-@pytest.mark.parametrize(
-    ("needed", "status", "last"), [(True, 1, "not ready"), (False, 0, "ready for the course")]
-)
+@pytest.mark.parametrize(("needed", "status", "last"), [(True, 1, "not ready"), (False, 0, "ready for the course")])
 def test_check_status(needed, status, last, monkeypatch, capsys):
     found = [check.Finding("Python", "3.9", "install 3.11", needed=needed)]
     monkeypatch.setattr(check, "findings", lambda **_: found)
@@ -181,11 +186,6 @@ def test_the_package_and_the_command_are_light():
 
 
 def test_the_command_is_installed():
-    command = [
-        sys.executable,
-        "-c",
-        "import sys; from cxr_utils.cli import main; sys.exit(main())",
-        "--version",
-    ]
+    command = [sys.executable, "-c", "import sys; from cxr_utils.cli import main; sys.exit(main())", "--version"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0 and re.fullmatch(r"cxr \d+\.\d+\.\d+\n", done.stdout)

@@ -227,9 +227,7 @@ def test_unknown_patients_stay_unknown(tmp_path):
         place = tmp_path / "chest_xray/train" / label
         place.mkdir(parents=True)
         for number in range(2):  # equal files: still unknown
-            Image.fromarray(np.zeros((8, 8), np.uint8)).save(
-                place / f"medmnist-train-{number:05d}-{name}.png"
-            )
+            Image.fromarray(np.zeros((8, 8), np.uint8)).save(place / f"medmnist-train-{number:05d}-{name}.png")
     for _ in range(2):
         index = dataset.scan(tmp_path)
         assert index["patient"].isna().all() and str(index["patient"].dtype) == "string"

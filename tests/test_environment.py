@@ -69,9 +69,7 @@ def test_the_lock_keeps_the_bounds(name, wanted):
 def test_conda_gets_python_pip_and_the_same_lock():
     wanted = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))["dependencies"]
     python, pip, locked = wanted
-    assert python.startswith("python ") and SpecifierSet(python[7:]) == SpecifierSet(
-        PROJECT["requires-python"]
-    )
+    assert python.startswith("python ") and SpecifierSet(python[7:]) == SpecifierSet(PROJECT["requires-python"])
     assert pip == "pip" and locked == {"pip": ["--require-hashes", "-r requirements.txt"]}
 
 
@@ -83,9 +81,7 @@ def test_make_refuses_another_python(tmp_path):
     (tmp_path / "requirements.txt").touch()
     (tmp_path / "pyproject.toml").touch()
     (tmp_path / "Makefile").write_bytes((ROOT / "Makefile").read_bytes())
-    done = subprocess.run(
-        ["make", "course", f"PYTHON={python}"], cwd=tmp_path, capture_output=True, text=True
-    )
+    done = subprocess.run(["make", "course", f"PYTHON={python}"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 2 and "Python 3.11 to 3.13 is needed" in done.stdout and "3.9.1" in done.stdout
     assert not (tmp_path / ".venv").exists()
     dry = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
@@ -128,8 +124,7 @@ JAX = "jax"  # the other backend of Keras, which its user installs: no command o
 
 
 @pytest.mark.parametrize(
-    ("places", "extras"),
-    [(("cxr_utils", "workflow", "notebooks"), USERS), (("tests", "benchmarks"), (*USERS, "dev"))],
+    ("places", "extras"), [(("cxr_utils", "workflow", "notebooks"), USERS), (("tests", "benchmarks"), (*USERS, "dev"))]
 )
 def test_each_import_is_declared(places, extras):
     wanted = PROJECT["dependencies"] + sum((EXTRAS[name] for name in extras), [])

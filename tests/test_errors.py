@@ -115,4 +115,3 @@ def test_predict_and_the_page_print_headers_and_names_harmlessly(tmp_path, capfd
     predictor = predict.load(MODELS / "reference.onnx")
     shown = app.answer(predictor, [(path.name, path) for path in sorted(folder.iterdir())])
     harmless(shown)
-

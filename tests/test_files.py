@@ -161,7 +161,7 @@ def test_a_missing_column_is_named_beside_those_that_are_there(tmp_path):
 
 
 def test_thousands_are_not_taken_for_decimals(tmp_path):
-    (tmp_path / "a.csv").write_text('width;share\n1,024;0,123\n2,048;0,999\n')
+    (tmp_path / "a.csv").write_text("width;share\n1,024;0,123\n2,048;0,999\n")
     assert files.read_csv(tmp_path / "a.csv").to_dict("list") == {"width": ["1,024", "2,048"], "share": [0.123, 0.999]}
 
 

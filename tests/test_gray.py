@@ -254,6 +254,7 @@ def big_endian(content):
 
 def bits_stored(old, new):
     """Return what stands for BitsStored and HighBit, and what should."""
+
     def element(bits):
         return b"(\0\x01\x01US\x02\0" + bits.to_bytes(2, "little") + b"(\0\x02\x01US\x02\0" + bytes([bits - 1, 0])
 

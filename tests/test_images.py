@@ -59,9 +59,7 @@ def test_transparency_lies_over_black(tmp_path):
     assert images.read(path).tolist() == [[0, 200]]
 
 
-@pytest.mark.parametrize(
-    ("orientation", "shape"), [(1, (40, 60)), (3, (40, 60)), (6, (60, 40)), (8, (60, 40))]
-)
+@pytest.mark.parametrize(("orientation", "shape"), [(1, (40, 60)), (3, (40, 60)), (6, (60, 40)), (8, (60, 40))])
 def test_exif_orientation(tmp_path, orientation, shape):
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -79,10 +77,7 @@ def test_scaled_decoding_keeps_both_sides(tmp_path, at_least):
     path = save(tmp_path / "a.jpeg", Image.fromarray(smooth), quality=95)
     pixels = images.read(path, at_least=at_least)
     assert min(pixels.shape) >= at_least
-    assert (
-        pixels.shape
-        == {1: (64, 100), 30: (64, 100), 64: (64, 100), 128: (128, 200), 500: (512, 800)}[at_least]
-    )
+    assert pixels.shape == {1: (64, 100), 30: (64, 100), 64: (64, 100), 128: (128, 200), 500: (512, 800)}[at_least]
     full, scaled = (images.resize(image, 48).astype(int) for image in (smooth, pixels))
     assert np.abs(full - scaled).mean() < 1.5
 
@@ -260,8 +255,7 @@ def test_a_cache_without_its_half_is_made_again(tiny, tiny_index, gone):
 
 
 @pytest.mark.parametrize(
-    "changed",
-    ["cut", "other shape", "other index", "one row", "objects", "note", "note cut", "note of a list"],
+    "changed", ["cut", "other shape", "other index", "one row", "objects", "note", "note cut", "note of a list"]
 )
 def test_a_changed_cache_is_made_again_and_says_so(tiny, tiny_index, changed):
     good = np.array(images.cache(tiny_index, tiny, size=16))

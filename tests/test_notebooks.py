@@ -158,9 +158,7 @@ def test_terms_are_linked_at_first_use():
         link = re.search(rf"\[[^\]]*\]\(glossary\.md#{re.escape(anchor)}\)", prose)
         bare = re.sub(r"\]\([^)]*\)", lambda m: "]" + " " * (len(m[0]) - 1), prose)
         use = re.search(
-            rf"(?<![\w-]){re.escape(title)}s?(?![\w-])",
-            bare,
-            re.I if title.islower() or title[1:].islower() else 0,
+            rf"(?<![\w-]){re.escape(title)}s?(?![\w-])", bare, re.I if title.islower() or title[1:].islower() else 0
         )
         if link and use and use.start() < link.start():
             late.append((title, " ".join(prose[max(use.start() - 60, 0) : use.end() + 30].split())))
@@ -178,15 +176,11 @@ def test_committed_outputs(name):
     figures = [out for out in outputs if "image/png" in out.get("data", {})]
     assert len(figures) >= 2
     for figure in figures:
-        assert figure.metadata.get("image/png", figure.metadata).get("alt"), (
-            "a figure without a text alternative"
-        )
+        assert figure.metadata.get("image/png", figure.metadata).get("alt"), "a figure without a text alternative"
         assert len(figure.data["image/png"]) < 600_000
     assert path.stat().st_size < 4_000_000
     text = path.read_text(encoding="utf-8")
-    assert not re.search(
-        r"/home/|/Users/|/tmp/|/root/|site-packages", re.sub(r'"image/png": "[^"]*"', "", text)
-    )
+    assert not re.search(r"/home/|/Users/|/tmp/|/root/|site-packages", re.sub(r'"image/png": "[^"]*"', "", text))
 
 
 @each
@@ -246,23 +240,12 @@ def test_nbval_notices_a_changed_output(tmp_path):
     cell.execution_count = 1
     cell.outputs = [nbformat.v4.new_output("execute_result", {"text/plain": "2"}, execution_count=1)]
     book.cells = [cell]
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "--nbval-lax",
-        "--nbval-current-env",
-        "-p",
-        "no:cacheprovider",
-    ]
+    command = [sys.executable, "-m", "pytest", "-q", "--nbval-lax", "--nbval-current-env", "-p", "no:cacheprovider"]
     sanitize = ["--nbval-sanitize-with", str(FOLDER / "source" / "nbval_sanitize.cfg")]
     for shown, status in (("2", 0), ("3", 1)):
         cell.outputs[0].data["text/plain"] = shown
         nbformat.write(book, tmp_path / "sum.ipynb")
-        done = subprocess.run(
-            [*command, *sanitize, "sum.ipynb"], cwd=tmp_path, capture_output=True, text=True
-        )
+        done = subprocess.run([*command, *sanitize, "sum.ipynb"], cwd=tmp_path, capture_output=True, text=True)
         assert done.returncode == status, done.stdout
 
 

@@ -155,8 +155,10 @@ def test_export_evaluate_and_heat_maps_fall_on_nothing(trained, tmp_path, monkey
     shutil.copy(picture, tmp_path / "a.jpeg")
     for words, names in {
         f"export {trained / 'gray'} --to h5 --out mine.h5": ("mine.h5", "mine.json", "model-card.md"),
-        f"evaluate --model {trained / 'out-gray/m.keras'} --source sample --part val --out mine.json":
-            ("mine.json", "mine.predictions.csv.gz"),
+        f"evaluate --model {trained / 'out-gray/m.keras'} --source sample --part val --out mine.json": (
+            "mine.json",
+            "mine.predictions.csv.gz",
+        ),
         f"predict {trained / 'out-gray/m.keras'} a.jpeg --explain .": ("a-heat.png",),
     }.items():
         words += "" if words.startswith("predict") else f" --data-dir {trained / 'data'}"

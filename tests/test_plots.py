@@ -108,17 +108,13 @@ AXES = {
     "intensity_histograms": lambda ax=None: plots.intensity_histograms(PIXELS, INDEX["kind"], ax=ax),
     "intensity_histograms, black": lambda ax=None: plots.intensity_histograms(PIXELS * 0, KINDS, ax=ax),
     "images_per_patient": lambda ax=None: plots.images_per_patient(INDEX, ax=ax),
-    "images_per_patient unknown": lambda ax=None: plots.images_per_patient(
-        INDEX.assign(patient=pd.NA), ax=ax
-    ),
+    "images_per_patient unknown": lambda ax=None: plots.images_per_patient(INDEX.assign(patient=pd.NA), ax=ax),
     "leak_bars": lambda ax=None: plots.leak_bars(LEAKS, ax=ax),
     "leak_bars of one split": lambda ax=None: plots.leak_bars(LEAKS[2:].drop(columns="split"), ax=ax),
     "shortcut_bars": lambda ax=None: plots.shortcut_bars(SHORTCUTS, ax=ax),
     "descent": lambda ax=None: plots.descent([-1, 0, 1, 2], [4, 1, 0, 1], [-1, 1.2, 0.9], [4, 0.2, 0], ax=ax),
     "comparison": lambda ax=None: plots.comparison(COMPARED, ax=ax),
-    "confusion": lambda ax=None: plots.confusion(
-        evaluation.confusion(LABELS, PREDICTIONS["probability"]), ax=ax
-    ),
+    "confusion": lambda ax=None: plots.confusion(evaluation.confusion(LABELS, PREDICTIONS["probability"]), ax=ax),
     "roc": lambda ax=None: plots.roc(PREDICTIONS, ax=ax),
     "roc of six": lambda ax=None: plots.roc({str(i): PREDICTIONS for i in range(6)}, ax=ax),
     "precision_recall": lambda ax=None: plots.precision_recall({"plain": PREDICTIONS}, ax=ax),
@@ -290,9 +286,7 @@ def test_show_works_outside_jupyter():
         "from cxr_utils import plots\nfrom matplotlib.pyplot import figure\n"
         "plots.show(figure(), alt='An empty figure')"
     )
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=120
-    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "[figure: An empty figure]", "")
 
 
@@ -342,8 +336,7 @@ def test_the_mark_covers_nothing():
 def test_a_large_photographic_grid_stays_small_and_true():
     wave = np.hypot(*np.mgrid[-1:1:400j, -1:1:500j])
     pictures = [
-        np.uint8(np.clip(150 + 60 * np.sin(9 * wave + i) + RNG.normal(0, 9, wave.shape), 0, 255))
-        for i in range(12)
+        np.uint8(np.clip(150 + 60 * np.sin(9 * wave + i) + RNG.normal(0, 9, wave.shape), 0, 255)) for i in range(12)
     ]
     png = plots.render(plots.image_grid(pictures, titles=["a title"] * 12))
     assert len(png) < 150_000
@@ -404,9 +397,7 @@ def test_intensities_are_shares_and_black_is_said():
 def test_images_per_patient():
     ax = plots.images_per_patient(INDEX)
     assert [[int(patch.get_height()) for patch in bars] for bars in ax.containers] == [[2, 1, 0], [4, 0, 1]]
-    assert "The patients of these images are not known." in texts(
-        plots.images_per_patient(INDEX.assign(patient=pd.NA))
-    )
+    assert "The patients of these images are not known." in texts(plots.images_per_patient(INDEX.assign(patient=pd.NA)))
 
 
 def test_leaks_say_unknown_where_no_patient_is_known():
@@ -417,9 +408,7 @@ def test_leaks_say_unknown_where_no_patient_is_known():
 
 def test_shortcuts_say_where_they_cannot_be_shown():
     written = texts(plots.shortcut_bars(SHORTCUTS))
-    assert (
-        written.count("can't be shown here") == 2 and "62.5%" in written and "width, height, mode" in written
-    )
+    assert written.count("can't be shown here") == 2 and "62.5%" in written and "width, height, mode" in written
 
 
 def test_grid_takes_all_sizes_and_scales_them():
@@ -448,12 +437,7 @@ def test_grid_refuses(arguments, message):
 
 def test_mean_images_and_their_difference():
     figure = plots.mean_images(PIXELS, KINDS)
-    assert [ax.get_title().split("\n")[0] for ax in figure.axes[:4]] == [
-        "normal",
-        "bacteria",
-        "virus",
-        "difference",
-    ]
+    assert [ax.get_title().split("\n")[0] for ax in figure.axes[:4]] == ["normal", "bacteria", "virus", "difference"]
     difference = PIXELS[4:, :, :, 0].mean(axis=0) - PIXELS[:4, :, :, 0].mean(axis=0)
     np.testing.assert_allclose(figure.axes[3].images[0].get_array(), difference)
 

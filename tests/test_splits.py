@@ -104,9 +104,7 @@ def test_unknown_patients_but_identical_files_stay_together(tiny_index):
 def test_seeds_differ(tiny_index):
     for how in ("stratified", "grouped"):
         assert len({splits.digest(splits.make(tiny_index, how, seed=seed)) for seed in range(5)}) == 5
-    assert splits.digest(splits.official(tiny_index)) == splits.digest(
-        splits.make(tiny_index, "official", seed=9)
-    )
+    assert splits.digest(splits.official(tiny_index)) == splits.digest(splits.make(tiny_index, "official", seed=9))
 
 
 def test_digest_is_of_names_and_parts(tiny_index):

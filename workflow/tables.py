@@ -230,7 +230,7 @@ def acquisition_block(path: Path) -> str:
     there = "all" if stamped[True, "NORMAL"].startswith(f"{run['stamped']} ") else run["stamped"]
     return (
         f"- The way in which an image was acquired goes with its label. Outside test, a stamp in the lower right "
-        f"corner (\"KV59\", or another number) is on {stamped[False, 'NORMAL']} NORMAL and "
+        f'corner ("KV59", or another number) is on {stamped[False, "NORMAL"]} NORMAL and '
         f"{stamped[False, 'PNEUMONIA']} PNEUMONIA images. In test it is on {stamped[True, 'PNEUMONIA']} PNEUMONIA and "
         f"on {stamped[True, 'NORMAL']} NORMAL images, {there} of these among the {run['images']} from {run['first']} "
         f"to {run['last'][-4:]}. This range was chosen {run['chosen']}: it shows where errors are, and proves no "

@@ -123,9 +123,7 @@ def beside_real(notebook: str, facts: Mapping[str, Any], *, run_dir: str | Path,
     if kept:
         note = f"Real images: {real.get('images', 'not stated')}, by `{real.get('command', 'not stated')}`."
     else:
-        note = (
-            "No figures of the real images are kept in this project yet; run the course on them to see yours."
-        )
+        note = "No figures of the real images are kept in this project yet; run the course on them to see yours."
     return Markdown(f"{table}\n\n{note}")
 
 
@@ -252,13 +250,7 @@ def run(
     source = _source(source, profile)
     where = notebooks.folder(notebooks_dir)
     run_dir = run_dir or default_run_dir(source, profile)
-    common = {
-        "source": source,
-        "data_dir": str(data_dir),
-        "run_dir": str(run_dir),
-        "profile": profile,
-        "seed": seed,
-    }
+    common = {"source": source, "data_dir": str(data_dir), "run_dir": str(run_dir), "profile": profile, "seed": seed}
     plans = _plan(notebooks.select(names, where), common, dict(parameters or {}), core=core)
     folder = files.resolve(run_dir)
     _ownership.check_place(files.resolve(data_dir), "data_dir")
@@ -468,9 +460,7 @@ def _plan(paths: list[Path], common: dict[str, Any], extra: dict[str, Any], *, c
         if name not in offered:
             close = difflib.get_close_matches(name, offered, 1)
             maybe = f" (did you mean {close[0]!r}?)" if close else ""
-            raise BadInput(
-                f"parameter {name!r} is unknown{maybe}; known here are {', '.join(offered) or 'none'}"
-            )
+            raise BadInput(f"parameter {name!r} is unknown{maybe}; known here are {', '.join(offered) or 'none'}")
     plans = []
     for path in paths:
         notebook = notebooks.load(path, core=core)

@@ -81,9 +81,7 @@ def findings(*, data_dir: str | Path = "data", measure_speed: bool = True) -> It
 def _python() -> Finding:
     version = ".".join(map(str, sys.version_info[:3]))
     good = (3, 11) <= sys.version_info[:2] <= (3, 13)
-    return Finding(
-        "Python", version, "" if good else "install Python 3.11, 3.12 or 3.13 and make .venv again", True
-    )
+    return Finding("Python", version, "" if good else "install Python 3.11, 3.12 or 3.13 and make .venv again", True)
 
 
 def _packages() -> Iterator[Finding]:
@@ -96,9 +94,7 @@ def _packages() -> Iterator[Finding]:
             yield Finding(name, "missing", reinstall, needed=True)
             continue
         other = locked and version not in locked.get(name, {version})
-        advice = (
-            f"not the locked {' or '.join(sorted(locked[name]))}; to have it: {reinstall}" if other else ""
-        )
+        advice = f"not the locked {' or '.join(sorted(locked[name]))}; to have it: {reinstall}" if other else ""
         yield Finding(name, version, advice)
 
 
@@ -157,11 +153,7 @@ def _disk(folder: Path) -> Finding:
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free / GIB
-    advice = (
-        ""
-        if free >= 6
-        else "the sample needs 1 GB, the originals from Kaggle 6 GB: make room, or use --data-dir"
-    )
+    advice = "" if free >= 6 else "the sample needs 1 GB, the originals from Kaggle 6 GB: make room, or use --data-dir"
     return Finding("free disk", f"{free:.1f} GB at {folder}", advice, needed=free < 1)
 
 
@@ -175,9 +167,7 @@ def _kaggle() -> Finding:
         "KAGGLE_API_TOKEN": bool(env.get("KAGGLE_API_TOKEN")),
         "KAGGLE_USERNAME with KAGGLE_KEY": bool(env.get("KAGGLE_USERNAME") and env.get("KAGGLE_KEY")),
         "kaggle.json": (config / "kaggle.json").is_file(),
-        "access_token": any(
-            (home / ".kaggle" / name).is_file() for name in ("access_token", "access_token.txt")
-        ),
+        "access_token": any((home / ".kaggle" / name).is_file() for name in ("access_token", "access_token.txt")),
         "credentials.json": (home / ".kaggle" / "credentials.json").is_file(),
     }
     there = ", ".join(f"{name} {'yes' if found else 'no'}" for name, found in forms.items())
@@ -241,11 +231,7 @@ def measure(seconds: float = 10.0) -> dict[str, Any]:
         model.train_on_batch(images, labels)
         batches += 1
     gpus = keras.distribution.list_devices("gpu")
-    return {
-        "images_per_second": batches * len(images) / passed,
-        "precision": precision,
-        "gpu": ", ".join(gpus),
-    }
+    return {"images_per_second": batches * len(images) / passed, "precision": precision, "gpu": ", ".join(gpus)}
 
 
 def lines(found: Finding, *, width: int = 24) -> str:

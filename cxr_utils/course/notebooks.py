@@ -84,12 +84,7 @@ def code_cells(notebook: Any) -> int:
 
 
 def execute(
-    notebook: Any,
-    output: Path,
-    *,
-    given: Mapping[str, Any],
-    cwd: Path,
-    on_cell: Callable[[], None] = lambda: None,
+    notebook: Any, output: Path, *, given: Mapping[str, Any], cwd: Path, on_cell: Callable[[], None] = lambda: None
 ) -> None:
     """Execute a notebook into `output`; it is kept there up to the failing cell if there is one.
 
@@ -137,9 +132,7 @@ def execute(
             return
         except PapermillExecutionError as error:
             line = next((line for line in error.source.splitlines() if line.strip()), "")
-            what = (
-                f"{error.ename}: {str(error.evalue).strip().splitlines()[0]}" if error.evalue else error.ename
-            )
+            what = f"{error.ename}: {str(error.evalue).strip().splitlines()[0]}" if error.evalue else error.ename
             raise CxrError(
                 f"{output.stem}: cell [{error.exec_count}] `{line}` failed with {what}; "
                 f"the notebook is kept with all output in {output}"

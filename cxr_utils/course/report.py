@@ -81,18 +81,14 @@ def write(folder: str | Path, *, synthetic: bool, glossary: str | Path | None = 
         merged.cells += [_linked(cell) for cell in notebook.cells]
     if words and words.is_file():
         text = re.sub(
-            r"(?m)^## (.+)$",
-            lambda m: f'<a id="word-{anchor(m[1])}"></a>\n\n## {m[1]}',
-            words.read_text("utf-8"),
+            r"(?m)^## (.+)$", lambda m: f'<a id="word-{anchor(m[1])}"></a>\n\n## {m[1]}', words.read_text("utf-8")
         )
         merged.cells.append(nbformat.v4.new_markdown_cell('<div class="cxr-part" id="glossary"></div>'))
         merged.cells.append(_linked(nbformat.v4.new_markdown_cell(text)))
     for number, cell in enumerate(merged.cells):
         cell["id"] = f"cell-{number}"  # notebooks made from scripts may share ids
     exporter = HTMLExporter(
-        extra_loaders=[DictLoader({"report.html.j2": TEMPLATE})],
-        template_file="report.html.j2",
-        anchor_link_text="",
+        extra_loaders=[DictLoader({"report.html.j2": TEMPLATE})], template_file="report.html.j2", anchor_link_text=""
     )
     page, _ = exporter.from_notebook_node(merged)
     with files.atomic(folder / "report.html", ours=is_ours) as temporary:
@@ -146,10 +142,7 @@ def closing_table(folder: str | Path, *, synthetic: bool) -> str:
         return ""
     table = [HEAD, *rows]
     widths = [max(len(row[column]) for row in table) for column in range(len(HEAD))]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in table
-    ]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
     marked = "synthetic phantoms: says nothing about patients" if synthetic else "not for clinical use"
     return "\n".join([f"What the networks reached, with 95% intervals ({marked})", *lines])
 

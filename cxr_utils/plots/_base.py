@@ -21,13 +21,7 @@ from cxr_utils.errors import BadInput
 # Okabe and Ito's palette, and one dark purple: they stay apart in all common kinds of colour blindness.
 CLASS_COLOURS = {"NORMAL": "#0072B2", "PNEUMONIA": "#D55E00"}
 KIND_COLOURS = {"normal": "#0072B2", "bacteria": "#E69F00", "virus": "#882255", "unknown": "#D55E00"}
-LINES = (
-    ("#333333", "-"),
-    ("#009E73", "--"),
-    ("#CC79A7", "-."),
-    ("#56B4E9", ":"),
-    ("#E69F00", (0, (5, 1, 1, 1, 1, 1))),
-)
+LINES = (("#333333", "-"), ("#009E73", "--"), ("#CC79A7", "-."), ("#56B4E9", ":"), ("#E69F00", (0, (5, 1, 1, 1, 1, 1))))
 GREY = "#6B6B6B"  # reference lines and marks: dark enough to be read on white
 MARK = "synthetic (phantoms)"
 BYTES = 120_000  # a figure that is larger gets fewer colours
@@ -50,9 +44,7 @@ def style(source: str, data_dir: str | Path = "data", *, synthetic: bool | None 
     >>> style("sample")
     """
     synthetic = sources.synthetic(source, data_dir) if synthetic is None else synthetic
-    sizes = dict.fromkeys(
-        ("xtick.labelsize", "ytick.labelsize", "legend.fontsize", "legend.title_fontsize"), 11
-    )
+    sizes = dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize", "legend.title_fontsize"), 11)
     sns.set_theme(
         context="notebook",
         style="whitegrid",

@@ -109,9 +109,7 @@ def image_sizes(index: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def intensity_histograms(
-    pixels: np.ndarray, kinds: Sequence[str], *, bins: int = 64, ax: Axes | None = None
-) -> Axes:
+def intensity_histograms(pixels: np.ndarray, kinds: Sequence[str], *, bins: int = 64, ax: Axes | None = None) -> Axes:
     """Draw how often each grey value occurs in the images of each kind.
 
     Parameters

@@ -16,12 +16,7 @@ from cxr_utils.plots._base import GREY, LINES, above, new_axes, pretty
 
 
 def descent(
-    weights: np.ndarray,
-    losses: np.ndarray,
-    steps: np.ndarray,
-    step_losses: np.ndarray,
-    *,
-    ax: Axes | None = None,
+    weights: np.ndarray, losses: np.ndarray, steps: np.ndarray, step_losses: np.ndarray, *, ax: Axes | None = None
 ) -> Axes:
     """Draw gradient descent on a curve of loss over one weight.
 
@@ -124,9 +119,7 @@ def comparison(table: pd.DataFrame, *, metric: str = "balanced_accuracy", ax: Ax
         ax.plot(values.mean(), row, "|", color="black", markersize=22, markeredgewidth=3, zorder=4,
                 label="mean of the seeds" if first else None)  # fmt: skip
         if first:
-            ax.axvline(
-                values.mean(), color=GREY, linestyle=":", linewidth=1.5, zorder=1, label=f"mean of {name}"
-            )
+            ax.axvline(values.mean(), color=GREY, linestyle=":", linewidth=1.5, zorder=1, label=f"mean of {name}")
     ax.set_yticks(range(len(names)), [textwrap.fill(str(name), 24) for name in names])
     xlabel = f"{pretty(metric)} (validation)" if metric != "seconds" else "seconds of training"
     ax.set(xlabel=xlabel, ylim=(len(names) - 0.5, -0.5))

@@ -106,17 +106,13 @@ def mean_images(pixels: np.ndarray, kinds: Sequence[str]) -> Figure:
     kinds = np.asarray(kinds, dtype=object)
     names = _present(kinds)
     sums = {name: np.zeros(pixels.shape[1:3]) for name in names}
-    for picture, kind in zip(
-        pixels, kinds, strict=True
-    ):  # one by one: the cache may be larger than the memory
+    for picture, kind in zip(pixels, kinds, strict=True):  # one by one: the cache may be larger than the memory
         sums[kind] += _flat(picture)
     counts = {name: int((kinds == name).sum()) for name in names}
     normal = [name for name in names if name.lower() == "normal"]
     others = [name for name in names if name not in normal]
     panels = len(names) + bool(normal and others)
-    figure, axes = plt.subplots(
-        1, panels, figsize=(WIDTH, WIDTH / panels + 0.75), layout="constrained", squeeze=False
-    )
+    figure, axes = plt.subplots(1, panels, figsize=(WIDTH, WIDTH / panels + 0.75), layout="constrained", squeeze=False)
     for ax, name in zip(axes[0], names, strict=False):
         _picture(ax, sums[name] / counts[name], f"{name}\nmean of {counts[name]:,}", limits=(0, 255))
     if normal and others:
@@ -124,9 +120,7 @@ def mean_images(pixels: np.ndarray, kinds: Sequence[str]) -> Figure:
         difference = ill - sums[normal[0]] / counts[normal[0]]
         most = max(1.0, float(np.abs(difference).max()))
         ax = axes[0, -1]
-        shown = _picture(
-            ax, difference, "difference\npneumonia − normal", limits=(-most, most), cmap="PuOr_r"
-        )
+        shown = _picture(ax, difference, "difference\npneumonia − normal", limits=(-most, most), cmap="PuOr_r")
         bar = figure.colorbar(shown, ax=ax, location="bottom", label="pixel values", shrink=0.9)
         bar.ax.tick_params(labelsize=10)
     return figure
@@ -257,9 +251,7 @@ def filters(kernel: np.ndarray, *, columns: int = 8) -> Figure:
     return figure
 
 
-def _picture(
-    ax: Axes, picture: np.ndarray, title: str, *, limits=None, cmap: str = "gray", size: int = 11
-) -> Any:
+def _picture(ax: Axes, picture: np.ndarray, title: str, *, limits=None, cmap: str = "gray", size: int = 11) -> Any:
     low, high = limits or _limits(picture)
     shown = ax.imshow(
         picture, cmap=cmap, vmin=low, vmax=high, interpolation=None if min(picture.shape) > 48 else "nearest"

@@ -38,10 +38,7 @@ def confusion(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax = new_axes(ax, 6.4, 4.8)
     shares = table.div(table.sum(axis=1).clip(lower=1), axis=0)
     texts = [
-        [
-            f"{count:,}\n{share:.0%} of {name}"
-            for count, share in zip(table.loc[name], shares.loc[name], strict=True)
-        ]
+        [f"{count:,}\n{share:.0%} of {name}" for count, share in zip(table.loc[name], shares.loc[name], strict=True)]
         for name in table.index
     ]
     sns.heatmap(
@@ -137,9 +134,7 @@ def calibration(table: pd.DataFrame, *, fitted: Mapping[str, float] | None = Non
     Figure
         Above the curve with the diagonal, on which a calibrated model lies; below the images of each bin.
     """
-    figure, (ax, counts) = plt.subplots(
-        2, 1, figsize=(6.4, 6), layout="constrained", sharex=True, height_ratios=(3, 1)
-    )
+    figure, (ax, counts) = plt.subplots(2, 1, figsize=(6.4, 6), layout="constrained", sharex=True, height_ratios=(3, 1))
     ax.plot([0, 1], [0, 1], color=GREY, linewidth=1, label="perfectly calibrated")
     ax.plot(table["mean_probability"], table["observed"], "o-", color=LINES[1][0], label="model")
     if fitted is not None:
@@ -212,18 +207,14 @@ def score_histogram(
         counts, edges = np.histogram(scores, bins, (0, 1))
         colour = CLASS_COLOURS[name]
         ax.stairs(counts, edges, color=colour, fill=False)
-        ax.stairs(
-            counts, edges, facecolor=(colour, 0.35), edgecolor=colour, fill=True, hatch=hatch, label=name
-        )
+        ax.stairs(counts, edges, facecolor=(colour, 0.35), edgecolor=colour, fill=True, hatch=hatch, label=name)
     ax.axvline(threshold, color="black", linestyle="--", linewidth=1.5, label=f"threshold {threshold:.2f}")
     ax.set(xlabel="probability of PNEUMONIA", ylabel="images", xlim=(0, 1))
     above(ax)
     return ax
 
 
-def threshold_sweep(
-    predictions: pd.DataFrame, *, threshold: float | None = None, ax: Axes | None = None
-) -> Axes:
+def threshold_sweep(predictions: pd.DataFrame, *, threshold: float | None = None, ax: Axes | None = None) -> Axes:
     """Draw sensitivity, specificity and balanced accuracy over the threshold.
 
     Parameters
@@ -302,9 +293,7 @@ def intervals(table: Predictions, *, metrics: Sequence[str] | None = None, ax: A
     return ax
 
 
-def predictive_values(
-    table: pd.DataFrame, *, marks: Mapping[str, float] | None = None, ax: Axes | None = None
-) -> Axes:
+def predictive_values(table: pd.DataFrame, *, marks: Mapping[str, float] | None = None, ax: Axes | None = None) -> Axes:
     """Draw what a positive and a negative answer are worth, over the prevalence.
 
     Parameters
@@ -348,7 +337,5 @@ def _each(predictions: Predictions) -> Iterator[tuple[str, np.ndarray, np.ndarra
     for name, table in (predictions if isinstance(predictions, Mapping) else {"": predictions}).items():
         y_true, y_score = table["label"].to_numpy(int), table["probability"].to_numpy(float)
         if set(y_true) != {0, 1}:
-            raise BadInput(
-                f"predictions {name!r}: labels {sorted(set(y_true))}; expected both 0 and 1 among them"
-            )
+            raise BadInput(f"predictions {name!r}: labels {sorted(set(y_true))}; expected both 0 and 1 among them")
         yield str(name), y_true, y_score

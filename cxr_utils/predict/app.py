@@ -249,9 +249,7 @@ def build(predictor: predict.Predictor) -> Any:
             for one in sent:
                 uploads.folder().drop(one.path)
 
-    with gradio.Blocks(
-        title="A chest radiograph, and what a network says of it", analytics_enabled=False
-    ) as page:
+    with gradio.Blocks(title="A chest radiograph, and what a network says of it", analytics_enabled=False) as page:
         gradio.Markdown("# A chest radiograph, and what a network says of it")
         flat = {"elem_classes": "cxr-flat"}
         gradio.HTML(f'<p class="cxr-notice"><strong>{_text(predict.NOTICE)}</strong>{_text(known)}</p>', **flat)
@@ -301,9 +299,7 @@ async def _uploaded(path: str | Path | None) -> str | None:
     return str(path)
 
 
-def server(
-    page: Any, *, local: bool = True, auth: tuple[str, str] | None = None, public_url: str | None = None
-) -> Any:
+def server(page: Any, *, local: bool = True, auth: tuple[str, str] | None = None, public_url: str | None = None) -> Any:
     """Wrap a page into an ASGI application that keeps others out.
 
     Parameters

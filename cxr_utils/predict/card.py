@@ -21,6 +21,7 @@ _SHOWN = {
     "specificity": "specificity", "auc": "AUC", "brier": "Brier score", "ece": "expected calibration error",
 }  # fmt: skip
 
+
 def mark(about: dict[str, Any]) -> str:
     """Return the line by which a card is known to be of a run."""
     return f"<!-- run {files.digest(json.dumps(about, sort_keys=True))} -->"
@@ -133,7 +134,7 @@ def acquisition(predictions: pd.DataFrame, threshold: float) -> list[str]:
     return [
         f"Of NORMAL in test it calls {alarms} from {run['first']} to {run['last'][-4:]} similar to PNEUMONIA, and "
         f"{others} others. This range was chosen {run['chosen']}. Its images look as if another machine had made them: "
-        f"{run['stamped']} have a stamp (\"KV59\", or another number) that, outside test, is on {stamped['NORMAL']} "
+        f'{run["stamped"]} have a stamp ("KV59", or another number) that, outside test, is on {stamped["NORMAL"]} '
         f"NORMAL and {stamped['PNEUMONIA']} PNEUMONIA images. So the way of acquisition goes with the label."
     ]
 

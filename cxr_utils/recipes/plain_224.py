@@ -62,14 +62,7 @@ RECIPE = Recipe(
             value=0.896,
             n=624,
         ),
-        Claim(
-            text="5,930 images",
-            source="README",
-            place="line 47",
-            metric="images",
-            value=5930,
-            copy=UPLOAD,
-        ),
+        Claim(text="5,930 images", source="README", place="line 47", metric="images", value=5930, copy=UPLOAD),
         Claim(
             text="1,431 NORMAL in training",
             source="README, notebook",

@@ -305,13 +305,7 @@ def _profile(name: str, where: Path) -> Path:
     return folder
 
 
-def run(
-    found: Plan,
-    *,
-    cores: int | None = None,
-    profile: str = "local",
-    every: float = 60.0,
-) -> dict[str, str]:
+def run(found: Plan, *, cores: int | None = None, profile: str = "local", every: float = 60.0) -> dict[str, str]:
     """Do all cells of a plan that are not done; those that fail stop only themselves.
 
     After a kill at any moment the same call goes on: a finished cell is not touched, a training resumes after its

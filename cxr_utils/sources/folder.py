@@ -229,9 +229,7 @@ def marks(folder: str | Path, *, where: str | Path | None = None) -> dict[str, A
     for name, value in found.items():
         odd = isinstance(value, str) and not (value.isprintable() and len(value) < 2000)
         if odd or not isinstance(value, MARKS[name]):
-            raise BadInput(
-                f"{where or folder}: {name} in its source.json is not what `cxr` writes; get another copy"
-            )
+            raise BadInput(f"{where or folder}: {name} in its source.json is not what `cxr` writes; get another copy")
     return found
 
 

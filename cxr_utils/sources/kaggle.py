@@ -151,9 +151,7 @@ def _run(command: list[str], archive: Path, *, progress: bool) -> None:
     listener = threading.Thread(target=listen, daemon=True)
     listener.start()
     said, stalled, heard = "", False, time.monotonic()
-    bar = tqdm(
-        desc="downloading", unit="B", unit_scale=True, initial=download.size(archive), disable=not progress
-    )
+    bar = tqdm(desc="downloading", unit="B", unit_scale=True, initial=download.size(archive), disable=not progress)
     try:
         while process.poll() is None:
             with contextlib.suppress(subprocess.TimeoutExpired):

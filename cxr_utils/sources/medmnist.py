@@ -102,9 +102,7 @@ def _run(origin: str, archive: Path, *, progress: bool) -> None:
     how = pooch.HTTPDownloader(progressbar=progress, chunk_size=2**18, timeout=STALL)
     for last in (False, True):
         try:
-            pooch.retrieve(
-                origin, known_hash=f"md5:{MD5}", fname=archive.name, path=archive.parent, downloader=how
-            )
+            pooch.retrieve(origin, known_hash=f"md5:{MD5}", fname=archive.name, path=archive.parent, downloader=how)
             return
         except requests.HTTPError as error:
             status = error.response.status_code
@@ -147,10 +145,7 @@ def write(archive: str | Path, folder: Path, *, progress: bool = False) -> None:
     with zipfile.ZipFile(archive) as opened, np.load(archive, allow_pickle=False) as arrays:
         labels = {split: arrays[f"{split}_labels"].reshape(-1) for split in SPLITS}
         total = sum(map(len, labels.values()))
-        with (
-            tqdm(total=total, desc="writing", unit="image", disable=not progress) as bar,
-            ThreadPoolExecutor() as pool,
-        ):
+        with tqdm(total=total, desc="writing", unit="image", disable=not progress) as bar, ThreadPoolExecutor() as pool:
             for split in SPLITS:
                 if not np.isin(labels[split], (0, 1)).all():
                     raise ValueError(f"{split}_labels holds other values than 0 and 1")

@@ -146,12 +146,7 @@ def _shorten(left_out: Counter[str], *, most: int = 50) -> list[str]:
 
 
 def unzip(
-    archive: str | Path,
-    into: str | Path,
-    *,
-    whole: bool = False,
-    beside: Iterable[str] = (),
-    progress: bool = False,
+    archive: str | Path, into: str | Path, *, whole: bool = False, beside: Iterable[str] = (), progress: bool = False
 ) -> list[str]:
     """Unpack the images of an archive to ``into/chest_xray/{train,val,test}/{NORMAL,PNEUMONIA}``.
 

@@ -152,9 +152,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Build, execute or check; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", help="numbers or names, such as 04 or 04_train; none is all")
-    parser.add_argument(
-        "--check", action="store_true", help="only compare, and fail if a notebook is not up to date"
-    )
+    parser.add_argument("--check", action="store_true", help="only compare, and fail if a notebook is not up to date")
     parser.add_argument("--no-run", action="store_true", help="build without executing")
     parser.add_argument("--picture", action="store_true", help="only compose README's picture")
     parser.add_argument("--keep", metavar="RUN_DIR", help="only take the figures of a run into results/course")

@@ -136,12 +136,7 @@ def test_one_process_a_run_folder(project):
 
 @pytest.mark.skipif(os.name == "nt", reason="sends the signal of Ctrl-C as POSIX does")
 def test_ctrl_c_leaves_it_resumable(project):
-    notebook(
-        project / "notebooks",
-        "02_b",
-        "import os\nprint(os.getpid(), flush=True)",
-        "import time\ntime.sleep(60)",
-    )
+    notebook(project / "notebooks", "02_b", "import os\nprint(os.getpid(), flush=True)", "import time\ntime.sleep(60)")
     process = subprocess.Popen(
         [sys.executable, "-c", "import sys; from cxr_utils.cli import main; sys.exit(main(['run']))"],
         stderr=subprocess.PIPE,
@@ -186,23 +181,13 @@ def test_report_is_one_page_that_asks_for_nothing(project):
     picture += f"Image(base64.b64decode('{pixel}'), alt='one pixel')"
     notebook(project / "notebooks", "01_a", picture)
     (folder / "plain-s0").mkdir(parents=True)
-    entry = {
-        "auc": {"value": 0.9, "low": 0.85, "high": None},
-        "accuracy": {"value": None, "low": None, "high": None},
-    }
+    entry = {"auc": {"value": 0.9, "low": 0.85, "high": None}, "accuracy": {"value": None, "low": None, "high": None}}
     metrics = {"threshold": 0.4, "test": {"images": 20, "at_half": entry, "at_threshold": entry}}
     files.write_json(folder / "plain-s0" / "run.json", RUN)
     files.write_json(folder / "plain-s0" / "metrics.json", metrics)
     result = course.run(run_dir="runs/x", progress=False)
     page = result.report.read_text(encoding="utf-8")
-    for word in (
-        "Synthetic phantoms",
-        'href="#02_b"',
-        'id="02_b"',
-        'href="#word-word"',
-        'id="word-word"',
-        "plain-s0",
-    ):
+    for word in ("Synthetic phantoms", 'href="#02_b"', 'id="02_b"', 'href="#word-word"', 'id="word-word"', "plain-s0"):
         assert word in page
     assert 'alt="one pixel"' in page and "data:image/png;base64" in page and "0.900 (0.850 to -)" in page
     for asks in ('src="http', "src='http", "@import", "url(http", '<link rel="stylesheet"', "<script"):

@@ -110,9 +110,7 @@ def test_what_is_no_address(url):
         guard.public(url)
 
 
-@pytest.mark.parametrize(
-    ("path", "most"), [("/login", guard.MOST_BYTES_ASKED), ("/gradio_api/upload", 10_000)]
-)
+@pytest.mark.parametrize(("path", "most"), [("/login", guard.MOST_BYTES_ASKED), ("/gradio_api/upload", 10_000)])
 def test_a_request_without_a_length_has_an_end(path, most):
     taken = []
 

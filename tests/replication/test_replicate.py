@@ -313,7 +313,7 @@ print(number)
 """
 OTHERS = {
     "sacct": 'case "$*" in *Account*) echo none; exit;; esac\n'
-             'cd "$STAND_IN" && for job in [0-9]*; do echo "$job|$(cat $job)"; done',
+    'cd "$STAND_IN" && for job in [0-9]*; do echo "$job|$(cat $job)"; done',
     "squeue": 'cd "$STAND_IN" && for job in [0-9]*; do echo "$job|$(cat $job)"; done',
     "srun": 'while [ "${1#-}" != "$1" ]; do shift; done; exec "$@"',
     "sinfo": "echo 'PARTITION\nall*'",

@@ -14,12 +14,7 @@ from cxr_utils import dataset
 from cxr_utils.errors import BadInput
 from cxr_utils.sources import phantom
 
-FIXED = (
-    ("normal", "train", 1, 0),
-    ("bacteria", "test", 2, 0),
-    ("virus", "train", 3, 1),
-    ("bacteria", "train", 4, 2),
-)
+FIXED = (("normal", "train", 1, 0), ("bacteria", "test", 2, 0), ("virus", "train", 3, 1), ("bacteria", "train", 4, 2))
 PIXELS = "db85e439ff2597c9ba1f4a46f96f9880b279b8e6efd533ba82820eeddae95f56"
 
 
@@ -125,8 +120,7 @@ def test_train_and_test_are_taken_differently():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "named"),
-    [({"kind": "fungus"}, "fungus"), ({"domain": "val"}, "val"), ({"patient": -1}, "-1")],
+    ("arguments", "named"), [({"kind": "fungus"}, "fungus"), ({"domain": "val"}, "val"), ({"patient": -1}, "-1")]
 )
 def test_draw_refuses(arguments, named):
     with pytest.raises(BadInput, match=named):

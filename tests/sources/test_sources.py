@@ -60,12 +60,7 @@ def test_folder_takes_chest_xray_or_what_holds_it(tmp_path, data, below):
 def test_folder_leaves_out_junk_and_names_it(tmp_path, data, capsys):
     given = make_folder(tmp_path / "kaggle")
     make_folder(given)
-    for name in (
-        ".DS_Store",
-        "train/NORMAL/.DS_Store",
-        "train/NORMAL/Thumbs.db",
-        "__MACOSX/train/NORMAL/._a.jpeg",
-    ):
+    for name in (".DS_Store", "train/NORMAL/.DS_Store", "train/NORMAL/Thumbs.db", "__MACOSX/train/NORMAL/._a.jpeg"):
         (given / name).parent.mkdir(parents=True, exist_ok=True)
         (given / name).write_bytes(b"-")
     folder = sources.fetch("folder", path=given, data_dir=data, progress=True)
@@ -185,9 +180,7 @@ def test_folder_says_nothing_of_what_lies_outside(tmp_path, data, target):
     assert images(folder) == sorted(names()) and sources.describe(folder)["left_out"] == ["more"]
 
 
-@pytest.mark.parametrize(
-    ("limit", "value"), [("MOST_FILES", 5), ("MOST_BYTES", 900), ("MOST_BYTES_A_FILE", 100)]
-)
+@pytest.mark.parametrize(("limit", "value"), [("MOST_FILES", 5), ("MOST_BYTES", 900), ("MOST_BYTES_A_FILE", 100)])
 def test_both_doors_have_the_same_limits(tmp_path, data, monkeypatch, limit, value):
     given = make_folder(tmp_path / "in")
     packed = shutil.make_archive(str(tmp_path / "in"), "zip", tmp_path / "in")
@@ -234,9 +227,7 @@ def test_junk_never_stands_in_the_way(tmp_path, data, door):
 
 def test_folder_warns_of_another_count(tmp_path, data):
     given = make_folder(tmp_path / "in")
-    with pytest.warns(
-        UserWarning, match=r"train/NORMAL: 2 found, 1,341 expected; train/PNEUMONIA: 3 found, 3,875"
-    ):
+    with pytest.warns(UserWarning, match=r"train/NORMAL: 2 found, 1,341 expected; train/PNEUMONIA: 3 found, 3,875"):
         sources.fetch("folder", path=given, data_dir=data)
 
 
@@ -250,9 +241,7 @@ def test_folder_again_and_with_another_path(tmp_path, data, monkeypatch):
     assert time.perf_counter() - start < 0.1
     monkeypatch.setenv("CXR_HOME", str(tmp_path))
     assert sources.fetch("folder", path="in/chest_xray", data_dir=data) == folder
-    with pytest.raises(
-        BadInput, match="already holds the images of .*in/chest_xray; to replace it delete"
-    ) as caught:
+    with pytest.raises(BadInput, match="already holds the images of .*in/chest_xray; to replace it delete") as caught:
         sources.fetch("folder", path=other, data_dir=data)
     assert str(other) in str(caught.value)
     assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
@@ -322,10 +311,7 @@ def phantoms(monkeypatch):
 def test_sample_is_drawn_once(data, phantoms):
     """Of four threads at the same time one draws; the others wait and find it drawn."""
     found = []
-    threads = [
-        threading.Thread(target=lambda: found.append(sources.fetch("sample", data_dir=data)))
-        for _ in range(4)
-    ]
+    threads = [threading.Thread(target=lambda: found.append(sources.fetch("sample", data_dir=data))) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -481,9 +467,7 @@ def serve(server: Server, arrays: dict[str, np.ndarray], monkeypatch) -> None:
 def test_medmnist(data, to_zenodo, monkeypatch):
     server, arrays = to_zenodo
     monkeypatch.setattr(medmnist, "BLOCK", 2)
-    with pytest.warns(
-        UserWarning, match="train: 3 found, 4,708 expected; val: 1 found, 524 .*; test: 2 found, 624"
-    ):
+    with pytest.warns(UserWarning, match="train: 3 found, 4,708 expected; val: 1 found, 524 .*; test: 2 found, 624"):
         folder = sources.fetch("medmnist", data_dir=data)
     assert images(folder) == [
         "chest_xray/test/NORMAL/medmnist-test-00001-normal.png",

@@ -59,12 +59,7 @@ def child(key: tuple[int, ...]) -> Child:
     elif sail < 0.38:
         thymus = (rng.uniform(0.2, 0.4), rng.uniform(0.2, 0.35))
     gas = np.stack(
-        [
-            rng.uniform(0.2, 0.75, 4),
-            rng.uniform(0.2, 0.5, 4),
-            rng.uniform(0.06, 0.17, 4),
-            rng.uniform(0.0, 1.3, 4),
-        ],
+        [rng.uniform(0.2, 0.75, 4), rng.uniform(0.2, 0.5, 4), rng.uniform(0.06, 0.17, 4), rng.uniform(0.0, 1.3, 4)],
         axis=1,
     )
     gas[1:, 0] *= rng.choice([-1.0, 1.0], 3)
@@ -288,11 +283,7 @@ class Body:
             head = (side * 1.07, 0.14)
             down = np.array([0.3 + 0.55 * angle, 1.0 * (1.15 - angle)])
             shaft = [head, (head[0] + side * down[0] * 0.9, head[1] + down[1] * 0.9)]
-            blade = [
-                (side * 0.98, 0.16),
-                (side * (0.9 + 0.05 * angle), 0.45),
-                (side * (0.84 + 0.08 * angle), 0.74),
-            ]
+            blade = [(side * 0.98, 0.16), (side * (0.9 + 0.05 * angle), 0.45), (side * (0.84 + 0.08 * angle), 0.74)]
             spine = [(side * 0.62, 0.2 - lift), (side * 0.98, 0.04 - lift)]
             for line, radius, depth in (
                 (clavicle, 0.036, 0.75),
@@ -319,11 +310,7 @@ class Body:
         shift = self.pose.yaw * 0.5
         split = 0.42 * self.who.height
         trunk = [(shift * 0.3, -0.7), (shift + 0.005, 0.1), (shift - 0.02, split)]
-        tubes = (
-            (trunk, 0.06, 0.75),
-            ([trunk[-1], self.hila[0]], 0.04, 0.4),
-            ([trunk[-1], self.hila[1]], 0.036, 0.4),
-        )
+        tubes = ((trunk, 0.06, 0.75), ([trunk[-1], self.hila[0]], 0.04, 0.4), ([trunk[-1], self.hila[1]], 0.036, 0.4))
         gas = np.zeros((HEIGHT, WIDTH))
         for line, radius, depth in tubes:
             where, square, _ = near(line, 0.1)
