@@ -32,9 +32,11 @@ course: $(COURSE)
 test: $(DEV)
 	@rm -rf build/test
 	$(call stage,lint,$(MAKE) lint)
+	$(call stage,papermill,CXR_HOME=$(CURDIR)/build/test/course $(BIN)/cxr run --fresh)
+	@cp -r build/test/course build/test/nbval  # nbval trains one seed of each kind anew: tests/test_notebooks.py compares
+	@cd build/test/nbval/runs/sample && rm -r plain_224-s0 trials/*-s0 mistakes/honest-s0
 	$(call stage,nbval,CXR_HOME=$(CURDIR)/build/test/nbval $(BIN)/pytest -q --nbval-lax --nbval-current-env \
 		--nbval-sanitize-with notebooks/source/nbval_sanitize.cfg notebooks)
-	$(call stage,papermill,CXR_HOME=$(CURDIR)/build/test/course $(BIN)/cxr run --fresh)
 	$(call stage,pytest,$(BIN)/pytest tests --durations=10)
 
 test-long: $(DEV)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -243,17 +244,20 @@ def _weighted(y_true, y_score, weights, threshold) -> dict[str, np.ndarray]:
     y, p, w = y_true[order], y_score[order], weights[:, order]
     positive, negative = w * y, w * (1 - y)
     n_pos, n_neg = positive.sum(1), negative.sum(1)
-    last_of_tie = np.append(np.diff(p) != 0, True)
-    tp, fp = positive.cumsum(1)[:, last_of_tie], negative.cumsum(1)[:, last_of_tie]
+    first_of_tie = np.flatnonzero(np.append(True, np.diff(p) != 0))
+    tp_steps, fp_steps = (
+        np.add.reduceat(each, first_of_tie, axis=1) if len(first_of_tie) < len(p) else each
+        for each in (positive, negative)
+    )
+    tp = tp_steps.cumsum(1)
     with np.errstate(divide="ignore", invalid="ignore"):
         at = p >= threshold
         hits, alarms = positive[:, at].sum(1), negative[:, at].sum(1)
         sensitivity, specificity = hits / n_pos, 1 - alarms / n_neg
-        tpr_before = np.pad(tp, ((0, 0), (1, 0)))[:, :-1]
-        fp_steps = np.diff(fp, axis=1, prepend=0)
-        auc = (fp_steps * (tp + tpr_before) / 2).sum(1) / (n_pos * n_neg)
-        precision = np.nan_to_num(tp / (tp + fp))
-        average_precision = (precision * np.diff(tp, axis=1, prepend=0)).sum(1) / n_pos
+        auc = (fp_steps * (tp - tp_steps / 2)).sum(1) / (n_pos * n_neg)
+        called = tp + fp_steps.cumsum(1)
+        precision = np.divide(tp, called, out=np.zeros_like(tp), where=called > 0)
+        average_precision = (precision * tp_steps).sum(1) / n_pos
         total = n_pos + n_neg
         result = {
             "accuracy": (hits + n_neg - alarms) / total,
@@ -333,18 +337,32 @@ def resample(
     strata = [stratum for stratum in (np.flatnonzero(share < 0.5), np.flatnonzero(share >= 0.5)) if len(stratum)]
     cells = draws * len(y_true)
     blocks = [len(part) for part in np.array_split(range(draws), 1 if cells <= BLOCK else -(-cells * 8 // BLOCK))]
-    # The draws of the second stratum follow all of the first in one stream: those are passed by, for kept they would
-    # be draws times images.
+    found = []
+    for drawn in _drawn(tuple(map(len, strata)), draws, seed) if len(blocks) == 1 else _in_blocks(strata, blocks, seed):
+        counts = np.zeros((len(drawn[0]), len(share)))
+        for stratum, times in zip(strata, drawn, strict=True):
+            counts[:, stratum] = times
+        found.append(_weighted(y_true, y_score, counts[:, group], threshold))
+    return {name: np.concatenate([each[name] for each in found]) for name in found[0]}
+
+
+@functools.lru_cache(maxsize=1)
+def _drawn(sizes: tuple[int, ...], draws: int, seed: int) -> list[list[np.ndarray]]:
+    """Draw the groups of each stratum; kept for the next table of the same images, of which there are often many."""
+    rng = np.random.default_rng(seed)
+    return [[draw_groups(size, draws, rng) for size in sizes]]
+
+
+def _in_blocks(strata: list[np.ndarray], blocks: list[int], seed: int) -> Iterator[list[np.ndarray]]:
+    """Yield the same draws a block at a time, for all at once they would be draws times images.
+
+    The draws of the second stratum follow all of the first in one stream: those are passed by.
+    """
     streams = [np.random.default_rng(seed) for _ in strata]
     for block in blocks if len(strata) == 2 else ():
         draw_groups(len(strata[0]), block, streams[1])
-    found = []
     for block in blocks:
-        counts = np.zeros((block, len(share)))
-        for stratum, stream in zip(strata, streams, strict=True):
-            counts[:, stratum] = draw_groups(len(stratum), block, stream)
-        found.append(_weighted(y_true, y_score, counts[:, group], threshold))
-    return {name: np.concatenate([each[name] for each in found]) for name in found[0]}
+        yield [draw_groups(len(one), block, stream) for one, stream in zip(strata, streams, strict=True)]
 
 
 def groups(names: Sequence) -> np.ndarray:

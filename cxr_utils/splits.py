@@ -115,6 +115,43 @@ def make(index: pd.DataFrame, how: str, *, seed: int = 0) -> pd.DataFrame:
     return official(index) if how == "official" else METHODS[how](index, seed=seed)
 
 
+def rarer(split: pd.DataFrame, *, label: int = 0, one_for: int = 14, seed: int = 0) -> pd.DataFrame:
+    """Leave few images of a class to train on, so that imbalance is felt; the class' others validate.
+
+    Whole patients are kept or moved. Who also has training images of the other class is moved to no part at all.
+
+    Parameters
+    ----------
+    split : DataFrame
+        From one of the other functions here; it is not changed.
+    label : int
+        The class that becomes rare: 0 NORMAL, 1 PNEUMONIA.
+    one_for : int
+        One of its images stays for so many of the other class.
+    seed : int
+        Of the draw.
+
+    Returns
+    -------
+    DataFrame
+        As `official`, with part "unused" for who is in no part.
+
+    Examples
+    --------
+    >>> split = pd.DataFrame({"path": list("abcdef"), "patient": list("abcdef"), "label": [0, 0, 0, 0, 1, 1],
+    ...                       "part": "train"})
+    >>> rarer(split, one_for=2)["part"].value_counts().to_dict()
+    {'train': 3, 'validation': 3}
+    """
+    train, mine = split["part"] == "train", split["label"] == label
+    names = split["patient"].astype(object).where(split["patient"].notna(), split["path"])
+    torn = train & mine & names.isin(names[train & ~mine])
+    sizes = names[train & mine & ~torn].value_counts(sort=False).sort_index().sample(frac=1, random_state=seed)
+    kept = sizes.index[sizes.cumsum() <= max((train & ~mine).sum() // one_for, sizes.iloc[0])]
+    moved = train & mine & ~torn & ~names.isin(kept)
+    return split.assign(part=split["part"].mask(moved, "validation").mask(torn, "unused"))
+
+
 def published(
     index: pd.DataFrame,
     *,

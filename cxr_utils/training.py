@@ -163,8 +163,8 @@ def _state_callback(path: Path, dataset, callbacks: list, rows: list[dict], prog
             self.model.optimizer.build(self.model.trainable_variables)
             if path.exists():
                 self.restore()
-            self.bar = tqdm(total=self.params["epochs"], initial=len(rows), unit="epoch", leave=False,
-                            disable=not progress)  # fmt: skip
+            shown = {} if progress else {"disable": True}  # where it is wanted, TQDM_DISABLE may still say no
+            self.bar = tqdm(total=self.params["epochs"], initial=len(rows), unit="epoch", leave=False, **shown)
 
         def restore(self):
             with np.load(path) as state:
@@ -298,6 +298,7 @@ def fit(
     validate_on: str = "validation",
     image_source: str = "",
     progress: bool = False,
+    beside: bool = False,
     traced: dict[tuple, Any] | None = None,
 ) -> Run:
     """Train a recipe and leave a run folder behind.
@@ -326,7 +327,9 @@ def fit(
     protocol, image_source : str
         Recorded in ``run.json``: how the run is to be judged, and what the images are.
     progress : bool
-        Show a bar of epochs.
+        Show a bar of epochs, or say that the run was there already.
+    beside : bool
+        Where the folder holds a run of other settings, take one beside it, whose name ends in a digest of these.
     traced : dict, optional
         Handed to several trainings, it keeps the last one's network. Keras traces a network before its first step,
         which takes longer than some epochs of a small one: where only the seed differs, this is done once.
@@ -354,11 +357,17 @@ def fit(
         "validate_on": validate_on,
         "pixels": signature(pixels),
     }
+    if beside and any(
+        (folder / name).is_file() and _differs(folder / name, identity) for name in ("run.json", "state.json")
+    ):
+        folder = folder.with_name(f"{folder.name}-{files.digest(json.dumps(identity, sort_keys=True), length=8)}")
     _ownership.check_run(folder)
     with files.lock(folder):
         if (folder / "run.json").is_file():
             _same_run(folder, identity)
             _drop_state(folder)  # killed just before it did
+            if progress and not os.environ.get("TQDM_DISABLE"):
+                print(f"{folder.name}: trained before, and opened now; another seed trains it anew")
             return Run(folder)
         folder.mkdir(parents=True, exist_ok=True)
         start, precision = time.perf_counter(), choose_precision(precision)
@@ -405,14 +414,16 @@ def _drop_state(folder: Path) -> None:
             (folder / name).unlink(missing_ok=True)
 
 
+def _differs(record: Path, identity: dict) -> str:
+    """Say in what a run's record is that of another; nothing if it is not."""
+    there = files.read_record(record)
+    key = next((key for key, value in identity.items() if there.get(key) != value), None)
+    return "" if key is None else f"its {key} is {there.get(key)!r}, asked for is {identity[key]!r}"
+
+
 def _same_run(folder: Path, identity: dict, name: str = "run.json") -> None:
-    there = files.read_record(folder / name)
-    for key, value in identity.items():
-        if there.get(key) != value:
-            raise BadInput(
-                f"{folder}: holds another run (its {key} is {there.get(key)!r}, asked for is {value!r}); "
-                "choose another run_dir"
-            )
+    if other := _differs(folder / name, identity):
+        raise BadInput(f"{folder}: holds another run ({other}); choose another run_dir")
 
 
 def _interrupted(folder: Path, identity: dict) -> tuple[list[dict], bool]:
@@ -515,18 +526,22 @@ def compare(
     DataFrame
         One row a variant and seed: name, seed, val_loss, accuracy, recall_normal and
         recall_pneumonia (the share of each class that was found), balanced_accuracy (their mean),
-        seconds.
+        seconds; folder (str), whose ``predictions.csv`` has the answers for validation.
     """
     from sklearn.metrics import log_loss
     from tqdm import tqdm
 
     rows, traced = [], {}
     plan = [(name, seed) for name in recipes for seed in seeds]
-    for name, seed in tqdm(plan, unit="training", leave=False, disable=not progress):
+    for name, seed in tqdm(plan, unit="training", leave=False, **({} if progress else {"disable": True})):
         slug = "".join(c if c.isalnum() else "_" for c in name.lower()).strip("_")
         folder = Path(run_dir) / f"{slug}-s{seed}"
-        run = fit(recipes[name], pixels, split, run_dir=folder, seed=seed, epochs=epochs, traced=traced)
-        predictions = evaluation.predict(run, pixels, split, parts=("validation",))
+        run = fit(recipes[name], pixels, split, run_dir=folder, seed=seed, epochs=epochs, beside=True, traced=traced)
+        answers = run.folder / "predictions.csv"
+        if not answers.is_file():
+            made = evaluation.predict(run, pixels, split, parts=("validation",))
+            files.write_csv(answers, made, ours=True)
+        predictions = evaluation.read_predictions(answers)
         found = evaluation.metrics(predictions["label"], predictions["probability"])
         rows.append(
             {
@@ -538,6 +553,45 @@ def compare(
                 "recall_pneumonia": found["sensitivity"],
                 "balanced_accuracy": found["balanced_accuracy"],
                 "seconds": run.record["seconds"],
+                "folder": str(run.folder),
             }
         )
     return pd.DataFrame(rows)
+
+
+def gains(compared: pd.DataFrame, *, against: str, metric: str = "balanced_accuracy") -> pd.DataFrame:
+    """Say what each variant of `compare` gains over one of them, with a 95% interval over seeds and images.
+
+    All were judged on the same images, so these are paired: `cxr_utils.evaluation.over_seeds` says how.
+
+    Parameters
+    ----------
+    compared : DataFrame
+        From `compare`.
+    against : str
+        The name of the variant whose mean is subtracted.
+    metric : str
+        One of those of `cxr_utils.evaluation.metrics`.
+
+    Returns
+    -------
+    DataFrame
+        Index name, without `against`; columns gain, low, high (float, in units of the metric).
+
+    Raises
+    ------
+    BadInput
+        No variant is called `against`.
+    """
+    one_of("against", against, compared["name"].unique())
+    arms, drawn = {}, {}
+    for name, folders in compared.groupby("name", sort=False)["folder"]:
+        tables = [evaluation.read_predictions(Path(folder) / "predictions.csv") for folder in folders]
+        arms[name] = [evaluation.metrics(one["label"], one["probability"])[metric] for one in tables]
+        drawn[name] = np.mean([evaluation.resample(one)[metric] for one in tables], axis=0)
+    rows = {
+        name: evaluation.over_seeds([arms[name], arms[against]], drawn[name] - drawn[against], bounds=(-1.0, 1.0))
+        for name in arms
+        if name != against
+    }
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["gain", "low", "high"]).rename_axis("name")

@@ -1,6 +1,7 @@
 """What all tests share: a home of their own, a tiny dataset, and the real images where they are at hand."""
 
 import os
+import shutil
 import signal
 import zipfile
 from pathlib import Path
@@ -155,13 +156,13 @@ def sample_data(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory):
+def trained(sample_data, tmp_path_factory):
     """Return a home with a sample and two evaluated runs, gray with sigmoid and colour with softmax, exported."""
-    from cxr_utils import dataset, evaluation, images, recipes, sources, splits, training
+    from cxr_utils import dataset, evaluation, images, recipes, splits, training
     from cxr_utils.predict import export
 
     home = tmp_path_factory.mktemp("trained")
-    folder = sources.fetch("sample", data_dir=home / "data")
+    folder = shutil.copytree(sample_data, home / "data") / "sample"
     index = dataset.scan(folder)
     pixels, split = images.cache(index, folder, size=32), splits.grouped(index, seed=0)
     for name, recipe in (("gray", "plain_224"), ("colour", "softmax_64")):

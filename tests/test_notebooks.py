@@ -26,7 +26,7 @@ spec.loader.exec_module(builder)
 SCRIPTS = builder.scripts([])
 COURSE = {script.stem: builder.build(script, solved=False) for script in SCRIPTS}
 SOLVED = {script.stem: builder.build(script, solved=True) for script in SCRIPTS}
-COMMON = {"source": "sample", "data_dir": "data", "run_dir": "runs/sample", "profile": "sample", "seed": 0}
+COMMON = dict.fromkeys(("source", "path", "data_dir", "run_dir", "profile", "seed"))  # None: as lessons.chosen says
 each = pytest.mark.parametrize("name", COURSE)
 
 
@@ -87,7 +87,16 @@ def test_each_cell_is_core_or_further(name):
     for cell in cells(name):
         tags = set(cell.metadata.tags)
         assert len(tags & {"core", "further"}) == 1, cell.source
-        assert tags <= {"core", "further", "parameters", "exercise", "check"}, tags
+        assert tags <= {
+            "core",
+            "further",
+            "parameters",
+            "exercise",
+            "check",
+            "guess",
+            "answer",
+            "nbval-check-output",
+        }, tags
 
 
 @each
@@ -111,6 +120,37 @@ def test_head_and_figures(name):
 
 
 @each
+def test_each_guess_is_compared_with_what_came_out(name):
+    """A question has a place for the guess; the cell that answers puts both side by side, in values made from data."""
+    code = list(cells(name, "code"))
+    guesses = [number for number, cell in enumerate(code) if "guess" in cell.metadata.tags]
+    prose = "\n".join(cell.source for cell in cells(name, "markdown"))
+    assert prose.count("**Predict, then run**") == len(guesses) <= 5
+    for number in guesses:
+        (assigned,) = ast.parse(code[number].source).body
+        assert isinstance(assigned.value, ast.Constant) and assigned.value.value is None and "#" in code[number].source
+        variable = assigned.targets[0].id
+        calls = [
+            call
+            for cell in code[number + 1 :]
+            if "answer" in cell.metadata.tags
+            for call in ast.walk(ast.parse(cell.source))
+            if isinstance(call, ast.Call) and ast.unparse(call.func) == "lessons.compare"
+        ]
+        (call,) = (call for call in calls if ast.unparse(call.args[1]) == variable)
+        assert not isinstance(call.args[2], ast.Constant), ast.unparse(call)  # not what the author saw
+    assert not guesses or any("lessons.score()" in cell.source for cell in code)
+
+
+@each
+def test_each_figure_is_explained(name):
+    book = list(COURSE[name].cells)
+    for cell, after in zip(book, book[1:], strict=False):
+        if "plots.show(" in cell.source and cell.cell_type == "code":
+            assert "**How to read it**" in after.source, cell.source
+
+
+@each
 def test_exercises_come_in_four_parts(name):
     stubs, answers = list(cells(name, tag="exercise")), list(cells(name, tag="solution", course=SOLVED))
     checks = [ast.literal_eval(call.args[0]) for call in calls(name, "exercises.check")]
@@ -121,9 +161,12 @@ def test_exercises_come_in_four_parts(name):
 
 
 def test_the_core_is_half_a_day():
-    heads = [re.search(r"^\*\*Minutes\*\*: (\d+) core \+ (\d+) further$", c[0].source, re.M) for c in
-             (book.cells for book in COURSE.values())]  # fmt: skip
-    assert all(heads) and sum(int(head[1]) for head in heads) <= 180
+    """By a stated formula, `minutes` of the build script, which also writes the minutes into the lessons."""
+    core = {name: builder.minutes(book, "core") for name, book in COURSE.items()}
+    assert sum(core[name] for name in core if "01" <= name[:2] <= "06") <= 150
+    for name, book in COURSE.items():
+        head = re.search(r"^\*\*Minutes\*\*: (\d+) core \+ (\d+) further$", book.cells[0].source, re.M)
+        assert head and int(head[1]) == round(core[name]), name
 
 
 def _anchors():
@@ -236,7 +279,7 @@ def test_two_runs_predict_the_same():
 
 def test_nbval_notices_a_changed_output(tmp_path):
     book = nbformat.v4.new_notebook(metadata={"kernelspec": builder.KERNEL})
-    cell = nbformat.v4.new_code_cell("# NBVAL_CHECK_OUTPUT\n1 + 1")
+    cell = nbformat.v4.new_code_cell("1 + 1", metadata={"tags": ["nbval-check-output"]})
     cell.execution_count = 1
     cell.outputs = [nbformat.v4.new_output("execute_result", {"text/plain": "2"}, execution_count=1)]
     book.cells = [cell]

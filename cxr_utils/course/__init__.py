@@ -62,7 +62,7 @@ class Profile:
 PROFILES = {
     profile.name: profile
     for profile in (
-        Profile("sample", 64, 1.0, 8, 0.25, None, 64, 3, (0, 1, 2)),
+        Profile("sample", 64, 1.0, 8, 0.25, None, 48, 4, (0, 1, 2)),
         Profile("workshop", 96, 1.0, 6, 0.5, 600, 96, 4, (0, 1, 2)),
         Profile("full", None, 1.0, None, 1.0, 2000, 96, 8, (0, 1, 2)),
     )

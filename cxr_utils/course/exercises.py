@@ -272,12 +272,12 @@ def _05_3(improved: Any, *, summary: Any) -> str | None:
     improved = {improved} if isinstance(improved, str) else set(improved)
     if unknown := improved - set(summary.index):
         return f"{sorted(map(str, unknown))[0]} is not a name in summary"
-    right = set(summary.index[summary["gain"] > summary["spread"]])
+    right = set(summary.index[(summary["gain"] > summary["spread"]) & (summary["low"] > 0)])
     if improved == right:
         return None
     if improved > right:
-        return "you trust too much: leave out those whose gain is not larger than their spread"
-    return "compare the columns gain and spread row by row; only gain > spread counts"
+        return "you trust too much: leave out whose gain is not larger than its spread, and whose interval reaches 0"
+    return "go row by row: gain > spread, and low > 0; join the two by &"
 
 
 # --- 06 evaluate ---------------------------------------------------------------------------------

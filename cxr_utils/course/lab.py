@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from cxr_utils import _ownership, files
-from cxr_utils.course import notebooks, report
+from cxr_utils import _machine, _ownership, files
+from cxr_utils.course import lessons, notebooks, report
 from cxr_utils.errors import BadInput
 
 MARK = "lab.json"
@@ -56,6 +56,10 @@ def write(folder: str | Path = "lab", *, reset: Sequence[str] = ()) -> list[str]
         texts = {path.name: _lesson(path) for path in notebooks.select((), source)}
         if (source / _GLOSSARY).is_file():
             texts[_GLOSSARY] = _glossary(source / _GLOSSARY)
+        if not (place / lessons.FILE).exists():  # the learner's own from then on
+            with files.atomic(place / lessons.FILE) as temporary:
+                temporary.write_text(lessons.TEXT, encoding="utf-8")
+            said.append(f"{lessons.FILE}: says which images the lessons use, and how big a run")
         for name, text in texts.items():
             said += _put(place / name, text, known, fresh=name in afresh)
             files.write_json(place / MARK, {"lessons": known}, ours=("lessons",))
@@ -169,7 +173,7 @@ def start(folder: str | Path = "lab", *, browser: bool = True, port: int | None 
         *(["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []),  # in containers
         *([] if browser else ["--no-browser"]), *([] if port is None else [f"--port={port}"]),
     ]  # fmt: skip
-    with subprocess.Popen(command, env=os.environ | {"CXR_HOME": str(files.root())}) as server:
+    with subprocess.Popen(command, env=os.environ | {"CXR_HOME": str(files.root())} | _machine.for_kernels()) as server:
         while True:
             try:
                 return server.wait()

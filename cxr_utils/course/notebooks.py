@@ -167,7 +167,8 @@ def _kernel_environment() -> Iterator[None]:
         "CXR_HOME": str(files.root()),
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
         "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3"),
-    }
+        "TQDM_DISABLE": "1",  # bars are for who watches a kernel; an executed notebook would keep them
+    } | _machine.for_kernels()
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)
     try:

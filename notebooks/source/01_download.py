@@ -18,27 +18,28 @@
 #
 # **Before you start**: a little Python and pandas. No medicine, no machine learning.
 #
-# **Minutes**: 15 core + 5 further
+# **Minutes**: counted when this is built
 #
 # > **Not a medical device.** This course is for teaching and research. Nothing in it may be used to diagnose
 # > or treat anyone.
 
 # %% tags=["parameters", "core"]
-# Kernel: choose the Python of .venv
-source = "sample"  # "sample", "folder", "kaggle" or "medmnist"
-path = None  # source "folder" only: your folder or archive
-data_dir = "data"
-run_dir = "runs/sample"
-profile = "sample"
-seed = 0
+# None: what course.toml beside this lesson says, or else the sample. Kernel: the Python of .venv.
+source = None
+path = None
+data_dir = None
+run_dir = None
+profile = None
+seed = None
 
 # %% tags=["core"]
 import pandas as pd
 
 from cxr_utils import course, dataset, images, plots, sources
-from cxr_utils.course import exercises
+from cxr_utils.course import exercises, lessons
 
 pd.options.display.max_colwidth = None  # show long cells whole
+source, path, data_dir, run_dir, profile, seed = lessons.chosen(source, path, data_dir, run_dir, profile, seed)
 plots.style(source, data_dir)
 
 # %% [markdown] tags=["core"]
@@ -83,8 +84,7 @@ pd.Series(about).loc[["title", "licence", "attribution", "synthetic"]].to_frame(
 # set](glossary.md#test-set) [2, 3].
 # The licence, CC BY 4.0, lets you share and change them if you name the authors:
 
-# %% tags=["core"]
-# NBVAL_CHECK_OUTPUT
+# %% tags=["core", "nbval-check-output"]
 record = dataset.RECORD
 for fact in (record.title, record.citation, record.licence):
     print(fact)
@@ -96,8 +96,7 @@ for fact in (record.title, record.citation, record.licence):
 #
 # **Predict, then run**: what does `person23_bacteria_85.jpeg` tell?
 
-# %% tags=["core"]
-# NBVAL_CHECK_OUTPUT
+# %% tags=["core", "nbval-check-output"]
 dataset.parse_name("person23_bacteria_85.jpeg")
 
 # %% [markdown] tags=["core"]
@@ -112,12 +111,10 @@ index.assign(sha256=index["sha256"].str[:8]).sample(5, random_state=seed)
 # %% [markdown] tags=["core"]
 # **Predict, then run**: is it all there? Compare the counts with the dataset's record before you trust them.
 
-# %% tags=["core"]
-# NBVAL_CHECK_OUTPUT
+# %% tags=["core", "nbval-check-output"]
 dataset.counts(index)
 
-# %% tags=["core"]
-# NBVAL_CHECK_OUTPUT
+# %% tags=["core", "nbval-check-output"]
 dataset.count_differences(index)
 
 # %% [markdown] tags=["core"]
@@ -249,8 +246,7 @@ exercises.check("01.2", with_pneumonia, quiz=quiz)
 # **Predict, then run**: all causes together killed 5.30 million children under five in 2019 [5]. Which share
 # would 2.3 million be?
 
-# %% tags=["core"]
-# NBVAL_CHECK_OUTPUT
+# %% tags=["core", "nbval-check-output"]
 print(f"{2.3 / 5.30:.0%} of all deaths, against the 14% published")
 
 # %% [markdown] tags=["core"]

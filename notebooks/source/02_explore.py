@@ -18,23 +18,25 @@
 #
 # **Before you start**: the [index](glossary.md#index) of [1. Download](01_download.ipynb), and pandas.
 #
-# **Minutes**: 25 core + 10 further
+# **Minutes**: counted when this is built
 
 # %% tags=["parameters", "core"]
-# Kernel: choose the Python of .venv
-source = "sample"  # "sample", "folder", "kaggle" or "medmnist"
-data_dir = "data"
-run_dir = "runs/sample"
-profile = "sample"
-seed = 0
+# None: what course.toml beside this lesson says, or else the sample. Kernel: the Python of .venv.
+source = None
+path = None
+data_dir = None
+run_dir = None
+profile = None
+seed = None
 
 # %% tags=["core"]
 import pandas as pd
 
 from cxr_utils import audit, course, dataset, images, plots, sources
-from cxr_utils.course import exercises
+from cxr_utils.course import exercises, lessons
 
 pd.options.display.max_colwidth = None  # show long cells whole
+source, path, data_dir, run_dir, profile, seed = lessons.chosen(source, path, data_dir, run_dir, profile, seed)
 plots.style(source, data_dir)
 
 # %% [markdown] tags=["core"]
@@ -43,7 +45,7 @@ plots.style(source, data_dir)
 
 # %% tags=["core"]
 settings = course.profile(profile)
-folder = sources.fetch(source, data_dir=data_dir)
+folder = sources.fetch(source, data_dir=data_dir, path=path)
 index = dataset.scan(folder)
 pixels = images.cache(index, folder, size=settings.image_size or 224)
 pixels.shape
@@ -53,8 +55,7 @@ pixels.shape
 #
 # **Predict, then run**: are there as many normal chests as ill ones? In each [split](glossary.md#split)?
 
-# %% tags=["core"]
-# NBVAL_CHECK_OUTPUT
+# %% tags=["core", "nbval-check-output"]
 pd.crosstab(index["split"], index["kind"], margins=True)
 
 # %% tags=["core"]
@@ -99,8 +100,7 @@ exercises.check("02.1", lazy, index=index)
 #
 # **Predict, then run**: could you tell the class from the size of the file's picture, without opening it?
 
-# %% tags=["core"]
-# NBVAL_CHECK_OUTPUT
+# %% tags=["core", "nbval-check-output"]
 sizes = index.groupby("kind")[["width", "height"]].median().astype(int)
 sizes.join(pd.crosstab(index["kind"], index["mode"]))
 
@@ -163,8 +163,7 @@ plots.show(plots.mean_images(pixels, index["kind"]),
 #
 # **Predict, then run**: how many pictures does the most often imaged patient have?
 
-# %% tags=["core"]
-# NBVAL_CHECK_OUTPUT
+# %% tags=["core", "nbval-check-output"]
 patients = audit.patients(index)
 patients.head(3)
 
@@ -179,8 +178,7 @@ plots.show(plots.images_per_patient(index), alt="Bars: most patients have one im
 #
 # **Predict, then run**: does a patient sit in two official splits?
 
-# %% tags=["core"]
-# NBVAL_CHECK_OUTPUT
+# %% tags=["core", "nbval-check-output"]
 shared = audit.shared_patients(index)
 print(f"{len(shared)} patients occur in more than one split")
 shared.head(3)
@@ -196,8 +194,7 @@ shared.head(3)
 #
 # **Predict, then run**: is any file there twice, byte for byte?
 
-# %% tags=["core"]
-# NBVAL_CHECK_OUTPUT
+# %% tags=["core", "nbval-check-output"]
 twice = audit.duplicates(index)
 twice.head(4)
 

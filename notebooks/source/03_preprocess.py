@@ -19,15 +19,16 @@
 #
 # **Before you start**: the patients and duplicates of [2. Explore](02_explore.ipynb), and a little NumPy.
 #
-# **Minutes**: 20 core + 8 further
+# **Minutes**: counted when this is built
 
 # %% tags=["parameters", "core"]
-# Kernel: choose the Python of .venv
-source = "sample"  # "sample", "folder", "kaggle" or "medmnist"
-data_dir = "data"
-run_dir = "runs/sample"
-profile = "sample"
-seed = 0
+# None: what course.toml beside this lesson says, or else the sample. Kernel: the Python of .venv.
+source = None
+path = None
+data_dir = None
+run_dir = None
+profile = None
+seed = None
 
 # %% tags=["core"]
 import timeit
@@ -38,17 +39,17 @@ from PIL import Image
 from scipy.stats import binomtest
 
 from cxr_utils import course, dataset, files, images, plots, sources, splits
-from cxr_utils.course import exercises
+from cxr_utils.course import exercises, lessons
 
 SIZE = 224  # pixels; here always, whatever size the profile trains on
+source, path, data_dir, run_dir, profile, seed = lessons.chosen(source, path, data_dir, run_dir, profile, seed)
 plots.style(source, data_dir)
 
 # %% [markdown] tags=["core"]
 # Pick up the thread: a folder of images and their [index](glossary.md#index).
 
-# %% tags=["core"]
-# NBVAL_CHECK_OUTPUT
-folder = sources.fetch(source, data_dir=data_dir)
+# %% tags=["core", "nbval-check-output"]
+folder = sources.fetch(source, data_dir=data_dir, path=path)
 index = dataset.scan(folder)
 dataset.counts(index)
 
@@ -88,8 +89,7 @@ raw.shape, int(np.ptp(raw, axis=2).max())
 #
 # **Predict, then run**: add 100 to 100 and to 200, in `uint8`.
 
-# %% tags=["core"]
-# NBVAL_CHECK_OUTPUT
+# %% tags=["core", "nbval-check-output"]
 np.array([100, 200], dtype="uint8") + np.uint8(100)
 
 # %% [markdown] tags=["core"]
@@ -168,8 +168,7 @@ plots.show(plots.image_grid(list(small.values()), titles=steps, columns=2, heigh
 #
 # Keras wants height x width x channels. One channel is an axis too.
 
-# %% tags=["core"]
-# NBVAL_CHECK_OUTPUT
+# %% tags=["core", "nbval-check-output"]
 square = images.resize(image, SIZE)
 square.shape, square.reshape(SIZE, SIZE, 1).shape
 
@@ -196,8 +195,7 @@ exercises.check("03.1", batch, image=image)
 #
 # **Predict, then run**: how many megabytes will it have, at one byte a pixel?
 
-# %% tags=["core"]
-# NBVAL_CHECK_OUTPUT
+# %% tags=["core", "nbval-check-output"]
 pixels = images.cache(index, folder, size=SIZE)
 print(type(pixels).__name__, pixels.shape, pixels.dtype)
 print(f"{pixels.nbytes / 1e6:.1f} MB as uint8, {4 * pixels.nbytes / 1e6:.1f} MB as float32")
@@ -210,8 +208,8 @@ print(f"{pixels.nbytes / 1e6:.1f} MB as uint8, {4 * pixels.nbytes / 1e6:.1f} MB 
 # **Predict, then run**: how much faster is a picture from the cache than from its file?
 
 # %% tags=["further"]
-path = folder / index.loc[widest, "path"]
-from_file = timeit.timeit("images.resize(images.read(path), SIZE)", globals=globals(), number=20) / 20
+file = folder / index.loc[widest, "path"]
+from_file = timeit.timeit("images.resize(images.read(file), SIZE)", globals=globals(), number=20) / 20
 from_cache = timeit.timeit("np.array(pixels[widest])", globals=globals(), number=20) / 20
 print(f"a picture from its file: {1000 * from_file:.2f} ms, from the cache: {1000 * from_cache:.3f} ms")
 
@@ -235,8 +233,7 @@ files.read_json(note)
 #
 # **Predict, then run**: how many validation images does each have?
 
-# %% tags=["core"]
-# NBVAL_CHECK_OUTPUT
+# %% tags=["core", "nbval-check-output"]
 tables = {how: splits.make(index, how, seed=seed) for how in ("official", "stratified", "grouped")}
 pd.concat({how: splits.sizes(table) for how, table in tables.items()})
 
@@ -249,8 +246,7 @@ pd.concat({how: splits.sizes(table) for how, table in tables.items()})
 #
 # **Predict, then run**: which split leaks most from training to validation?
 
-# %% tags=["core"]
-# NBVAL_CHECK_OUTPUT
+# %% tags=["core", "nbval-check-output"]
 counted = {how: splits.leaks(table, index) for how, table in tables.items()}
 leaks = pd.concat(counted, names=["split", None]).reset_index("split")
 both = leaks[leaks["between"] == "train / validation"]
@@ -271,8 +267,7 @@ plots.show(plots.leak_bars(leaks),
 #   with the same kind. Whether they are the same children can't be proved.
 # - PneumoniaMNIST names no patients. There, only exact duplicates can be kept together.
 
-# %% tags=["core"]
-# NBVAL_CHECK_OUTPUT
+# %% tags=["core", "nbval-check-output"]
 split = tables["grouped"]
 splits.digest(split), bool(split["patient_known"].all())
 
@@ -305,8 +300,7 @@ exercises.check("03.2", share, split=tables["stratified"])
 #
 # **Predict, then run**: what is the lowest accuracy that fits 16 out of 16, at 95%?
 
-# %% tags=["core"]
-# NBVAL_CHECK_OUTPUT
+# %% tags=["core", "nbval-check-output"]
 sixteen = binomtest(16, 16).proportion_ci()
 round(float(sixteen.low), 2), round(float(sixteen.high), 2)
 
@@ -316,8 +310,7 @@ round(float(sixteen.low), 2), round(float(sixteen.high), 2)
 # %% [markdown] tags=["further"]
 # **Predict, then run**: a model gets 95% right. How wide is the interval for 20 images, and for 2,000?
 
-# %% tags=["further"]
-# NBVAL_CHECK_OUTPUT
+# %% tags=["further", "nbval-check-output"]
 shown = (20, 100, 620, 2000)
 bounds = [binomtest(round(0.95 * n), n).proportion_ci() for n in shown]
 pd.DataFrame(bounds, columns=["low", "high"], index=pd.Index(shown, name="images")).round(2)

@@ -19,15 +19,16 @@
 # **Before you start**: the arrays and the grouped split of [3. Preprocess](03_preprocess.ipynb), and what a
 # slope is.
 #
-# **Minutes**: 30 core + 10 further
+# **Minutes**: counted when this is built
 
 # %% tags=["parameters", "core"]
-# Kernel: choose the Python of .venv
-source = "sample"  # "sample", "folder", "kaggle" or "medmnist"
-data_dir = "data"
-run_dir = "runs/sample"
-profile = "sample"
-seed = 0
+# None: what course.toml beside this lesson says, or else the sample. Kernel: the Python of .venv.
+source = None
+path = None
+data_dir = None
+run_dir = None
+profile = None
+seed = None
 
 # %% tags=["core"]
 import inspect
@@ -39,8 +40,9 @@ import pandas as pd
 from IPython.display import Code
 
 from cxr_utils import course, dataset, files, images, plots, recipes, sources, splits, training
-from cxr_utils.course import exercises
+from cxr_utils.course import exercises, lessons
 
+source, path, data_dir, run_dir, profile, seed = lessons.chosen(source, path, data_dir, run_dir, profile, seed)
 settings = course.profile(profile)
 plots.style(source, data_dir)
 
@@ -48,10 +50,9 @@ plots.style(source, data_dir)
 # Pick up the thread. A small [profile](glossary.md#profile) takes small pictures, so that training takes
 # seconds.
 
-# %% tags=["core"]
-# NBVAL_CHECK_OUTPUT
+# %% tags=["core", "nbval-check-output"]
 recipe = recipes.get("plain_224")
-folder = sources.fetch(source, data_dir=data_dir)
+folder = sources.fetch(source, data_dir=data_dir, path=path)
 index = dataset.scan(folder)
 pixels = images.cache(index, folder, size=settings.image_size or recipe.image_size)
 split = splits.grouped(index, seed=seed)
@@ -67,8 +68,7 @@ splits.sizes(split)
 #
 # **Predict, then run**: the child is healthy. How much more does the answer .99 cost than the answer .60?
 
-# %% tags=["core"]
-# NBVAL_CHECK_OUTPUT
+# %% tags=["core", "nbval-check-output"]
 answer = np.array([0.01, 0.40, 0.60, 0.99])
 loss = pd.DataFrame({"if PNEUMONIA": -np.log(answer), "if NORMAL": -np.log(1 - answer)}, index=answer)
 loss.rename_axis("answer").round(2)
@@ -110,8 +110,7 @@ plots.show(
 #
 # **Predict, then run**: how many steps make an epoch here?
 
-# %% tags=["core"]
-# NBVAL_CHECK_OUTPUT
+# %% tags=["core", "nbval-check-output"]
 in_training = int((split["part"] == "train").sum())
 in_training, math.ceil(in_training / recipe.batch_size)
 
@@ -120,8 +119,7 @@ in_training, math.ceil(in_training / recipe.batch_size)
 # order every epoch. So `training` draws the order from seed and epoch: new each time, and the same again when
 # you run it again.
 
-# %% tags=["further"]
-# NBVAL_CHECK_OUTPUT
+# %% tags=["further", "nbval-check-output"]
 [np.random.default_rng([seed, epoch]).permutation(8).tolist() for epoch in range(3)]
 
 # %% [markdown] tags=["core"]
@@ -214,8 +212,7 @@ plots.show(
 # All that defines a training is a [recipe](glossary.md#recipe). This is the plainest of the five published
 # ones.
 
-# %% tags=["core"]
-# NBVAL_CHECK_OUTPUT
+# %% tags=["core", "nbval-check-output"]
 pd.options.display.max_colwidth = None
 recipe.table()
 
@@ -228,8 +225,7 @@ Code(inspect.getsource(recipe.layers), language="python")
 #
 # **Predict, then run**: which layer holds most weights?
 
-# %% tags=["core"]
-# NBVAL_CHECK_OUTPUT
+# %% tags=["core", "nbval-check-output"]
 plain = recipe.at(image_size=settings.image_size, width=settings.width).but(augmentation=None)
 model = plain.build(seed=seed)
 rows = [(type(layer).__name__, layer.output.shape[1:], layer.count_params()) for layer in model.layers]
@@ -256,8 +252,7 @@ exercises.check("04.2", count)
 # %% [markdown] tags=["further"]
 # The published network has 4,349,897 weights. And ours, at full size?
 
-# %% tags=["further"]
-# NBVAL_CHECK_OUTPUT
+# %% tags=["further", "nbval-check-output"]
 recipe.build().count_params()
 
 # %% [markdown] tags=["core"]
@@ -389,8 +384,7 @@ stopped.record["epochs_run"]
 # The run's folder holds the model, as a zip file of layers, weights and versions. What Keras saves opens in the same
 # version of Keras, and in later ones. For older ones there is `cxr export`, which leaves out what these do not know.
 
-# %% tags=["core"]
-# NBVAL_CHECK_OUTPUT
+# %% tags=["core", "nbval-check-output"]
 sorted(zipfile.ZipFile(run.folder / "model.keras").namelist())
 
 # %% [markdown] tags=["core"]

@@ -14,7 +14,7 @@
 # %% [markdown] tags=["core"]
 # # 8. Explain and predict: one new image, and what the network looks at
 #
-# **Minutes**: 20 core + 25 further
+# **Minutes**: counted when this is built
 #
 # After this notebook you can
 #
@@ -26,25 +26,27 @@
 # **Before you start**: [06 Evaluate](06_evaluate.ipynb), that is probability, threshold, AUC, interval.
 
 # %% tags=["parameters", "core"]
-# Kernel: choose the Python of .venv
-source = "sample"
-data_dir = "data"
-run_dir = "runs/sample"
-profile = "sample"
-seed = 0
+# None: what course.toml beside this lesson says, or else the sample. Kernel: the Python of .venv.
+source = None
+path = None
+data_dir = None
+run_dir = None
+profile = None
+seed = None
 
 # %% tags=["core"]
 import numpy as np
 import pandas as pd
 
 from cxr_utils import augment, course, dataset, evaluation, explain, images, plots, recipes, sources, splits, training
-from cxr_utils.course import exercises
+from cxr_utils.course import exercises, lessons
 
+source, path, data_dir, run_dir, profile, seed = lessons.chosen(source, path, data_dir, run_dir, profile, seed)
 settings = course.profile(profile)
 plots.style(source, data_dir)
 
 # %% tags=["core"]
-folder = sources.fetch(source, data_dir=data_dir)
+folder = sources.fetch(source, data_dir=data_dir, path=path)
 index = dataset.scan(folder)
 like_other_rooms = augment.Augmentation(rotation=8, width_shift=0.06, height_shift=0.06, zoom=0.1,
                                        brightness=0.15, contrast=0.2, gamma=0.2)

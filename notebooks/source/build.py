@@ -31,6 +31,7 @@ from cxr_utils.errors import BadInput, CxrError
 SOURCE = Path(__file__).resolve().parent
 README = SOURCE.parents[1] / "README.md"
 CELL = SOURCE.parents[1] / "workflow" / "cell.py"
+FURTHER = "*Further: skip this part if time is short.*"
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 
@@ -46,13 +47,37 @@ def build(script: Path, *, solved: bool) -> nbformat.NotebookNode:
     notebook.metadata = nbformat.from_dict({"kernelspec": KERNEL, "language_info": {"name": "python"}})
     dropped = "exercise" if solved else "solution"
     notebook.cells = [cell for cell in notebook.cells if dropped not in cell.metadata.get("tags", [])]
+    further = False
     for number, cell in enumerate(notebook.cells):
+        begins, further = not further, "further" in cell.metadata.get("tags", [])
+        if begins and further and cell.cell_type == "markdown":
+            cell.source = re.sub(r"\A((?:#+ .*\n+)?)", rf"\1{FURTHER}\n\n", cell.source)
         cell.id = f"{script.stem[:2]}-{number:03d}"  # the same at each build, so that differences stay small
         cell.metadata = nbformat.from_dict({"tags": cell.metadata.get("tags", [])})
         if solved and cell.cell_type == "markdown":
             cell.source = re.sub(r"\]\((?=glossary\.md)", "](../", cell.source)
     notebook.nbformat, notebook.nbformat_minor = 4, 5
+    core, further = (round(minutes(notebook, path)) for path in ("core", "further"))
+    head = notebook.cells[0]
+    head.source = re.sub(r"(?m)^\*\*Minutes\*\*:.*$", f"**Minutes**: {core} core + {further} further", head.source)
     return notebook
+
+
+def minutes(notebook: nbformat.NotebookNode, path: str) -> float:
+    """Return the minutes that a learner needs for the cells of a path, "core" or "further".
+
+    165 words a minute, 6 s a line of code, 30 s a figure or a question, 4.5 minutes an exercise. What runs meanwhile is
+    read meanwhile; what takes longer is `RUNS`.
+    """
+    cells = [cell for cell in notebook.cells if path in cell.metadata.get("tags", [])]
+    text = " ".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    tasks = [cell for cell in cells if {"exercise", "solution"} & set(cell.metadata.tags)]
+    code = [cell for cell in cells if cell.cell_type == "code" and cell not in tasks]
+    words = len(re.findall(r"[^\W\d_]+(?:['’-][^\W\d_]+)*", re.sub(r"\]\([^)]*\)", "]", text)))
+    lines = sum(bool(line.strip()) for cell in code for line in cell.source.splitlines())
+    figures = sum(cell.source.count("plots.show(") for cell in code)
+    questions = text.lower().count("predict, then run")
+    return words / 165 + lines / 10 + (figures + questions) / 2 + 4.5 * len(tasks)
 
 
 def target(script: Path, *, solved: bool) -> Path:
@@ -69,7 +94,9 @@ def executed(notebook: nbformat.NotebookNode, name: str, folder: Path) -> nbform
     result = nbformat.read(output, as_version=4)
     result.metadata = notebook.metadata
     for cell in result.cells:
-        cell.metadata = nbformat.from_dict({"tags": cell.metadata.get("tags", [])})
+        tags = cell.metadata.get("tags", [])
+        folded = {"jupyter": {"outputs_hidden": True}} if "answer" in tags else {}  # until asked for, where one can
+        cell.metadata = nbformat.from_dict({"tags": tags} | folded)
     return result
 
 
@@ -95,8 +122,8 @@ def readme() -> tuple[str, str]:
     """Return README as it is, and with the table of notebooks that the scripts give."""
     rows = ["| notebook | core | further |", "| --- | ---: | ---: |"]
     for script in scripts([]):
-        text = script.read_text(encoding="utf-8")
-        title = re.search(r"(?m)^# # \d+\. (.+)$", text)[1]
+        text = build(script, solved=False).cells[0].source
+        title = re.search(r"(?m)^# \d+\. (.+)$", text)[1]
         core, further = re.search(r"\*\*Minutes\*\*: (\d+) core \+ (\d+) further", text).groups()
         rows.append(f"| [{script.stem[:2]} {title}](notebooks/{script.stem}.ipynb) | {core} min | {further} min |")
     there = README.read_text(encoding="utf-8")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cxr_utils import dataset, images, predict, sources, splits
+from cxr_utils import dataset, images, predict, splits
 from cxr_utils.errors import BadInput
 from cxr_utils.predict import outside
 
@@ -15,9 +15,8 @@ SIZE = 64
 
 
 @pytest.fixture(scope="module")
-def sample(tmp_path_factory):
-    folder = sources.fetch("sample", data_dir=tmp_path_factory.mktemp("data"))
-    return prepared(folder)
+def sample(sample_data):
+    return prepared(sample_data / "sample")
 
 
 def prepared(folder):

@@ -25,11 +25,9 @@ TINY = "folder: 65 images, of various sizes"
 
 
 @pytest.fixture(scope="module")
-def phantoms(tmp_path_factory):
-    """Return a data folder with the sample in it."""
-    folder = tmp_path_factory.mktemp("data")
-    sources.fetch("sample", data_dir=folder)
-    return folder
+def phantoms(sample_data, tmp_path_factory):
+    """Return a data folder of this module's own with the sample in it."""
+    return shutil.copytree(sample_data, tmp_path_factory.mktemp("data") / "data")
 
 
 @pytest.fixture

@@ -1,0 +1,125 @@
+"""What a lesson asks of the learner besides its exercises: which images, how big a run, and guesses before results."""
+
+from __future__ import annotations
+
+import tomllib
+from numbers import Real
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cxr_utils.errors import BadInput, one_of
+
+FILE = "course.toml"
+TEXT = """\
+# What your lessons use. Change a line, save this file, and run a lesson again from its top.
+source = "sample"      # "sample" (drawn phantoms), "folder" (your images), "kaggle" or "medmnist"
+# path = "/my/images"  # with "folder": the folder or archive, the first time
+# profile = "sample"   # how big a run: "sample", "workshop" (96 px) or "full"; for real images "workshop" if not set
+seed = 0               # another seed trains anew, beside what there is
+"""
+
+
+class Chosen(NamedTuple):
+    """What a lesson runs on, in the order of its parameters."""
+
+    source: str
+    path: str | None
+    data_dir: str
+    run_dir: str
+    profile: str
+    seed: int
+
+
+def chosen(source=None, path=None, data_dir=None, run_dir=None, profile=None, seed=None) -> Chosen:
+    """Complete a lesson's parameters: what is None comes from ``course.toml`` beside it, else from the defaults.
+
+    Parameters
+    ----------
+    source, path, data_dir, run_dir, profile : str, optional
+        As papermill or the learner set them. Without any the lesson runs on the sample.
+    seed : int, optional
+        0 if nobody says otherwise.
+
+    Returns
+    -------
+    Chosen
+        To be unpacked: source, path, data_dir, run_dir, profile, seed.
+
+    Raises
+    ------
+    BadInput
+        ``course.toml`` can't be read, or a name in it, or its value, is not as it should be.
+
+    Examples
+    --------
+    >>> chosen(seed=3)
+    Chosen(source='sample', path=None, data_dir='data', run_dir='runs/sample', profile='sample', seed=3)
+    """
+    from cxr_utils.course import default_run_dir
+
+    given = {"source": source, "path": path, "data_dir": data_dir, "run_dir": run_dir, "profile": profile, "seed": seed}
+    place = Path.cwd() / FILE
+    try:
+        kept = tomllib.loads(place.read_text(encoding="utf-8")) if place.is_file() else {}
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{place}: can't be read ({error}); mend that line, or delete the file for a new one") from None
+    for name, value in kept.items():
+        one_of(f"{place}: name", name, given)
+        if isinstance(value, bool) or not isinstance(value, int if name == "seed" else str):
+            raise BadInput(
+                f"{place}: {name} is {value!r}; it must be {'a number' if name == 'seed' else 'text in quotes'}"
+            )
+    known = {name: kept.get(name) if value is None else value for name, value in given.items()}
+    known["source"] = known["source"] or "sample"
+    known["profile"] = known["profile"] or ("sample" if known["source"] == "sample" else "workshop")
+    known["data_dir"] = known["data_dir"] or "data"
+    known["run_dir"] = known["run_dir"] or default_run_dir(known["source"], known["profile"])
+    return Chosen(**known | {"path": known["path"] or None, "seed": known["seed"] or 0})
+
+
+_GUESSED: dict[str, bool] = {}
+
+
+def compare(what: str, guess: Any, found: Any, *, within: float = 0.1) -> None:
+    """Print a guess beside what came out, and remember whether it was right; without a guess, print nothing.
+
+    Parameters
+    ----------
+    what : str
+        What was asked, as a few words: the line begins with them.
+    guess : number, str or None
+        What the learner wrote before; None where nothing was written.
+    found : number or str
+        What came out, taken from the data.
+    within : float
+        How far a number may be off.
+
+    Examples
+    --------
+    >>> compare("NORMAL found", 0.9, 0.02)
+    NORMAL found: you said 0.9, it is 0.02.
+    >>> compare("The best way", "smote", "SMOTE")
+    ✅ The best way: you said smote, it is SMOTE.
+    """
+    if guess is None or guess is ...:
+        return
+    numbers = isinstance(found, Real) and isinstance(guess, Real)
+    right = abs(guess - found) <= within if numbers else str(guess).strip().lower() == str(found).strip().lower()
+    _GUESSED[what] = bool(right)
+    shown = f"{found:.3g}" if isinstance(found, Real) and not float(found).is_integer() else str(found)
+    print(f"{'✅ ' if right else ''}{what}: you said {guess}, it is {shown}.")
+
+
+def score() -> None:
+    """Print how many of the guesses since the kernel started came true, at a lesson's end.
+
+    Examples
+    --------
+    >>> _GUESSED.clear()
+    >>> score()
+    You wrote no guess. They are for you alone: a wrong one teaches more than none.
+    """
+    if not _GUESSED:
+        print("You wrote no guess. They are for you alone: a wrong one teaches more than none.")
+    else:
+        print(f"{sum(_GUESSED.values())} of your {len(_GUESSED)} guesses came true.")
