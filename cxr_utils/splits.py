@@ -147,7 +147,7 @@ def rarer(split: pd.DataFrame, *, label: int = 0, one_for: int = 14, seed: int =
     names = split["patient"].astype(object).where(split["patient"].notna(), split["path"])
     torn = train & mine & names.isin(names[train & ~mine])
     sizes = names[train & mine & ~torn].value_counts(sort=False).sort_index().sample(frac=1, random_state=seed)
-    kept = sizes.index[sizes.cumsum() <= max((train & ~mine).sum() // one_for, sizes.iloc[0])]
+    kept = sizes.index[sizes.cumsum() <= max((train & ~mine).sum() // one_for, sizes.head(1).sum())]
     moved = train & mine & ~torn & ~names.isin(kept)
     return split.assign(part=split["part"].mask(moved, "validation").mask(torn, "unused"))
 

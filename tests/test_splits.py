@@ -225,3 +225,22 @@ def test_the_real_splits(real):
     assert (splits.leaks(split, index)["count"][:3] == 0).all()
     assert splits.sizes(split).loc["test"].tolist() == [234, 390]
     assert splits.digest(split) == score.HONEST == "98ef3b64854cd068"  # names and seed alone: the same everywhere
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.sampled_from([0, 1])), min_size=4, max_size=120), st.integers(1, 20))
+def test_rarer_moves_whole_patients_of_one_class(rows, one_for):
+    table = pd.DataFrame(rows, columns=["patient", "label"])
+    table = table.assign(path=[f"{n}.png" for n in range(len(rows))], patient="p" + table["patient"].astype(str))
+    split = table.assign(part="train")
+    if not ((split["label"] == 0).any() and (split["label"] == 1).any()):
+        return
+    found = splits.rarer(split, one_for=one_for)
+    assert (split["part"] == "train").all()  # what was given stays
+    kept = found[found["label"] == 1]
+    assert (kept["part"] == "train").all()
+    mine = found[found["label"] == 0]
+    assert mine.groupby("patient")["part"].nunique().le(1).all()
+    torn = mine["patient"].isin(kept["patient"])
+    assert (mine["part"] == "unused").equals(torn)
+    largest = mine.loc[~torn].groupby("patient").size()
+    assert (mine["part"] == "train").sum() <= max(len(kept) // one_for, largest.max() if len(largest) else 0)

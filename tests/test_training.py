@@ -145,6 +145,33 @@ def test_comparison_has_a_row_a_variant_and_seed(tmp_path, data, recipe):
     assert (tmp_path / "class_weights-s1" / "run.json").is_file()
 
 
+def test_gains_are_paired_over_images_and_hold_both_chances(tmp_path, data, recipe):
+    variants = {"none": recipe, "class weights": recipe.but(imbalance="class_weight")}
+    table = training.compare(variants, *data, run_dir=tmp_path, seeds=(0, 1), epochs=1)
+    found = training.gains(table, against="none", metric="balanced_accuracy")
+    assert list(found.index) == ["class weights"]
+    means = table.groupby("name")["balanced_accuracy"].mean()
+    assert np.isclose(found["gain"].iloc[0], means["class weights"] - means["none"])
+    assert found["low"].iloc[0] <= found["gain"].iloc[0] <= found["high"].iloc[0]
+    same = pd.concat([table[table["name"] == "none"], table[table["name"] == "none"].assign(name="twin")])
+    twin = training.gains(same, against="none").iloc[0]
+    assert twin["gain"] == 0 and twin["low"] <= 0 <= twin["high"]
+    with pytest.raises(BadInput, match="against: 'nobody'; choose one of none, class weights"):
+        training.gains(table, against="nobody")
+
+
+def test_a_run_of_other_settings_is_trained_beside(tmp_path, data, recipe, capsys):
+    first = training.fit(recipe, *data, run_dir=tmp_path / "run", epochs=1)
+    before = (first.folder / "run.json").read_bytes()
+    other = training.fit(recipe, *data, run_dir=tmp_path / "run", epochs=2, beside=True)
+    assert other.folder != first.folder and other.folder.name.startswith("run-") and other.record["epochs"] == 2
+    assert training.fit(recipe, *data, run_dir=tmp_path / "run", epochs=2, beside=True).folder == other.folder
+    assert training.fit(recipe, *data, run_dir=tmp_path / "run", epochs=1, beside=True).folder == first.folder
+    assert (first.folder / "run.json").read_bytes() == before and capsys.readouterr().out == ""
+    training.fit(recipe, *data, run_dir=tmp_path / "run", epochs=1, progress=True)
+    assert "run: trained before" in capsys.readouterr().out
+
+
 def test_another_run_is_never_overwritten(tmp_path, data, recipe):
     training.fit(recipe, *data, run_dir=tmp_path / "run", epochs=1)
     before = (tmp_path / "run" / "run.json").read_bytes()
