@@ -12,6 +12,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import pydicom
 import pytest
 from PIL import Image
 
@@ -58,6 +59,16 @@ def weights_alone(folder, monkeypatch):
         made["weights"] = np.zeros(3)
 
 
+def report(folder, monkeypatch):
+    """Write a DICOM file of a written report: it has no pixels, and never had."""
+    meta = pydicom.dataset.FileMetaDataset()
+    meta.TransferSyntaxUID, meta.MediaStorageSOPInstanceUID = pydicom.uid.ExplicitVRLittleEndian, "1.2.3"
+    meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.88.11"
+    made = pydicom.dataset.FileDataset(None, {}, file_meta=meta, preamble=bytes(128))
+    made.Modality = "SR"
+    made.save_as(folder / "r.dcm", enforce_file_format=True)
+
+
 def picture(name, form="PNG"):
     def make(folder, monkeypatch):
         Image.fromarray(np.zeros((40, 40), np.uint8)).save(folder / name, form)
@@ -97,6 +108,9 @@ FAULTS = {
     "a web page as archive": ([*FOLDER, "{}/x.zip"], plant("x.zip", "<!DOCTYPE html>"), 2, ["web page"], ["damaged"]),
     "another archive": ([*FOLDER, "{}/x.zip"], plant("x.zip", b"\x1f\x8b\x08tar"), 2, ["not a zip"], []),
     "another layout": ([*FOLDER, "{}/own"], plant("own/a/x.jpeg"), 2, ["own"], []),
+    "no folders of classes": ([*FOLDER, "{}/own"], plant("own/x.jpeg"), 2, ["holds no folder", "chest_xray"], ["scan"]),
+    "names in braces": ([*FOLDER, "{}/{x}"], plant("{x}/x.jpeg"), 2, ["{x}", "holds no folder"], ["KeyError"]),
+    "a RAR archive": ([*FOLDER, "{}/x.rar"], plant("x.rar", b"Rar!\x1a\x07\x01\0"), 2, ["not a zip"], ["damaged"]),
     # images
     "no such image": (PREDICT, NO, 1, ["x.png"], ["model"]),
     "an empty image": (PREDICT, plant("x.png", b""), 1, ["x.png", "empty"], []),
@@ -105,6 +119,8 @@ FAULTS = {
     "a GIF": (PREDICT, picture("x.png", "GIF"), 1, ["GIF is not read", "save it as"], []),
     "a HEIC": (PREDICT, plant("x.png", b"\0\0\0\x18ftypheic" + bytes(99)), 1, ["HEIC", "save it as"], []),
     "a PDF": (PREDICT, plant("x.png", "%PDF-1.7\n"), 1, ["PDF is not read"], []),
+    "a DICOM report": (["predict", "{}/r.dcm"], report, 1, ["r.dcm", "no radiograph", "modality"], ["pixel"]),
+    "a name of 300 letters": (["predict", "{}/" + "y" * 300 + ".png"], NO, 1, ["yyy.png", "too long"], ["model"]),
     "a pipe": (PREDICT, pipe, 1, ["x.png", "pipe"], []),
     "a dangling link": (PREDICT, nowhere, 1, ["x.png"], []),
     # models
@@ -125,6 +141,8 @@ FAULTS = {
     "a label of 2": (SCORE, plant("x.csv", HEAD + ROW.replace(",1,", ",2,")), 2, ["x.csv", "label"], []),
     "binary": (SCORE, plant("x.csv", bytes(range(256))), 2, ["x.csv"], []),
     # records
+    "course.json []": (["run", "01", "--run-dir", "{}/r"], record("[]", "r/course.json"), 2, ["course.json"], []),
+    "run.json {}": (["export", "{}/r"], record("{}", "r/run.json"), 2, ["run.json", "'version' is missing"], []),
     "source.json []": (SAMPLE, record("[]"), 2, ["source.json"], []),
     "source.json null": (SAMPLE, record("null"), 2, ["source.json"], []),
     "source.json of 0 bytes": (SAMPLE, record(""), 2, ["source.json"], []),
