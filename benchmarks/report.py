@@ -58,7 +58,7 @@ def rows(results: dict) -> list[list[str]]:
     for recipe in (name for name in NAMES if name in parts):
         plain, ours = (_values(parts[recipe][side], "value") for side in ("plain", "ours"))
         text, middle = times(ours, plain)
-        fast, sides = results["machine"]["bfloat16"], (parts[recipe]["plain"], parts[recipe]["ours"])
+        fast, sides = results["parts"][recipe]["machine"]["bfloat16"], (parts[recipe]["plain"], parts[recipe]["ours"])
         row(NAMES[recipe], _middle(plain, "images/s", 1), _middle(ours, "images/s", 1), text, f"{REACH[recipe]} times",
             middle >= REACH[recipe] if fast else None, sides)  # fmt: skip
     if "originals" in parts:
@@ -105,16 +105,18 @@ def _lines(header: str, body: list[list]) -> list[str]:
 
 def text(results: dict) -> str:
     """Return results.md."""
-    here, parts = results["machine"], results["parts"]
-    bfloat16 = " and ".join(here["bfloat16"]) or "none"
-    versions = ", ".join(f"{name} {version}" for name, version in here["versions"].items())
+    parts = results["parts"]
+    machines = {}
+    for name, part in parts.items():
+        machines.setdefault(_machine(part["machine"]), []).append(name)
+    where = [f"{'Machine' if len(machines) == 1 else 'Of ' + ', '.join(names)}: {machine}"
+             for machine, names in machines.items()]  # fmt: skip
     lines = [
         "# Speed and memory",
         "",
         "Written by `make bench` from results.json.",
         "",
-        f"Machine: {here['processor']}, {here['cores']} cores, bfloat16 in hardware: {bfloat16}; "
-        f"{here['memory_gb']} GB; {here['system']}; libjpeg-turbo {here['libjpeg_turbo']}; {versions}.",
+        *[line for each in where for line in (each, "")][:-1],
         f"Images: {results['source']}.",
         "",
         "Both sides ran in turn on the same machine, each in a process of its own. Medians, and in brackets the least "
@@ -190,6 +192,15 @@ def _growth(figures: dict) -> list[str]:
         "",
         *_lines(header, body),
     ]
+
+
+def _machine(here: dict) -> str:
+    bfloat16 = " and ".join(here["bfloat16"]) or "none"
+    versions = ", ".join(f"{name} {version}" for name, version in here["versions"].items())
+    return (
+        f"{here['processor']}, {here['cores']} cores, bfloat16 in hardware: {bfloat16}; "
+        f"{here['memory_gb']} GB; {here['system']}; libjpeg-turbo {here['libjpeg_turbo']}; {versions}."
+    )
 
 
 def draw(figures: dict, path: Path) -> None:

@@ -365,15 +365,15 @@ def main(arguments: list[str]) -> int:
         print(f"{', '.join(unknown)}: no such part; there are {', '.join(PARTS)}", file=sys.stderr)
         return 2
     place = data()
-    here = {"machine": machine(), "source": place["source"]}
-    if {name: kept.get(name) for name in here} != here:
-        kept = here | {"parts": {}}  # figures of another machine are not mixed with these
+    if kept.get("source") != place["source"]:
+        kept = {"source": place["source"], "parts": {}}  # figures of other images are not mixed with these
     for name in arguments or PARTS:
         print(f"{name} ...", file=sys.stderr, flush=True)
         start, load = time.perf_counter(), os.getloadavg()[0] if hasattr(os, "getloadavg") else None
         figures = PARTS[name](place)
-        kept["parts"][name] = {"date": date.today().isoformat(), "load_before": load and round(load, 1),
-                               "seconds": round(time.perf_counter() - start, 1), "figures": figures}  # fmt: skip
+        seconds = round(time.perf_counter() - start, 1)
+        before = {"date": date.today().isoformat(), "load_before": load and round(load, 1), "seconds": seconds}
+        kept["parts"][name] = {"machine": machine()} | before | {"figures": figures}
         files.write_json(path, kept, ours=True)
     report.write(HERE, kept)
     print(report.text(kept))

@@ -134,9 +134,9 @@ def results():
     assert set(figures) == set(run.PARTS)
     machine = {"processor": "P", "cores": 2, "bfloat16": ["AMX"], "memory_gb": 8, "system": "Linux",
                "libjpeg_turbo": "3", "versions": {"keras": "3"}}  # fmt: skip
-    when = {"date": "2026-01-01", "load_before": 0.1, "seconds": 1.0}
+    when = {"machine": machine, "date": "2026-01-01", "load_before": 0.1, "seconds": 1.0}
     parts = {name: when | {"figures": one} for name, one in figures.items()}
-    return {"machine": machine, "source": "made up", "parts": parts}
+    return {"source": "made up", "parts": parts}
 
 
 def test_rows_say_what_was_reached(results):
@@ -156,10 +156,18 @@ def test_rows_say_what_was_reached(results):
 
 
 def test_without_bfloat16_the_rows_of_training_do_not_apply(results):
-    results["machine"]["bfloat16"] = []
+    for part in results["parts"].values():
+        part["machine"]["bfloat16"] = []
     verdicts = [row[-1] for row in report.rows(results)]
     assert all(verdict.startswith("does not apply") for verdict in verdicts[:3])
     assert not any(verdict.startswith("does not apply") for verdict in verdicts[3:])
+
+
+def test_parts_of_another_machine_say_so(results):
+    assert report.text(results).count("Machine: P, 2 cores") == 1
+    results["parts"]["refused"] |= {"machine": results["parts"]["warm"]["machine"] | {"processor": "Q"}}
+    text = report.text(results)
+    assert "\nOf refused: Q, 2 cores" in text and "smote, commands, growth" in text.split(": P, 2")[0]
 
 
 def test_the_page_and_the_figure_are_written(results, tmp_path):
