@@ -17,7 +17,7 @@ help:
 	@echo "make course      install into .venv, and execute all notebooks on the built-in sample"
 	@echo "make test        everything that must hold: ruff, nbval, the course by papermill, the tests"
 	@echo "make test-long   tests that take longer"
-	@echo "make lint        ruff: faults, style and format"
+	@echo "make lint        ruff: faults, style and format; the floors of the package"
 	@echo "make bench       speed and memory against the plain way, into benchmarks/results.md"
 	@echo "make notebooks   build and execute the notebooks from notebooks/source/*.py"
 	@echo "make tables      write the tables of results/ and README from the runs in results/"
@@ -43,6 +43,7 @@ test-long: $(DEV)
 lint: $(DEV)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports --no-cache --no-logo
 
 bench: $(DEV)
 	@$(BIN)/python benchmarks/run.py $(PARTS)
