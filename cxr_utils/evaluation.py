@@ -56,6 +56,11 @@ def predict(
     ------
     BadInput
         A part that the split does not have; or the kept table is not of the split, see `check`.
+
+    Examples
+    --------
+    >>> predict(run, pixels, split, parts=("validation",))["split"].unique().tolist()
+    ['validation']
     """
     for part in parts:
         if not (split["part"] == part).any():
@@ -166,6 +171,12 @@ def read_predictions(path: str | Path, *, columns=COLUMNS) -> pd.DataFrame:
     ------
     BadInput
         A column is missing, a label is not 0 or 1, or a probability is not in [0, 1].
+
+    Examples
+    --------
+    >>> predictions.to_csv("mine.csv", index=False)
+    >>> len(read_predictions("mine.csv")) == len(predictions)
+    True
     """
     path = Path(path)
     table = files.read_csv(path)
@@ -304,6 +315,11 @@ def bootstrap(
     References
     ----------
     .. [1] Efron, Tibshirani, An introduction to the bootstrap, 1993, chapter 13.
+
+    Examples
+    --------
+    >>> bootstrap(predictions, draws=50).columns.tolist()
+    ['value', 'low', 'high']
     """
     value = metrics(predictions["label"], predictions["probability"], threshold=threshold)
     drawn = resample(predictions, threshold=threshold, draws=draws, seed=seed, by=by)
@@ -322,10 +338,20 @@ def resample(
     Tables with the same images in the same order get the same samples, so that their metrics can be subtracted or
     averaged draw by draw.
 
+    Parameters
+    ----------
+    predictions, threshold, draws, seed, by
+        As for `bootstrap`.
+
     Returns
     -------
     dict of str to array of float, shape (draws,)
         As `metrics`.
+
+    Examples
+    --------
+    >>> resample(predictions, draws=50)["auc"].shape
+    (50,)
     """
     y_true, y_score = _both(predictions["label"], predictions["probability"])
     group = groups(predictions[by])
@@ -597,7 +623,7 @@ def _logistic(y_true, y_score):
 
 
 def without_known(predictions: pd.DataFrame, split: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of test whose patient is unknown to the other parts of a split.
+    """Leave out of test whoever is known to the other parts of a split.
 
     In this dataset 320 pneumonias of test have a person number that occurs in train, of another kind each; whether
     they are the same children can't be proved. No NORMAL number of test occurs in train, but those are not known to
@@ -609,6 +635,16 @@ def without_known(predictions: pd.DataFrame, split: pd.DataFrame) -> pd.DataFram
         From `predict`.
     split : DataFrame
         Of the same images, from `cxr_utils.splits`.
+
+    Returns
+    -------
+    DataFrame
+        The rows of test whose patient occurs in no other part.
+
+    Examples
+    --------
+    >>> len(predictions.query("split == 'test'")), len(without_known(predictions, split))
+    (16, 6)
     """
     known = set(split.loc[split["part"] != "test", "patient"].dropna())
     test = predictions[predictions["split"] == "test"]
@@ -648,6 +684,11 @@ def judge(
     ------
     BadInput
         A part has no row.
+
+    Examples
+    --------
+    >>> list(judge(predictions))
+    ['threshold', 'validation', 'test']
     """
     names = {"validation": validate_on, "test": "test"} if validate_on else {"test": "test"}
     parts = {part: predictions[predictions["split"] == name] for part, name in names.items()}
@@ -684,6 +725,11 @@ def judge_part(predictions: pd.DataFrame, threshold: float | None = None) -> dic
     -------
     dict
         ``images``, ``at_half`` and, with a threshold, ``at_threshold``, as in `judge`.
+
+    Examples
+    --------
+    >>> judge_part(predictions)["images"]
+    22
     """
     cuts = {"at_half": 0.5} | ({} if threshold is None else {"at_threshold": threshold})
     return {"images": len(predictions)} | {name: _intervals(predictions, threshold=cut) for name, cut in cuts.items()}
@@ -729,10 +775,21 @@ def evaluate(run, predictions: pd.DataFrame) -> dict[str, Any]:
     predictions : DataFrame
         From `predict`, with the parts validation and test.
 
+    Returns
+    -------
+    dict
+        As `judge`.
+
     Raises
     ------
     BadInput
         A part has no row.
+
+    Examples
+    --------
+    >>> answers = predict(run, pixels, split)
+    >>> sorted(evaluate(run, answers)["test"])
+    ['at_half', 'at_threshold', 'images', 'recalibrated']
     """
     result = judge(predictions, threshold=run.record["recipe"].get("threshold"))
     files.write_json(run.folder / "metrics.json", result, ours=("threshold",))
@@ -740,7 +797,22 @@ def evaluate(run, predictions: pd.DataFrame) -> dict[str, Any]:
 
 
 def confusion(y_true, y_score, *, threshold: float = 0.5) -> pd.DataFrame:
-    """Return the confusion matrix: rows the truth, columns the answer.
+    """Count the answers to each truth.
+
+    Parameters
+    ----------
+    y_true, y_score, threshold
+        As for `metrics`.
+
+    Returns
+    -------
+    DataFrame
+        The confusion matrix, int64: rows the truth, columns the answer.
+
+    Raises
+    ------
+    BadInput
+        As `metrics`.
 
     Examples
     --------
@@ -755,7 +827,25 @@ def confusion(y_true, y_score, *, threshold: float = 0.5) -> pd.DataFrame:
 
 
 def by_kind(predictions: pd.DataFrame, *, threshold: float = 0.5) -> pd.DataFrame:
-    """Return images, errors and share right for each kind (normal, bacteria, virus)."""
+    """Count errors by the kind of image.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        ``label``, ``probability`` and ``kind``.
+    threshold : float
+        As for `metrics`.
+
+    Returns
+    -------
+    DataFrame
+        One row a kind (normal, bacteria, virus): images, right, wrong (int64) and share_right (float64 in [0, 1]).
+
+    Examples
+    --------
+    >>> by_kind(predictions).columns.tolist()
+    ['images', 'right', 'wrong', 'share_right']
+    """
     right = (predictions["probability"] >= threshold).astype(int) == predictions["label"]
     table = right.groupby(predictions["kind"]).agg(images="size", right="sum")
     table["wrong"] = table["images"] - table["right"]
@@ -797,7 +887,17 @@ def predictive_values(sensitivity: float, specificity: float, prevalence) -> pd.
 
 
 def likelihood_ratios(sensitivity: float, specificity: float) -> dict[str, float]:
-    """Return how much a positive and a negative answer change the odds of disease.
+    """Tell how much a positive and a negative answer change the odds of disease.
+
+    Parameters
+    ----------
+    sensitivity, specificity : float in [0, 1]
+        Of the test at its threshold.
+
+    Returns
+    -------
+    dict of str to float
+        ``positive`` and ``negative``: what the odds are multiplied by; infinity where no such answer is wrong.
 
     References
     ----------
@@ -816,10 +916,27 @@ def likelihood_ratios(sensitivity: float, specificity: float) -> dict[str, float
 def calibration(y_true, y_score, *, bins: int = 10) -> pd.DataFrame:
     """Return a reliability table: bins of equal width over the probability, empty ones left out.
 
+    Parameters
+    ----------
+    y_true, y_score
+        As for `metrics`.
+    bins : int
+        How many.
+
     Returns
     -------
     DataFrame
         mean_probability, observed (share of PNEUMONIA), images.
+
+    Raises
+    ------
+    BadInput
+        As `metrics`.
+
+    Examples
+    --------
+    >>> calibration([0, 0, 1, 1], [0.1, 0.6, 0.7, 0.9])["images"].tolist()
+    [1, 1, 1, 1]
     """
     y_true, y_score = _both(y_true, y_score)
     number = np.minimum((y_score * bins).astype(int), bins - 1)

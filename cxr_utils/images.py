@@ -86,8 +86,8 @@ def read(path: str | Path, *, at_least: int | None = None) -> np.ndarray:
 
     Examples
     --------
-    >>> read("chest.jpeg", at_least=224).shape  # doctest: +SKIP
-    (324, 405)
+    >>> read(folder / index["path"][0]).shape
+    (542, 601)
     """
     return _warned(path, at_least)
 
@@ -123,6 +123,12 @@ def look(
     ------
     BadInput
         As `read`.
+
+    Examples
+    --------
+    >>> picture, remarks = look(folder / index["path"][0])
+    >>> picture.dtype, remarks
+    (dtype('uint8'), [])
     """
     content = read_bytes(path)
     if _dicom.is_dicom(content):
@@ -137,6 +143,13 @@ def look(
 def check(content: bytes, name: str | Path) -> tuple[int, int, str]:
     """Check that a file's content is an image that can be read, by reading it.
 
+    Parameters
+    ----------
+    content : bytes
+        The whole file.
+    name : str or Path
+        What errors call it.
+
     Returns
     -------
     tuple
@@ -146,6 +159,12 @@ def check(content: bytes, name: str | Path) -> tuple[int, int, str]:
     ------
     BadInput
         It is not; the message starts with `name`.
+
+    Examples
+    --------
+    >>> path = folder / index["path"][0]
+    >>> check(path.read_bytes(), path.name)
+    (601, 542, 'L')
     """
     if _dicom.is_dicom(content):
         with _film(content, name) as (picture, _):
@@ -165,12 +184,27 @@ def check(content: bytes, name: str | Path) -> tuple[int, int, str]:
 
 
 def read_bytes(path: str | Path) -> bytes:
-    """Read a file that should be an image, if it is a file and no larger than `MAX_BYTES`.
+    r"""Read a file that should be an image, if it is a file and no larger than `MAX_BYTES`.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+
+    Returns
+    -------
+    bytes
+        Its content.
 
     Raises
     ------
     BadInput
         It is missing, may not be read, is too large, or is no file (a folder, a pipe, a device).
+
+    Examples
+    --------
+    >>> read_bytes(folder / index["path"][0])[:2]
+    b'\xff\xd8'
     """
     path = Path(path)
     try:
@@ -181,12 +215,12 @@ def read_bytes(path: str | Path) -> bytes:
         if found.st_size > MAX_BYTES:
             raise BadInput(f"{printable(path)}: {found.st_size:,} bytes; at most {MAX_BYTES:,} are read")
         return path.read_bytes()
+    except BadInput:
+        raise
     except FileNotFoundError:
         reason = "is a link to nothing" if path.is_symlink() else "there is no such file"
         raise BadInput(f"{printable(path)}: {reason}") from None
     except (OSError, ValueError) as error:  # a name with a zero byte is a ValueError
-        if isinstance(error, BadInput):
-            raise
         reason = getattr(error, "strerror", None) or str(error)
         raise BadInput(f"{printable(path)}: can't be read ({reason.lower()})") from None
 
@@ -209,7 +243,12 @@ def _opened(content: bytes, name: str | Path) -> Iterator[Image.Image]:
     """Open an image, and keep its room in memory; whatever is wrong with it, also in the block, is a BadInput.
 
     What it declares is checked before Pillow sees it (parts, scans) or decodes it (pixels, memory).
-    """
+
+    Raises
+    ------
+    BadInput
+        The message starts with `name`.
+    """  # noqa: DOC501 (its ValueError is one of the reasons that a BadInput gives)
     name = printable(name)
     try:
         declared = _limits.jpeg(content) if content.startswith(b"\xff\xd8") else None
@@ -447,7 +486,9 @@ def cache(
 
     Examples
     --------
-    >>> pixels = cache(index, "data/sample", size=64)  # doctest: +SKIP
+    >>> made = cache(index, folder, size=32)
+    >>> made.shape, made.dtype
+    ((60, 32, 32, 1), dtype('uint8'))
     """
     _check_settings(size, how, interpolation)
     folder = files.resolve(folder)

@@ -63,6 +63,22 @@ def originals(shared_data, tmp_path_factory):
     return folder
 
 
+#: Test files that train, or start kernels, servers, browsers or many processes, in whole or in large part.
+SLOW = (
+    "acquisition", "app", "backend", "benchmarks", "check", "course", "crash", "elsewhere", "explain", "export",
+    "faults", "kaggle", "lab", "leaving", "mistakes", "models", "predict", "reference", "replicate", "saved", "shift",
+    "sources", "training", "trials",
+)  # fmt: skip
+HEAVY = {"trained", "real", "originals"}  # fixtures that take as long
+
+
+def pytest_collection_modifyitems(items):
+    """Mark what `make check` leaves out."""
+    for item in items:
+        if item.path.stem.removeprefix("test_") in SLOW or HEAVY & set(getattr(item, "fixturenames", ())):
+            item.add_marker("slow")
+
+
 def pytest_terminal_summary(terminalreporter):
     """Say how many tests were skipped for want of the real images."""
     skipped = sum("not at hand: no" in str(report.longrepr) for report in terminalreporter.stats.get("skipped", []))

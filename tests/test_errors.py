@@ -9,12 +9,12 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import draw_tiny
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from test_predict import dicom_file
 
+from conftest import draw_tiny
 from cxr_utils import cli, images, predict, sources
 from cxr_utils.errors import BadInput, CxrError, printable
 from cxr_utils.predict import app

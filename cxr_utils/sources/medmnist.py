@@ -137,8 +137,10 @@ def write(archive: str | Path, folder: Path, *, progress: bool = False) -> None:
 
     Raises
     ------
-    KeyError, ValueError
-        Arrays are missing, or of another type or shape.
+    KeyError
+        Arrays are missing.
+    ValueError
+        They are of another type or shape.
     """
     from tqdm import tqdm
 
