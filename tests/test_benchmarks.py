@@ -8,8 +8,8 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from helpers import draw_tiny
 
-from conftest import draw_tiny
 from cxr_utils import imbalance, recipes
 
 HERE = Path(__file__).parents[1] / "benchmarks"

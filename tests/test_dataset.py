@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from helpers import draw_tiny, tiny_names
 
-from conftest import draw_tiny, tiny_names
 from cxr_utils import dataset
 from cxr_utils.errors import BadInput
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import typer
+from helpers import SHARED
 
-from conftest import SHARED
 from cxr_utils import cli, dataset, evaluation, images, recipes, training
 from cxr_utils.replication import claims, grid, verdicts
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from helpers import draw_tiny, tiny_names
 from PIL import Image
 
-from conftest import draw_tiny, tiny_names
 from cxr_utils import cli, dataset, images, sources
 from cxr_utils.errors import BadInput, CxrError
 from cxr_utils.sources.pack import SIZE, pack
