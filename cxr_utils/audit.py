@@ -319,9 +319,8 @@ def boosted_scores(values: np.ndarray, index: pd.DataFrame, *, seed: int = 0, fo
     scores = np.empty(len(index))
     ours = (values[train], labels[train])
     with threadpool_limits(1):  # sums in one order, and no threads that wait for each other on a busy machine
-        scores[train] = cross_val_predict(trees, *ours, groups=groups[train], cv=by_patient, method="predict_proba")[
-            :, 1
-        ]
+        answered = cross_val_predict(trees, *ours, groups=groups[train], cv=by_patient, method="predict_proba")
+        scores[train] = answered[:, 1]
         if not train.all():
             scores[~train] = trees.fit(*ours).predict_proba(values[~train])[:, 1]
     return scores

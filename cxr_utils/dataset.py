@@ -285,8 +285,6 @@ def labelled(folder: str | Path) -> pd.DataFrame:
 
 
 def _sha256(path: Path) -> str | None:
-    from cxr_utils import images
-
     try:
         return hashlib.sha256(images.read_bytes(path)).hexdigest()
     except BadInput:  # whoever wants its pixels will be told why
@@ -466,8 +464,6 @@ def _look_at_all(folder: Path, paths: list[str]) -> tuple[pd.DataFrame, pd.DataF
 
 def _look(folder: Path, path: str) -> dict[str, Any]:
     """Read one file's name, header and hash; a dictionary with ``reason`` if it can't be used."""
-    from cxr_utils import images
-
     _, split, name = PurePosixPath(path).parent.parts
     shown = printable(path)
     try:

@@ -68,7 +68,7 @@ def predict(
     if not hasattr(run, "load_model"):
         return _predict(run, pixels, split, parts, views=views)
     path = run.folder / "predictions.csv"
-    there = check(read_predictions(path), split, where=path) if path.is_file() else None
+    there: Any = check(read_predictions(path), split, where=path) if path.is_file() else None
     missing = [p for p in parts if there is None or p not in set(there["split"])]
     if missing:
         if "test" in missing and not entered:
@@ -81,8 +81,7 @@ def predict(
                 remark=record.get("image_source", ""),
             )
         fresh = _predict(run.load_model(), pixels, split, missing, views=run.record["recipe"].get("views", 0))
-        there = fresh if there is None else pd.concat([there, fresh])
-        there = there.sort_values(["split", "path"], ignore_index=True)
+        there = pd.concat([there, fresh]).sort_values(["split", "path"], ignore_index=True)
         files.write_csv(path, there, ours=COLUMNS)
         there = read_predictions(path)
     return there[there["split"].isin(parts)].reset_index(drop=True)

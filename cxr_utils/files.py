@@ -391,7 +391,7 @@ def _write(path: str | Path, content: bytes, ours: bool | Callable[[Path], bool]
     """Write a file; to write what is there already takes nothing away, whoever wrote it."""
 
     def replaceable(there: Path) -> bool:
-        return there.read_bytes() == content or (ours is not False and ours(there))
+        return there.read_bytes() == content or (callable(ours) and ours(there))
 
     with atomic(path, ours=ours is True or replaceable) as temporary:
         temporary.write_bytes(content)

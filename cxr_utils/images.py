@@ -275,7 +275,7 @@ def _opened(content: bytes, name: str | Path) -> Iterator[Image.Image]:
         raise BadInput(f"{name}: can't be read as an image ({reason})") from error
 
 
-def _cost(image: Image.Image, declared: _limits.Declared | None) -> int:
+def _cost(image: Any, declared: _limits.Declared | None) -> int:
     """Return the bytes that reading an image takes at its peak, by its header; out of bounds is refused."""
     each, more = {"1": 1, "L": 1, "P": 1}.get(image.mode, 2 if image.mode.startswith("I;16") else 4), 0
     if image.format == "JPEG" and image.mode == "RGB":
@@ -290,7 +290,7 @@ def _cost(image: Image.Image, declared: _limits.Declared | None) -> int:
         tags, (width, height) = image.tag_v2, image.size
         area = tags.get(322, width) * tags.get(323, min(tags.get(278, height), height))  # a tile or strip, as it lies
         each, more = 2 * each, area * sum(tags.get(258, (1,))) // 8  # Pillow turns it upright in a copy
-    return _limits.afford(*image.size, each + 1, more)
+    return _limits.afford(image.width, image.height, each + 1, more)
 
 
 def _unknown(content: bytes) -> str:
@@ -304,7 +304,7 @@ def _unknown(content: bytes) -> str:
     return f"{kind + ' is not read' if kind else 'of no known format'}; save it as JPEG, PNG, TIFF, BMP, WebP or DICOM"
 
 
-def _to_gray(image: Image.Image) -> np.ndarray:
+def _to_gray(image: Any) -> np.ndarray:
     """Turn a Pillow image of any mode to uint8 (h, w), upright; part by part, for a copy in colour takes much room."""
     if image.mode == "F":
         raise ValueError("floating-point pixels; save it with 8 or 16 bits")
@@ -320,7 +320,7 @@ def _to_gray(image: Image.Image) -> np.ndarray:
             continue
         if ";16" in raw:
             top = max(top, *(band.getextrema()[1] for band in part.split()[: 3 - 2 * part.mode.startswith("L")]))
-        picture[rows] = _luma(part)
+        picture[rows] = np.asarray(_luma(part))
     if ";16" in raw and table is None and top < 64:  # of the upper eight bits
         raise ValueError(
             "16 bits a channel, of which at most 14 are used; save it as grayscale, or with 8 bits a channel"
@@ -329,7 +329,7 @@ def _to_gray(image: Image.Image) -> np.ndarray:
     return picture if turn is None else np.ascontiguousarray(turn(picture))
 
 
-def _table(image: Image.Image, raw: str) -> np.ndarray:
+def _table(image: Any, raw: str) -> np.ndarray:
     """Make the table of what 16 bits mean in a PNG or TIFF."""
     low, high, (width, height) = 2**16, -(2**16), image.size
     for rows in _gray.parts(height, width):
@@ -516,7 +516,8 @@ def cache(
             with files.atomic(array, ours=True) as temporary:
                 pixels = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
                 files.reserve(temporary)
-                _fill(pixels, paths, settings, progress).flush()
+                _fill(pixels, paths, settings, progress)
+                pixels.flush()
                 del pixels
             files.write_json(note, settings | {"signature": _signature(array)}, ours=True)
     return np.load(array, mmap_mode="r")

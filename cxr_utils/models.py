@@ -377,7 +377,7 @@ def _rescales(model: Any) -> bool:
             yield from flat(layer) if hasattr(layer, "layers") else [layer]
 
     first = next((one for one in flat(model) if type(one).__name__ == "Rescaling" or one.weights), None)
-    return type(first).__name__ == "Rescaling" and bool(np.max(np.abs(first.scale)) < 0.1)
+    return first is not None and type(first).__name__ == "Rescaling" and bool(np.max(np.abs(first.scale)) < 0.1)
 
 
 def load_keras(path: str | Path):
@@ -480,7 +480,8 @@ def _load_onnx(path: Path, meaning: Meaning) -> Model:
         inner = {tensor.name for tensor in model.graph.initializer}
         takes = [_shape(value) for value in model.graph.input if value.name not in inner]
         gives = [_shape(value) for value in model.graph.output]
-        size, channels = _fitting(*(one[0] if len(one) == 1 else one for one in (takes, gives)), path)
+        takes, gives = (one[0] if len(one) == 1 else one for one in (takes, gives))
+        size, channels = _fitting(takes, gives, path)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
         # From memory: there is no folder in which it could look for more.

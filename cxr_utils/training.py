@@ -344,7 +344,7 @@ def signature(pixels) -> str:
     >>> signature(np.zeros((1, 2, 2, 1), "uint8"))
     '[1, 2, 2, 1] crc32 2144df1c'
     """
-    return f"{list(pixels.shape)} crc32 {zlib.crc32(np.ascontiguousarray(pixels)):08x}"
+    return f"{list(pixels.shape)} crc32 {zlib.crc32(np.ascontiguousarray(pixels).data):08x}"
 
 
 def _check(recipe: Recipe, pixels, split, validate_on: str) -> None:
@@ -440,7 +440,7 @@ def fit(
 
     folder = files.resolve(run_dir)
     _check(recipe, pixels, split, validate_on)
-    identity = {
+    identity: dict[str, Any] = {
         "version": VERSION,
         "recipe": recipe.settings(),
         "protocol": protocol,
@@ -557,7 +557,7 @@ def _fresh(recipe: Recipe, seed: int, used: str, traced: dict[tuple, Any]):
     return again
 
 
-def _scheduled(*, from_epoch: int, start: float, factor: float, epochs: float):
+def _scheduled(*, from_epoch: float, start: float, factor: float, epochs: float):
     def rate(epoch, before):
         return before if epoch < from_epoch else start * factor ** ((epoch - from_epoch) / epochs)
 
@@ -624,7 +624,7 @@ def compare(
     from sklearn.metrics import log_loss
     from tqdm import tqdm
 
-    rows, traced = [], {}
+    rows, traced = [], dict[tuple, Any]()
     plan = [(name, seed) for name in recipes for seed in seeds]
     for name, seed in tqdm(plan, unit="training", leave=False, disable=not progress):
         slug = "".join(c if c.isalnum() else "_" for c in name.lower()).strip("_")

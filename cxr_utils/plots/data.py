@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -157,7 +157,7 @@ def intensity_histograms(pixels: np.ndarray, kinds: Sequence[str], *, bins: int 
     ax, top, step = new_axes(ax), 0.0, 256 // bins
     kinds = np.asarray(kinds, dtype=object)
     for kind, dashes in zip(_present(kinds), ("-", "--", "-.", ":"), strict=False):
-        counts = sum(np.bincount(np.ravel(pixels[i]), minlength=256) for i in np.flatnonzero(kinds == kind))
+        counts = np.sum([np.bincount(np.ravel(pixels[i]), minlength=256) for i in np.flatnonzero(kinds == kind)], 0)
         share = np.add.reduceat(counts, np.arange(0, 256, step)) / counts.sum()
         name = f"{kind} (below {step}: {share[0]:.0%})"
         look = {"color": _colour(kind), "linestyle": dashes, "linewidth": 1.8}
@@ -319,7 +319,7 @@ def _bars(counts: pd.DataFrame, xlabel: str, ax: Axes | None) -> Axes:
     return ax
 
 
-def _present(kinds: Sequence[str]) -> list[str]:
+def _present(kinds: Iterable[str]) -> list[str]:
     """Return the different kinds, the known ones in their order and the others after them."""
     found = set(kinds)
     known = [kind for kind in (*CLASSES, *KINDS, UNKNOWN) if kind in found]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeAlias
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -16,7 +17,7 @@ from cxr_utils.dataset import CLASSES
 from cxr_utils.errors import BadInput
 from cxr_utils.plots._base import CLASS_COLOURS, GREY, LINES, above, lines, new_axes, pretty
 
-Predictions = pd.DataFrame | Mapping[str, pd.DataFrame]
+Predictions: TypeAlias = pd.DataFrame | Mapping[str, pd.DataFrame]
 UNIT = (-0.02, 1.02)
 
 

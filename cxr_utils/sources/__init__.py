@@ -341,7 +341,7 @@ def _make(source: Source, target: Path, *, path: Path | None, seed: int, keep: b
             shutil.copyfile(kept, archive)
     if target.exists():
         target.rmdir()  # an empty one; Windows does not rename onto it
-    options = {"archive": archive} if source.archive else {}
+    options: dict[str, Any] = {"archive": archive} if source.archive else {}
     options |= {name: value for name, value in (("path", path), ("seed", seed)) if name == source.takes}
     with files.atomic(target) as temporary:
         temporary.mkdir()

@@ -105,7 +105,7 @@ def _run(origin: str, archive: Path, *, progress: bool) -> None:
             pooch.retrieve(origin, known_hash=f"md5:{MD5}", fname=archive.name, path=archive.parent, downloader=how)
             return
         except requests.HTTPError as error:
-            status = error.response.status_code
+            status = getattr(error.response, "status_code", 0)
             raise download.by_status(status, clean(str(error)), who="Zenodo") from None
         except requests.RequestException as error:
             said = clean(str(error))

@@ -259,10 +259,10 @@ class _Bounded(io.BufferedReader):
 
     left: float
 
-    def read(self, size: int = -1, /) -> bytes:
-        self.left -= max(size, 0)
+    def read(self, size: int | None = -1, /) -> bytes:
+        self.left -= max(size or 0, 0)
         if self.left < 0:
-            raise BadInput(f"{self.raw.name}: refused, it holds far more files than {_limits.MOST_FILES:,}")
+            raise BadInput(f"{self.name}: refused, it holds far more files than {_limits.MOST_FILES:,}")
         return super().read(size)
 
 

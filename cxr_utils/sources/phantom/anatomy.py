@@ -204,7 +204,7 @@ class Body:
 
         rng = np.random.default_rng([*self.who.rng_key, 12])
         step = np.arange(30) / 30
-        layers = [([], []) for _ in range(3)]
+        layers: list[tuple[list, list]] = [([], []) for _ in range(3)]
         for side, (hx, hy) in zip(SIDES, self.hila, strict=True):
             roots = 9
             slope = np.linspace(-1.5, 2.6, roots) + rng.normal(0, 0.12, roots)
