@@ -11,13 +11,15 @@ LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 -
 # $(call stage,NAME,COMMAND): run a stage of the tests, and say how many seconds it took.
 stage = @begun=$$(date +%s); echo "== $(1)"; $(2) || exit 1; echo "== $(1): $$(( $$(date +%s) - begun )) s"
 
-.PHONY: help course test test-long lint bench notebooks tables audit lock lock-check clean
+.PHONY: help course check test test-long test-oldest lint bench notebooks tables audit lock lock-check clean
 
 help:
 	@echo "make course      install into .venv, and execute all notebooks on the built-in sample"
+	@echo "make check       the quick half: lint, the docstrings' examples, and the tests that train nothing"
 	@echo "make test        everything that must hold: ruff, nbval, the course by papermill, the tests"
 	@echo "make test-long   tests that take longer"
-	@echo "make lint        ruff: faults, style and format"
+	@echo "make test-oldest the tests of make check, with the lowest versions that pyproject.toml allows"
+	@echo "make lint        ruff; the floors of the package; docstrings; types"
 	@echo "make bench       speed and memory against the plain way, into benchmarks/results.md"
 	@echo "make notebooks   build and execute the notebooks from notebooks/source/*.py"
 	@echo "make tables      write the tables of results/ and README from the runs in results/"
@@ -37,14 +39,28 @@ test: $(DEV)
 	@cd build/test/nbval/runs/sample && rm -r plain_224-s0 trials/*-s0 mistakes/honest-s0
 	$(call stage,nbval,CXR_HOME=$(CURDIR)/build/test/nbval $(BIN)/pytest -q --nbval-lax --nbval-current-env \
 		--nbval-sanitize-with notebooks/source/nbval_sanitize.cfg notebooks)
-	$(call stage,pytest,$(BIN)/pytest tests --durations=10)
+	$(call stage,pytest,$(BIN)/pytest --durations=10)
 
 test-long: $(DEV)
 	$(call stage,pytest,$(BIN)/pytest tests -m long --durations=10)
 
+# The lowest versions that pyproject.toml allows, of what it names itself, in an environment of their own.
+test-oldest: $(DEV)
+	@rm -rf build/oldest && $(BIN)/uv venv --quiet --python 3.11 build/oldest
+	@$(BIN)/uv pip install --quiet --python build/oldest --resolution lowest-direct -e '.[dev]'
+	@build/oldest/bin/python -c "from cxr_utils import models; [models.load(f'results/models/reference.{form}') for form in ('keras', 'onnx')]"
+	$(call stage,oldest,build/oldest/bin/pytest -q -m "not long and not slow" --durations=10)
+
 lint: $(DEV)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports --no-cache --no-logo
+	@$(BIN)/numpydoc lint --ignore EX01 $$(find cxr_utils -name '*.py')
+	@$(BIN)/numpydoc lint $$(find cxr_utils -name '*.py' -not -path '*/sources/[a-z]*')  # an example, too
+	@$(BIN)/mypy
+
+check: lint
+	$(call stage,pytest,$(BIN)/pytest -q -m "not long and not slow" --durations=10)
 
 bench: $(DEV)
 	@$(BIN)/python benchmarks/run.py $(PARTS)

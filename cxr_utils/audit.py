@@ -26,6 +26,11 @@ def duplicates(index: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         ``group`` (int64, from 1), ``path``, ``patient``, ``kind``, ``split``; sorted by group and path.
         Empty if there are none.
+
+    Examples
+    --------
+    >>> duplicates(index)["group"].nunique()
+    4
     """
     again = index[index.duplicated("sha256", keep=False)].sort_values("path")
     group = again.groupby("sha256", sort=False).ngroup() + 1
@@ -60,6 +65,12 @@ def near_duplicates(
     ------
     BadInput
         `pixels` are not of this index, or `correlation` is out of range.
+
+    Examples
+    --------
+    >>> pairs = near_duplicates(index, pixels, correlation=0.9, limit=5)
+    >>> len(pairs), bool(pairs["correlation"].is_monotonic_decreasing)
+    (5, True)
     """
     import cv2
 
@@ -96,11 +107,21 @@ def near_duplicates(
 def patients(index: pd.DataFrame) -> pd.DataFrame:
     """Count the images of each patient.
 
+    Parameters
+    ----------
+    index : DataFrame
+        From `dataset.scan`.
+
     Returns
     -------
     DataFrame
         ``patient`` (string), ``images`` (int64), ``kinds`` and ``splits`` (str, such as "bacteria,
         virus"); most images first. Images of unknown patients are not in it.
+
+    Examples
+    --------
+    >>> patients(index).loc[0, ["patient", "kinds", "splits"]].tolist()
+    ['person1656', 'bacteria, virus', 'train, test']
     """
     by = index.dropna(subset="patient").groupby("patient", sort=True)
     if not by.ngroups:
@@ -120,12 +141,22 @@ def _listed(values: pd.Series) -> str:
 def shared_patients(index: pd.DataFrame) -> pd.DataFrame:
     """List the patients that occur in more than one official split.
 
+    Parameters
+    ----------
+    index : DataFrame
+        From `dataset.scan`.
+
     Returns
     -------
     DataFrame
         ``patient`` (string), ``train``, ``val``, ``test`` (int64, images), ``kinds`` (str) and
         ``same_kind`` (bool: one kind occurs in two splits); sorted by patient. In the dataset a shared
         number has different kinds in train and test, so it may not be the same child.
+
+    Examples
+    --------
+    >>> shared_patients(index)["patient"].tolist()[:2]
+    ['person150', 'person151']
     """
     known = index.dropna(subset="patient")
     table = pd.crosstab(known["patient"].astype(object), known["split"].astype(object))
@@ -217,6 +248,11 @@ def shortcuts(index: pd.DataFrame, pixels: np.ndarray, *, seed: int = 0) -> pd.D
     ------
     BadInput
         `pixels` are not of this index, or train holds too few images of a class or patient.
+
+    Examples
+    --------
+    >>> shortcuts(index, pixels).loc["always PNEUMONIA", "accuracy_test"]
+    np.float64(0.625)
     """
     _check(index, pixels)
     labels = index["label"].to_numpy()
@@ -263,6 +299,11 @@ def boosted_scores(values: np.ndarray, index: pd.DataFrame, *, seed: int = 0, fo
     ------
     BadInput
         A class has fewer groups in train than there are folds.
+
+    Examples
+    --------
+    >>> boosted_scores(index[["width", "height"]].to_numpy(float), index).shape
+    (60,)
     """
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
@@ -278,9 +319,8 @@ def boosted_scores(values: np.ndarray, index: pd.DataFrame, *, seed: int = 0, fo
     scores = np.empty(len(index))
     ours = (values[train], labels[train])
     with threadpool_limits(1):  # sums in one order, and no threads that wait for each other on a busy machine
-        scores[train] = cross_val_predict(trees, *ours, groups=groups[train], cv=by_patient, method="predict_proba")[
-            :, 1
-        ]
+        answered = cross_val_predict(trees, *ours, groups=groups[train], cv=by_patient, method="predict_proba")
+        scores[train] = answered[:, 1]
         if not train.all():
             scores[~train] = trees.fit(*ours).predict_proba(values[~train])[:, 1]
     return scores

@@ -79,7 +79,18 @@ class Augmentation:
                 raise BadInput(f"{each.name}: {value!r}; expected a number from 0 to below {limit:.0f}")
 
     def settings(self) -> dict[str, float | bool]:
-        """Return what decides the changes, ready for JSON; what came later stands in it only where it is used."""
+        """Gather what decides the changes, ready for JSON; what came later stands in it only where it is used.
+
+        Returns
+        -------
+        dict
+            Attribute to value.
+
+        Examples
+        --------
+        >>> Augmentation(rotation=10).settings()["rotation"]
+        10
+        """
         return {name: value for name, value in asdict(self).items() if value or name not in _LATER}
 
 

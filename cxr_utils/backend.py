@@ -48,9 +48,14 @@ __all__ = ["fused", "gpu_has_bfloat16", "keras"]
 def gpu_has_bfloat16() -> bool:
     """Tell whether there are GPUs, and all multiply bfloat16 in hardware: those of compute capability 8 and more do.
 
+    Returns
+    -------
+    bool
+        False where there is none.
+
     Examples
     --------
-    >>> gpu_has_bfloat16()  # doctest: +SKIP
+    >>> gpu_has_bfloat16() in (True, False)
     True
     """
     return bool(found := _capabilities()) and all(capability >= (8, 0) for capability in found)
@@ -85,6 +90,11 @@ def fused(layer):
     -------
     keras.layers.BatchNormalization
         The same settings; `layer` itself where the backend is not TensorFlow.
+
+    Examples
+    --------
+    >>> type(fused(keras.layers.BatchNormalization())).__name__
+    'BatchNormalization'
     """
     return _fused_class().from_config(layer.get_config()) if keras.backend.backend() == "tensorflow" else layer
 

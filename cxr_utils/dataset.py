@@ -34,7 +34,13 @@ GIVEN = re.compile(r"([a-z][a-z0-9_]*)-(?:train|val|test|(p[0-9]+))-[0-9]+-(norm
 
 @dataclass(frozen=True)
 class DatasetRecord:
-    """What is published about the dataset: where it comes from, its licence and its counts."""
+    """What is published about the dataset: where it comes from, its licence and its counts.
+
+    Examples
+    --------
+    >>> RECORD.counts["val"]
+    {'NORMAL': 8, 'PNEUMONIA': 8}
+    """
 
     title: str = "Chest X-Ray Images (Pneumonia)"
     url: str = "https://www.kaggle.com/datasets/paultimothymooney/chest-xray-pneumonia"
@@ -70,6 +76,11 @@ class ImageName(NamedTuple):
         One of `KINDS`, or "unknown" for a pneumonia whose name does not tell it.
     patient : str or None
         The key of the images that belong together; None where the name has none.
+
+    Examples
+    --------
+    >>> ImageName("virus", "person1").kind
+    'virus'
     """
 
     kind: str
@@ -89,6 +100,11 @@ def parse_name(name: str | Path) -> ImageName:
     ----------
     name : str or Path
         A file's name, with or without folders, with or without its suffix.
+
+    Returns
+    -------
+    ImageName
+        The kind and the patient's key.
 
     Raises
     ------
@@ -119,7 +135,17 @@ def parse_name(name: str | Path) -> ImageName:
 
 
 def stem_of(path: str | Path) -> str:
-    """Return a file's name without folder and image suffix: originals and copies share it.
+    """Take a file's name without folder and image suffix: originals and copies share it.
+
+    Parameters
+    ----------
+    path : str or Path
+        Of a file; parts may be joined by ``/`` or ``\\``.
+
+    Returns
+    -------
+    str
+        The name without a known image suffix; other suffixes stay.
 
     Examples
     --------
@@ -169,8 +195,9 @@ def scan(folder: str | Path, *, refresh: bool = False, allow: float = 0.01) -> p
 
     Examples
     --------
-    >>> index = scan("data/sample")  # doctest: +SKIP
-    >>> index["label"].mean()  # doctest: +SKIP
+    >>> found = scan(folder)
+    >>> found.loc[0, ["split", "kind", "patient"]].tolist(), len(found)
+    (['test', 'normal', 'IM-0068'], 60)
     """
     folder = files.resolve(folder)
     listing = _list(folder)
@@ -234,7 +261,8 @@ def labelled(folder: str | Path) -> pd.DataFrame:
 
     Examples
     --------
-    >>> labelled("data/sample")["named"].all()  # doctest: +SKIP
+    >>> labelled(folder)["named"].all()
+    np.True_
     """
     folder = files.resolve(folder)
 
@@ -257,8 +285,6 @@ def labelled(folder: str | Path) -> pd.DataFrame:
 
 
 def _sha256(path: Path) -> str | None:
-    from cxr_utils import images
-
     try:
         return hashlib.sha256(images.read_bytes(path)).hexdigest()
     except BadInput:  # whoever wants its pixels will be told why
@@ -266,12 +292,27 @@ def _sha256(path: Path) -> str | None:
 
 
 def quarantine(folder: str | Path) -> pd.DataFrame:
-    """Return the images that `scan` left out: columns ``path`` and ``reason`` (both str).
+    """List the images that `scan` left out.
+
+    Parameters
+    ----------
+    folder : str or Path
+        That was scanned.
+
+    Returns
+    -------
+    DataFrame
+        ``path`` and ``reason`` (both str), a row an image.
 
     Raises
     ------
     BadInput
         The folder was not scanned yet, or the table is not as `scan` writes it.
+
+    Examples
+    --------
+    >>> len(quarantine(folder))
+    0
     """
     folder = files.resolve(folder)
     table = folder / "quarantine.csv"
@@ -285,16 +326,46 @@ def quarantine(folder: str | Path) -> pd.DataFrame:
 def counts(index: pd.DataFrame) -> pd.DataFrame:
     """Count the images of each official split and class.
 
+    Parameters
+    ----------
+    index : DataFrame
+        From `scan`.
+
     Returns
     -------
     DataFrame
         int64, rows train, val, test, columns NORMAL, PNEUMONIA.
+
+    Examples
+    --------
+    >>> counts(index).loc["train"].tolist()
+    [10, 30]
     """
     return count_parts(index["split"], index["label"], SPLITS).rename_axis(index="split")
 
 
 def count_parts(parts: pd.Series, labels: pd.Series, order: Iterable[str]) -> pd.DataFrame:
-    """Count images by part (rows in `order`) and class (columns NORMAL, PNEUMONIA), zeros included."""
+    """Count images by part and class, zeros included.
+
+    Parameters
+    ----------
+    parts : Series of str
+        Of each image, such as "train".
+    labels : Series of int
+        0 NORMAL, 1 PNEUMONIA, row by row with `parts`.
+    order : iterable of str
+        The parts, in the order of the rows.
+
+    Returns
+    -------
+    DataFrame
+        int64, rows `order`, columns NORMAL, PNEUMONIA.
+
+    Examples
+    --------
+    >>> count_parts(pd.Series(["a", "a"]), pd.Series([0, 1]), "ab").to_numpy().tolist()
+    [[1, 1], [0, 0]]
+    """
     order = list(order)
     table = pd.crosstab(parts.astype(object), labels.astype("int64"))
     table = table.reindex(index=order, columns=range(len(CLASSES)), fill_value=0).astype("int64")
@@ -304,10 +375,20 @@ def count_parts(parts: pd.Series, labels: pd.Series, order: Iterable[str]) -> pd
 def count_differences(index: pd.DataFrame) -> list[str]:
     """Compare the counts with the dataset's record.
 
+    Parameters
+    ----------
+    index : DataFrame
+        From `scan`.
+
     Returns
     -------
     list of str
         One line a difference, such as "train/NORMAL: 1340 found, 1341 expected"; empty if there is none.
+
+    Examples
+    --------
+    >>> count_differences(index)[0]
+    'train/NORMAL: 10 found, 1341 expected'
     """
     found = counts(index)
     return [
@@ -383,8 +464,6 @@ def _look_at_all(folder: Path, paths: list[str]) -> tuple[pd.DataFrame, pd.DataF
 
 def _look(folder: Path, path: str) -> dict[str, Any]:
     """Read one file's name, header and hash; a dictionary with ``reason`` if it can't be used."""
-    from cxr_utils import images
-
     _, split, name = PurePosixPath(path).parent.parts
     shown = printable(path)
     try:

@@ -5,11 +5,21 @@ from collections.abc import Collection
 
 
 def printable(text: object) -> str:
-    r"""Return `text` on one line, with what can't be printed as escapes.
+    r"""Write `text` on one line, with what can't be printed as escapes.
 
     Names come from archives and folders that others made: a line break in one must not forge a second line of
     a log or table, an escape sequence must not reach a terminal, and a name that is no Unicode must not stop
     the message.
+
+    Parameters
+    ----------
+    text : object
+        Such as a name or an error.
+
+    Returns
+    -------
+    str
+        One line.
 
     Examples
     --------
@@ -20,7 +30,17 @@ def printable(text: object) -> str:
 
 
 def advice(error: OSError) -> str:
-    """Return what to do about an error of the system: each kind has its own way out.
+    """Say what to do about an error of the system: each kind has its own way out.
+
+    Parameters
+    ----------
+    error : OSError
+        What the system said.
+
+    Returns
+    -------
+    str
+        In words.
 
     Examples
     --------
@@ -37,7 +57,13 @@ def advice(error: OSError) -> str:
 
 
 class CxrError(Exception):
-    """Something outside failed (a download, a disk, a run); the command ends with status 1."""
+    r"""Something outside failed (a download, a disk, a run); the command ends with status 1.
+
+    Examples
+    --------
+    >>> str(CxrError("two\nlines"))
+    'two\\nlines'
+    """
 
     exit_status = 1
 
@@ -47,7 +73,13 @@ class CxrError(Exception):
 
 
 class BadInput(CxrError, ValueError):
-    """An argument or a file is not what it must be; the command ends with status 2."""
+    """An argument or a file is not what it must be; the command ends with status 2.
+
+    Examples
+    --------
+    >>> BadInput("seed: -1; expected 0 or more").exit_status
+    2
+    """
 
     exit_status = 2
 

@@ -57,6 +57,11 @@ def predict(
     ------
     BadInput
         A part that the split does not have; or the kept table is not of the split, see `check`.
+
+    Examples
+    --------
+    >>> predict(run, pixels, split, parts=("validation",))["split"].unique().tolist()
+    ['validation']
     """
     for part in parts:
         if not (split["part"] == part).any():
@@ -64,7 +69,7 @@ def predict(
     if not hasattr(run, "load_model"):
         return _predict(run, pixels, split, parts, views=views)
     path = run.folder / "predictions.csv"
-    there = check(read_predictions(path), split, where=path) if path.is_file() else None
+    there: Any = check(read_predictions(path), split, where=path) if path.is_file() else None
     missing = [p for p in parts if there is None or p not in set(there["split"])]
     if missing:
         if "test" in missing and not entered:
@@ -77,8 +82,7 @@ def predict(
                 remark=record.get("image_source", ""),
             )
         fresh = _predict(run.load_model(), pixels, split, missing, views=run.record["recipe"].get("views", 0))
-        there = fresh if there is None else pd.concat([there, fresh])
-        there = there.sort_values(["split", "path"], ignore_index=True)
+        there = pd.concat([there, fresh]).sort_values(["split", "path"], ignore_index=True)
         files.write_csv(path, there, ours=COLUMNS)
         there = read_predictions(path)
     return there[there["split"].isin(parts)].reset_index(drop=True)
@@ -167,6 +171,12 @@ def read_predictions(path: str | Path, *, columns=COLUMNS) -> pd.DataFrame:
     ------
     BadInput
         A column is missing, a label is not 0 or 1, or a probability is not in [0, 1].
+
+    Examples
+    --------
+    >>> predictions.to_csv("mine.csv", index=False)
+    >>> len(read_predictions("mine.csv")) == len(predictions)
+    True
     """
     path = Path(path)
     table = files.read_csv(path)
@@ -308,6 +318,11 @@ def bootstrap(
     References
     ----------
     .. [1] Efron, Tibshirani, An introduction to the bootstrap, 1993, chapter 13.
+
+    Examples
+    --------
+    >>> bootstrap(predictions, draws=50).columns.tolist()
+    ['value', 'low', 'high']
     """
     value = metrics(predictions["label"], predictions["probability"], threshold=threshold)
     drawn = resample(predictions, threshold=threshold, draws=draws, seed=seed, by=by)
@@ -326,10 +341,20 @@ def resample(
     Tables with the same images in the same order get the same samples, so that their metrics can be subtracted or
     averaged draw by draw.
 
+    Parameters
+    ----------
+    predictions, threshold, draws, seed, by
+        As for `bootstrap`.
+
     Returns
     -------
     dict of str to array of float, shape (draws,)
         As `metrics`.
+
+    Examples
+    --------
+    >>> resample(predictions, draws=50)["auc"].shape
+    (50,)
     """
     y_true, y_score = _both(predictions["label"], predictions["probability"])
     group = groups(predictions[by])
@@ -615,7 +640,7 @@ def _logistic(y_true, y_score):
 
 
 def without_known(predictions: pd.DataFrame, split: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of test whose patient is unknown to the other parts of a split.
+    """Leave out of test whoever is known to the other parts of a split.
 
     In this dataset 320 pneumonias of test have a person number that occurs in train, of another kind each; whether
     they are the same children can't be proved. No NORMAL number of test occurs in train, but those are not known to
@@ -627,6 +652,16 @@ def without_known(predictions: pd.DataFrame, split: pd.DataFrame) -> pd.DataFram
         From `predict`.
     split : DataFrame
         Of the same images, from `cxr_utils.splits`.
+
+    Returns
+    -------
+    DataFrame
+        The rows of test whose patient occurs in no other part.
+
+    Examples
+    --------
+    >>> len(predictions.query("split == 'test'")), len(without_known(predictions, split))
+    (16, 6)
     """
     known = set(split.loc[split["part"] != "test", "patient"].dropna())
     test = predictions[predictions["split"] == "test"]
@@ -666,6 +701,11 @@ def judge(
     ------
     BadInput
         A part has no row.
+
+    Examples
+    --------
+    >>> list(judge(predictions))
+    ['threshold', 'validation', 'test']
     """
     names = {"validation": validate_on, "test": "test"} if validate_on else {"test": "test"}
     parts = {part: predictions[predictions["split"] == name] for part, name in names.items()}
@@ -702,6 +742,11 @@ def judge_part(predictions: pd.DataFrame, threshold: float | None = None) -> dic
     -------
     dict
         ``images``, ``at_half`` and, with a threshold, ``at_threshold``, as in `judge`.
+
+    Examples
+    --------
+    >>> judge_part(predictions)["images"]
+    22
     """
     cuts = {"at_half": 0.5} | ({} if threshold is None else {"at_threshold": threshold})
     return {"images": len(predictions)} | {name: _intervals(predictions, threshold=cut) for name, cut in cuts.items()}
@@ -747,10 +792,21 @@ def evaluate(run, predictions: pd.DataFrame) -> dict[str, Any]:
     predictions : DataFrame
         From `predict`, with the parts validation and test.
 
+    Returns
+    -------
+    dict
+        As `judge`.
+
     Raises
     ------
     BadInput
         A part has no row.
+
+    Examples
+    --------
+    >>> answers = predict(run, pixels, split)
+    >>> sorted(evaluate(run, answers)["test"])
+    ['at_half', 'at_threshold', 'images', 'recalibrated']
     """
     result = judge(predictions, threshold=run.record["recipe"].get("threshold"))
     files.write_json(run.folder / "metrics.json", result, ours=("threshold",))
@@ -758,7 +814,22 @@ def evaluate(run, predictions: pd.DataFrame) -> dict[str, Any]:
 
 
 def confusion(y_true, y_score, *, threshold: float = 0.5) -> pd.DataFrame:
-    """Return the confusion matrix: rows the truth, columns the answer.
+    """Count the answers to each truth.
+
+    Parameters
+    ----------
+    y_true, y_score, threshold
+        As for `metrics`.
+
+    Returns
+    -------
+    DataFrame
+        The confusion matrix, int64: rows the truth, columns the answer.
+
+    Raises
+    ------
+    BadInput
+        As `metrics`.
 
     Examples
     --------
@@ -773,7 +844,25 @@ def confusion(y_true, y_score, *, threshold: float = 0.5) -> pd.DataFrame:
 
 
 def by_kind(predictions: pd.DataFrame, *, threshold: float = 0.5) -> pd.DataFrame:
-    """Return images, errors and share right for each kind (normal, bacteria, virus)."""
+    """Count errors by the kind of image.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        ``label``, ``probability`` and ``kind``.
+    threshold : float
+        As for `metrics`.
+
+    Returns
+    -------
+    DataFrame
+        One row a kind (normal, bacteria, virus): images, right, wrong (int64) and share_right (float64 in [0, 1]).
+
+    Examples
+    --------
+    >>> by_kind(predictions).columns.tolist()
+    ['images', 'right', 'wrong', 'share_right']
+    """
     right = (predictions["probability"] >= threshold).astype(int) == predictions["label"]
     table = right.groupby(predictions["kind"]).agg(images="size", right="sum")
     table["wrong"] = table["images"] - table["right"]
@@ -815,7 +904,17 @@ def predictive_values(sensitivity: float, specificity: float, prevalence) -> pd.
 
 
 def likelihood_ratios(sensitivity: float, specificity: float) -> dict[str, float]:
-    """Return how much a positive and a negative answer change the odds of disease.
+    """Tell how much a positive and a negative answer change the odds of disease.
+
+    Parameters
+    ----------
+    sensitivity, specificity : float in [0, 1]
+        Of the test at its threshold.
+
+    Returns
+    -------
+    dict of str to float
+        ``positive`` and ``negative``: what the odds are multiplied by; infinity where no such answer is wrong.
 
     References
     ----------
@@ -834,10 +933,27 @@ def likelihood_ratios(sensitivity: float, specificity: float) -> dict[str, float
 def calibration(y_true, y_score, *, bins: int = 10) -> pd.DataFrame:
     """Return a reliability table: bins of equal width over the probability, empty ones left out.
 
+    Parameters
+    ----------
+    y_true, y_score
+        As for `metrics`.
+    bins : int
+        How many.
+
     Returns
     -------
     DataFrame
         mean_probability, observed (share of PNEUMONIA), images.
+
+    Raises
+    ------
+    BadInput
+        As `metrics`.
+
+    Examples
+    --------
+    >>> calibration([0, 0, 1, 1], [0.1, 0.6, 0.7, 0.9])["images"].tolist()
+    [1, 1, 1, 1]
     """
     y_true, y_score = _both(y_true, y_score)
     number = np.minimum((y_score * bins).astype(int), bins - 1)

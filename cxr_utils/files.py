@@ -37,7 +37,7 @@ _log = logging.getLogger("cxr_utils")
 
 
 def root() -> Path:
-    """Return the folder that relative paths are relative to.
+    """Find the folder that relative paths are relative to.
 
     The variable ``CXR_HOME`` if set, else the nearest parent of the working folder that holds this
     project's ``pyproject.toml``, else the working folder itself.
@@ -46,6 +46,11 @@ def root() -> Path:
     -------
     Path
         An absolute path.
+
+    Examples
+    --------
+    >>> root() == Path.cwd()
+    True
     """
     if home := os.environ.get("CXR_HOME"):
         return Path(home).absolute()
@@ -55,6 +60,16 @@ def root() -> Path:
 
 def is_project(folder: Path) -> bool:
     """Tell whether a folder is a checkout of this project, by its ``pyproject.toml``; others' may be anything.
+
+    Parameters
+    ----------
+    folder : Path
+        It need not be there.
+
+    Returns
+    -------
+    bool
+        True for a checkout.
 
     Examples
     --------
@@ -86,13 +101,24 @@ def project(name: str) -> Path | None:
 
     Examples
     --------
-    >>> project("no/such.file")
+    >>> project("no/such.file") is None
+    True
     """
     return next((found for folder in (root(), CHECKOUT) for found in sorted(folder.glob(name))), None)
 
 
 def expand(path: str | Path) -> Path:
     """Put the home folder in place of ``~``; a name such as ``~x.jpeg``, where x is no user, stays as it is.
+
+    Parameters
+    ----------
+    path : str or Path
+        As a person writes it.
+
+    Returns
+    -------
+    Path
+        Without ``~`` for a home folder.
 
     Examples
     --------
@@ -105,6 +131,16 @@ def expand(path: str | Path) -> Path:
 def resolve(path: str | Path) -> Path:
     """Make `path` absolute: a relative one is taken from `root`, whatever the working folder.
 
+    Parameters
+    ----------
+    path : str or Path
+        Relative or not.
+
+    Returns
+    -------
+    Path
+        Absolute.
+
     Examples
     --------
     >>> resolve("data") == root() / "data"
@@ -115,7 +151,17 @@ def resolve(path: str | Path) -> Path:
 
 
 def has_keys(*keys: str) -> Callable[[Path], bool]:
-    """Return the test whether a file is a JSON record with these keys.
+    """Make the test whether a file is a JSON record with these keys.
+
+    Parameters
+    ----------
+    *keys : str
+        What the record must have.
+
+    Returns
+    -------
+    callable
+        From a path to bool; False also where the file is missing or broken.
 
     Examples
     --------
@@ -126,7 +172,17 @@ def has_keys(*keys: str) -> Callable[[Path], bool]:
 
 
 def has_columns(*columns: str) -> Callable[[Path], bool]:
-    """Return the test whether a file is a CSV table with these columns.
+    """Make the test whether a file is a CSV table with these columns.
+
+    Parameters
+    ----------
+    *columns : str
+        What the table must have.
+
+    Returns
+    -------
+    callable
+        From a path to bool; False also where the file is missing or broken.
 
     Examples
     --------
@@ -159,6 +215,10 @@ def check_ours(path: str | Path, ours: bool | Callable[[Path], bool]) -> None:
     ------
     BadInput
         Something else is there.
+
+    Examples
+    --------
+    >>> check_ours("not there.json", ours=False)
     """
     if ours is True or not os.path.lexists(path) or (ours and os.path.isfile(path) and ours(Path(path))):
         return
@@ -241,10 +301,22 @@ def reserve(path: str | Path) -> None:
 
     Without that a disk that gets full while the map is written to ends the process (SIGBUS), without a word.
 
+    Parameters
+    ----------
+    path : str or Path
+        The file, as long as it is to be.
+
     Raises
     ------
     OSError
         There is too little room; the file's name is in it.
+
+    Examples
+    --------
+    >>> with open("map.npy", "wb") as opened:
+    ...     opened.truncate(1024)
+    1024
+    >>> reserve("map.npy")
     """
     length = os.stat(path).st_size
     if not hasattr(os, "posix_fallocate"):
@@ -262,10 +334,20 @@ def reserve(path: str | Path) -> None:
 def writable(folder: Path) -> bool:
     """Tell whether a folder may be written into, or made; a read-only disk may not, whoever asks.
 
+    Parameters
+    ----------
+    folder : Path
+        It need not be there.
+
+    Returns
+    -------
+    bool
+        As the system says.
+
     Examples
     --------
-    >>> writable(Path("/proc"))
-    False
+    >>> writable(Path("new"))
+    True
     """
     return os.access(next(filter(Path.is_dir, (folder, *folder.parents)), folder), os.W_OK)
 
@@ -277,9 +359,29 @@ def _alive(process: int) -> bool:
 
 
 def write_json(path: str | Path, content: Any, *, ours: bool | Iterable[str] = False) -> None:
-    """Write `content` as indented JSON, atomically; NaN is refused with ValueError.
+    """Write a JSON file, indented, atomically.
 
-    A file that is there is replaced only if it is ours: by the caller's word (True), or by the keys that it has.
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    content : object
+        What JSON can hold; NaN and infinities it can't.
+    ours : bool or iterable of str
+        A file that is there is replaced only if it is ours: by the caller's word (True), or by the keys that it has.
+
+    Raises
+    ------
+    BadInput
+        A file is there that is not ours.
+    ValueError
+        A number is NaN or infinite.
+
+    Examples
+    --------
+    >>> write_json("run.json", {"seed": 0})
+    >>> read_json("run.json")
+    {'seed': 0}
     """
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     _write(path, text.encode(), ours if isinstance(ours, bool) else has_keys(*ours))
@@ -289,7 +391,7 @@ def _write(path: str | Path, content: bytes, ours: bool | Callable[[Path], bool]
     """Write a file; to write what is there already takes nothing away, whoever wrote it."""
 
     def replaceable(there: Path) -> bool:
-        return there.read_bytes() == content or (ours is not False and ours(there))
+        return there.read_bytes() == content or (callable(ours) and ours(there))
 
     with atomic(path, ours=ours is True or replaceable) as temporary:
         temporary.write_bytes(content)
@@ -298,10 +400,26 @@ def _write(path: str | Path, content: bytes, ours: bool | Callable[[Path], bool]
 def read_json(path: str | Path) -> Any:
     """Read a JSON file.
 
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+
+    Returns
+    -------
+    object
+        What it holds.
+
     Raises
     ------
     BadInput
         The file is missing or is not JSON; NaN and infinities are not.
+
+    Examples
+    --------
+    >>> write_json("run.json", [1, None])
+    >>> read_json("run.json")
+    [1, None]
     """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=_no_number)
@@ -330,6 +448,11 @@ def read_record(path: str | Path, *keys: str, **types: type | tuple[type, ...]) 
     **types : type or tuple of type
         What it must have, and of which type; a number that is True or False is none.
 
+    Returns
+    -------
+    dict
+        The object.
+
     Raises
     ------
     BadInput
@@ -337,7 +460,9 @@ def read_record(path: str | Path, *keys: str, **types: type | tuple[type, ...]) 
 
     Examples
     --------
-    >>> read_record("run.json", "recipe", seed=int)  # doctest: +SKIP
+    >>> write_json("run.json", {"recipe": "plain_224", "seed": 0})
+    >>> read_record("run.json", "recipe", seed=int)["seed"]
+    0
     """
     content = read_json(path)
     if not isinstance(content, dict):
@@ -354,9 +479,28 @@ def read_record(path: str | Path, *keys: str, **types: type | tuple[type, ...]) 
 
 
 def write_csv(path: str | Path, table: Any, *, ours: bool | Iterable[str] = False) -> None:
-    """Write a pandas table without its row numbers, atomically; with a name in .gz the same bytes each time.
+    r"""Write a pandas table without its row numbers, atomically; with a name in .gz the same bytes each time.
 
-    A file that is there is replaced only if it is ours: by the caller's word (True), or by the columns that it has.
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    table : DataFrame
+        What is written.
+    ours : bool or iterable of str
+        A file that is there is replaced only if it is ours: by the caller's word (True), or by the columns that it has.
+
+    Raises
+    ------
+    BadInput
+        A file is there that is not ours.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> write_csv("a.csv", pd.DataFrame({"x": [1]}))
+    >>> Path("a.csv").read_text()
+    'x\n1\n'
     """
     content = table.to_csv(index=False, lineterminator="\n").encode()
     content = gzip.compress(content, mtime=0) if Path(path).suffix == ".gz" else content
@@ -364,7 +508,7 @@ def write_csv(path: str | Path, table: Any, *, ours: bool | Iterable[str] = Fals
 
 
 def read_csv(path: str | Path, *, columns: Iterable[str] = (), **options: Any) -> pd.DataFrame:
-    """Read a CSV table, packed or not.
+    r"""Read a CSV table, packed or not.
 
     Parameters
     ----------
@@ -375,10 +519,22 @@ def read_csv(path: str | Path, *, columns: Iterable[str] = (), **options: Any) -
     **options
         Of `pandas.read_csv`.
 
+    Returns
+    -------
+    DataFrame
+        The table.
+
     Raises
     ------
     BadInput
         The file is missing, is not such a table, or lacks a column.
+
+    Examples
+    --------
+    >>> Path("a.csv").write_text("x;y\n1,5;2\n")
+    10
+    >>> read_csv("a.csv").loc[0].tolist()
+    [1.5, 2.0]
     """
     try:
         # Opened here: pandas would take a name like http://... for an address and fetch it.
@@ -430,7 +586,19 @@ def _parsed(content: bytes, options: dict[str, Any]) -> pd.DataFrame:
 
 
 def digest(text: str, *, length: int = 16) -> str:
-    """Return the first `length` hexadecimal digits of the SHA-256 of `text`.
+    """Name a text by hexadecimal digits of its SHA-256.
+
+    Parameters
+    ----------
+    text : str
+        The text.
+    length : int
+        How many digits.
+
+    Returns
+    -------
+    str
+        The first digits.
 
     Examples
     --------
@@ -442,7 +610,17 @@ def digest(text: str, *, length: int = 16) -> str:
 
 
 def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, 64 hexadecimal digits; empty if it is not there.
+    """Name the content of a file by its SHA-256.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits; empty if the file is not there.
 
     Examples
     --------
@@ -468,12 +646,23 @@ def lock(folder: str | Path, *, wait: float = -1) -> Iterator[None]:
     wait : float
         Seconds to wait for another holder; below zero without limit.
 
+    Yields
+    ------
+    None
+        While it is held.
+
     Raises
     ------
     BadInput
         Another process held it for longer than `wait`; the message says which, on which machine. Or another
         program's file has the name of the lock.
-    """
+
+    Examples
+    --------
+    >>> with lock("runs"):
+    ...     Path("runs.lock").exists()
+    True
+    """  # noqa: DOC501 (its Timeout is caught further on)
     from filelock import FileLock, Timeout
 
     path = Path(folder).with_name(Path(folder).name + ".lock")
@@ -506,6 +695,16 @@ def lock(folder: str | Path, *, wait: float = -1) -> Iterator[None]:
 
 def is_lock(path: Path) -> bool:
     """Tell a lock of ours, empty or a process' number, from a list of packages (uv.lock): opening it would empty it.
+
+    Parameters
+    ----------
+    path : Path
+        A file.
+
+    Returns
+    -------
+    bool
+        True for one of ours.
 
     Examples
     --------

@@ -86,8 +86,8 @@ def read(path: str | Path, *, at_least: int | None = None) -> np.ndarray:
 
     Examples
     --------
-    >>> read("chest.jpeg", at_least=224).shape  # doctest: +SKIP
-    (324, 405)
+    >>> read(folder / index["path"][0]).shape
+    (542, 601)
     """
     return _warned(path, at_least)
 
@@ -123,6 +123,12 @@ def look(
     ------
     BadInput
         As `read`.
+
+    Examples
+    --------
+    >>> picture, remarks = look(folder / index["path"][0])
+    >>> picture.dtype, remarks
+    (dtype('uint8'), [])
     """
     content = read_bytes(path)
     if _dicom.is_dicom(content):
@@ -137,6 +143,13 @@ def look(
 def check(content: bytes, name: str | Path) -> tuple[int, int, str]:
     """Check that a file's content is an image that can be read, by reading it.
 
+    Parameters
+    ----------
+    content : bytes
+        The whole file.
+    name : str or Path
+        What errors call it.
+
     Returns
     -------
     tuple
@@ -146,6 +159,12 @@ def check(content: bytes, name: str | Path) -> tuple[int, int, str]:
     ------
     BadInput
         It is not; the message starts with `name`.
+
+    Examples
+    --------
+    >>> path = folder / index["path"][0]
+    >>> check(path.read_bytes(), path.name)
+    (601, 542, 'L')
     """
     if _dicom.is_dicom(content):
         with _film(content, name) as (picture, _):
@@ -165,12 +184,27 @@ def check(content: bytes, name: str | Path) -> tuple[int, int, str]:
 
 
 def read_bytes(path: str | Path) -> bytes:
-    """Read a file that should be an image, if it is a file and no larger than `MAX_BYTES`.
+    r"""Read a file that should be an image, if it is a file and no larger than `MAX_BYTES`.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+
+    Returns
+    -------
+    bytes
+        Its content.
 
     Raises
     ------
     BadInput
         It is missing, may not be read, is too large, or is no file (a folder, a pipe, a device).
+
+    Examples
+    --------
+    >>> read_bytes(folder / index["path"][0])[:2]
+    b'\xff\xd8'
     """
     path = Path(path)
     try:
@@ -181,12 +215,12 @@ def read_bytes(path: str | Path) -> bytes:
         if found.st_size > MAX_BYTES:
             raise BadInput(f"{printable(path)}: {found.st_size:,} bytes; at most {MAX_BYTES:,} are read")
         return path.read_bytes()
+    except BadInput:
+        raise
     except FileNotFoundError:
         reason = "is a link to nothing" if path.is_symlink() else "there is no such file"
         raise BadInput(f"{printable(path)}: {reason}") from None
     except (OSError, ValueError) as error:  # a name with a zero byte is a ValueError
-        if isinstance(error, BadInput):
-            raise
         reason = getattr(error, "strerror", None) or str(error)
         raise BadInput(f"{printable(path)}: can't be read ({reason.lower()})") from None
 
@@ -209,7 +243,12 @@ def _opened(content: bytes, name: str | Path) -> Iterator[Image.Image]:
     """Open an image, and keep its room in memory; whatever is wrong with it, also in the block, is a BadInput.
 
     What it declares is checked before Pillow sees it (parts, scans) or decodes it (pixels, memory).
-    """
+
+    Raises
+    ------
+    BadInput
+        The message starts with `name`.
+    """  # noqa: DOC501 (its ValueError is one of the reasons that a BadInput gives)
     name = printable(name)
     try:
         declared = _limits.jpeg(content) if content.startswith(b"\xff\xd8") else None
@@ -236,7 +275,7 @@ def _opened(content: bytes, name: str | Path) -> Iterator[Image.Image]:
         raise BadInput(f"{name}: can't be read as an image ({reason})") from error
 
 
-def _cost(image: Image.Image, declared: _limits.Declared | None) -> int:
+def _cost(image: Any, declared: _limits.Declared | None) -> int:
     """Return the bytes that reading an image takes at its peak, by its header; out of bounds is refused."""
     each, more = {"1": 1, "L": 1, "P": 1}.get(image.mode, 2 if image.mode.startswith("I;16") else 4), 0
     if image.format == "JPEG" and image.mode == "RGB":
@@ -251,7 +290,7 @@ def _cost(image: Image.Image, declared: _limits.Declared | None) -> int:
         tags, (width, height) = image.tag_v2, image.size
         area = tags.get(322, width) * tags.get(323, min(tags.get(278, height), height))  # a tile or strip, as it lies
         each, more = 2 * each, area * sum(tags.get(258, (1,))) // 8  # Pillow turns it upright in a copy
-    return _limits.afford(*image.size, each + 1, more)
+    return _limits.afford(image.width, image.height, each + 1, more)
 
 
 def _unknown(content: bytes) -> str:
@@ -265,7 +304,7 @@ def _unknown(content: bytes) -> str:
     return f"{kind + ' is not read' if kind else 'of no known format'}; save it as JPEG, PNG, TIFF, BMP, WebP or DICOM"
 
 
-def _to_gray(image: Image.Image) -> np.ndarray:
+def _to_gray(image: Any) -> np.ndarray:
     """Turn a Pillow image of any mode to uint8 (h, w), upright; part by part, for a copy in colour takes much room."""
     if image.mode == "F":
         raise ValueError("floating-point pixels; save it with 8 or 16 bits")
@@ -281,7 +320,7 @@ def _to_gray(image: Image.Image) -> np.ndarray:
             continue
         if ";16" in raw:
             top = max(top, *(band.getextrema()[1] for band in part.split()[: 3 - 2 * part.mode.startswith("L")]))
-        picture[rows] = _luma(part)
+        picture[rows] = np.asarray(_luma(part))
     if ";16" in raw and table is None and top < 64:  # of the upper eight bits
         raise ValueError(
             "16 bits a channel, of which at most 14 are used; save it as grayscale, or with 8 bits a channel"
@@ -290,7 +329,7 @@ def _to_gray(image: Image.Image) -> np.ndarray:
     return picture if turn is None else np.ascontiguousarray(turn(picture))
 
 
-def _table(image: Image.Image, raw: str) -> np.ndarray:
+def _table(image: Any, raw: str) -> np.ndarray:
     """Make the table of what 16 bits mean in a PNG or TIFF."""
     low, high, (width, height) = 2**16, -(2**16), image.size
     for rows in _gray.parts(height, width):
@@ -447,7 +486,9 @@ def cache(
 
     Examples
     --------
-    >>> pixels = cache(index, "data/sample", size=64)  # doctest: +SKIP
+    >>> made = cache(index, folder, size=32)
+    >>> made.shape, made.dtype
+    ((60, 32, 32, 1), dtype('uint8'))
     """
     _check_settings(size, how, interpolation)
     folder = files.resolve(folder)
@@ -475,7 +516,8 @@ def cache(
             with files.atomic(array, ours=True) as temporary:
                 pixels = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
                 files.reserve(temporary)
-                _fill(pixels, paths, settings, progress).flush()
+                _fill(pixels, paths, settings, progress)
+                pixels.flush()
                 del pixels
             files.write_json(note, settings | {"signature": _signature(array)}, ours=True)
     return np.load(array, mmap_mode="r")

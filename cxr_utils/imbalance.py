@@ -30,6 +30,11 @@ class Balanced:
         first, in the order of the cache.
     class_weight : dict of int to float, or None
         The weight of each class in the loss, where the method is weights.
+
+    Examples
+    --------
+    >>> Balanced(pd.DataFrame({"label": [0, 1]})).class_weight is None
+    True
     """
 
     table: pd.DataFrame
@@ -117,6 +122,11 @@ def _smote(pixels, rows, minority: int, *, target: int, seed: int) -> pd.DataFra
     """Draw parents and steps as imbalanced-learn's SMOTE does from the same seed; `render` makes the pictures later.
 
     It would hold all pictures as floats, and has no public way to ask for its choices alone.
+
+    Raises
+    ------
+    BadInput
+        The smaller class has fewer than six images.
     """
     if len(rows) < 6:
         raise BadInput(f"{len(rows)} images of the smaller class: SMOTE needs at least 6 (five neighbours each)")

@@ -32,7 +32,9 @@ def enter(folder: str | Path, **row: Any) -> None:
 
     Examples
     --------
-    >>> enter("runs/mine", cell="my forest", remark="to see how it does")  # doctest: +SKIP
+    >>> enter("runs/mine", cell="my forest", remark="to see how it does")
+    >>> Path("runs/mine/test_reads.csv").is_file()
+    True
     """
     import pandas as pd  # here, since whoever answers one image needs none
 

@@ -50,6 +50,11 @@ class Meaning:
         Black and white. If not said, (0, 1), and (0, 255) for a Keras model that begins with a layer Rescaling.
     logits : bool
         Whether the outputs still need a sigmoid or softmax.
+
+    Examples
+    --------
+    >>> str(Meaning(pixels=(0, 255)))
+    'classes NORMAL,PNEUMONIA, pixels 0..255'
     """
 
     classes: tuple[str, ...] = ("NORMAL", "PNEUMONIA")
@@ -59,6 +64,20 @@ class Meaning:
     @classmethod
     def parse(cls, classes: str | None = None, pixels: str | None = None, logits: bool = False) -> Meaning:
         """Read the options ``--classes``, ``--pixels`` and ``--logits``.
+
+        Parameters
+        ----------
+        classes : str, optional
+            Both names, by a comma, as training numbered them.
+        pixels : str, optional
+            Black and white, such as "0..255".
+        logits : bool
+            Whether the outputs still need a sigmoid or softmax.
+
+        Returns
+        -------
+        Meaning
+            What they say.
 
         Raises
         ------
@@ -82,12 +101,44 @@ class Meaning:
         return cls(names, span, logits)
 
     def takes(self, images: np.ndarray) -> np.ndarray:
-        """Make of pixels in [0, 1] those that the model takes, float32."""
+        """Make the pixels that the model takes.
+
+        Parameters
+        ----------
+        images : ndarray
+            float32 in [0, 1].
+
+        Returns
+        -------
+        ndarray
+            float32 between `pixels`, of the same shape.
+
+        Examples
+        --------
+        >>> Meaning(pixels=(-1, 1)).takes(np.float32([0, 1])).tolist()
+        [-1.0, 1.0]
+        """
         black, white = self.pixels or (0, 1)
         return images * np.float32(white - black) + np.float32(black)
 
     def gives(self, outputs: np.ndarray) -> np.ndarray:
-        """Make of a model's outputs, shape (n, 1 or 2), the probability of PNEUMONIA, float64 of shape (n,)."""
+        """Make probabilities of a model's outputs.
+
+        Parameters
+        ----------
+        outputs : ndarray
+            float, shape (n, 1) or (n, 2).
+
+        Returns
+        -------
+        ndarray
+            float64 in [0, 1], shape (n,): of PNEUMONIA.
+
+        Examples
+        --------
+        >>> Meaning(classes=("PNEUMONIA", "NORMAL")).gives(np.array([[0.25]])).tolist()
+        [0.75]
+        """
         found = np.asarray(outputs, dtype="float64")
         if found.shape[1] == 1:
             found = np.hstack([0 * found if self.logits else 1 - found, found])
@@ -162,6 +213,11 @@ class Model:
         What heat maps are made from; None for ONNX, which has no gradients.
     meaning : Meaning
         What `raw` takes and gives.
+
+    Examples
+    --------
+    >>> Model(Path("m.onnx"), 64, 1, raw=lambda images: images.mean(axis=(1, 2))).network is None
+    True
     """
 
     path: Path
@@ -190,6 +246,12 @@ class Model:
         ------
         BadInput
             The images have another size, or the model's answers are no probabilities.
+
+        Examples
+        --------
+        >>> flat = Model(Path("m.onnx"), 64, 1, raw=lambda images: images.mean(axis=(1, 2)))
+        >>> flat.answer(np.full((1, 64, 64, 1), 0.5, "float32"))
+        array([0.5])
         """
         if images.shape[1:] != (self.image_size, self.image_size, 1):
             raise BadInput(f"images: shape {images.shape}; {self.path.name} takes (n, {self.image_size}, "
@@ -222,8 +284,8 @@ def answers(network: Any, pixels: np.ndarray, rows: np.ndarray | None = None, *,
 
     Examples
     --------
-    >>> answers(run.load_model(), pixels, np.array([3, 5]))  # doctest: +SKIP
-    array([0.02, 0.97])
+    >>> answers(model, pixels, np.array([3, 5])).shape
+    (2,)
     """
     raw, rows = _called(network), np.arange(len(pixels)) if rows is None else rows
     parts = (pixels[rows[start : start + _AT_ONCE]].astype("float32") / 255 for start in range(0, len(rows), _AT_ONCE))
@@ -291,7 +353,8 @@ def load(path: str | Path, *, meaning: Meaning = UNSAID) -> Model:
 
     Examples
     --------
-    >>> load("runs/mine").answer(pictures)  # doctest: +SKIP
+    >>> load(run.folder).answer(pictures).shape
+    (4,)
     """
     path = files.resolve(path)
     if path.is_dir():
@@ -314,11 +377,16 @@ def _rescales(model: Any) -> bool:
             yield from flat(layer) if hasattr(layer, "layers") else [layer]
 
     first = next((one for one in flat(model) if type(one).__name__ == "Rescaling" or one.weights), None)
-    return type(first).__name__ == "Rescaling" and bool(np.max(np.abs(first.scale)) < 0.1)
+    return first is not None and type(first).__name__ == "Rescaling" and bool(np.max(np.abs(first.scale)) < 0.1)
 
 
 def load_keras(path: str | Path):
     """Open a ``.keras`` or ``.h5`` file in Keras' safe mode, if all its layers are among `LAYERS`.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
 
     Returns
     -------
@@ -329,6 +397,11 @@ def load_keras(path: str | Path):
     ------
     BadInput
         As `load`.
+
+    Examples
+    --------
+    >>> load_keras(run.folder / "model.keras").input_shape
+    (None, 32, 32, 1)
     """
     path = files.resolve(path)
     if path.suffix.lower() not in SUFFIXES[:3]:
@@ -407,7 +480,8 @@ def _load_onnx(path: Path, meaning: Meaning) -> Model:
         inner = {tensor.name for tensor in model.graph.initializer}
         takes = [_shape(value) for value in model.graph.input if value.name not in inner]
         gives = [_shape(value) for value in model.graph.output]
-        size, channels = _fitting(*(one[0] if len(one) == 1 else one for one in (takes, gives)), path)
+        takes, gives = (one[0] if len(one) == 1 else one for one in (takes, gives))
+        size, channels = _fitting(takes, gives, path)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
         # From memory: there is no folder in which it could look for more.

@@ -52,13 +52,23 @@ def region(name: str, size: int) -> np.ndarray:
 
 
 def heat_shares(heats: np.ndarray) -> pd.DataFrame:
-    """Return how much of the heat of each map lies in the central chest and in the border; 0 without heat.
+    """Tell how much of the heat of each map lies in the central chest and in the border.
+
+    Parameters
+    ----------
+    heats : ndarray
+        float in [0, 1], shape (n, s, s).
 
     Returns
     -------
     DataFrame
-        One row a map: ``centre`` and ``border``, in [0, 1]; heat spread evenly has .49 and .36. ``hottest in border``
-        and ``hottest in upper corners``: 1 if the hottest pixel lies there, else 0.
+        One row a map: ``centre`` and ``border``, in [0, 1]; heat spread evenly has .49 and .36, none 0. ``hottest in
+        border`` and ``hottest in upper corners``: 1 if the hottest pixel lies there, else 0.
+
+    Examples
+    --------
+    >>> heat_shares(np.ones((1, 100, 100)))[["centre", "border"]].round(2).to_numpy()
+    array([[0.49, 0.36]])
     """
     names = ("centre", "border", "upper corners")
     masks = {name: np.broadcast_to(region(name, heats.shape[1]), heats.shape) for name in names}
@@ -81,6 +91,16 @@ def with_marker(pixels: np.ndarray, corner: str) -> np.ndarray:
     -------
     ndarray
         As `pixels`, a copy.
+
+    Raises
+    ------
+    BadInput
+        Another `corner`.
+
+    Examples
+    --------
+    >>> with_marker(pixels[:2], "upper left").shape
+    (2, 32, 32, 1)
     """
     from cxr_utils.sources.phantom import LETTERS
 
@@ -102,15 +122,34 @@ def with_marker(pixels: np.ndarray, corner: str) -> np.ndarray:
 
 
 def covered(pixels: np.ndarray, name: str, *, grey: int) -> np.ndarray:
-    """Return the images with a `region` covered by one and the same grey, in [0, 255].
+    """Cover a `region` of the images with one and the same grey.
 
     The same in all images: the mean of each picture would tell its exposure, itself a shortcut.
+
+    Parameters
+    ----------
+    pixels : ndarray
+        uint8, shape (n, s, s, 1).
+    name : str
+        Of the region.
+    grey : int
+        In [0, 255].
+
+    Returns
+    -------
+    ndarray
+        As `pixels`, a copy.
+
+    Examples
+    --------
+    >>> int(covered(pixels[:1], "centre", grey=128)[0, 16, 16, 0])
+    128
     """
     return np.where(region(name, pixels.shape[1])[None, :, :, None], np.uint8(grey), pixels)
 
 
 def exchanged(pixels: np.ndarray, label: np.ndarray, *, seed: int = 0) -> np.ndarray:
-    """Return each image with what lies outside of the central chest taken from an image of the other class.
+    """Take what lies outside of the central chest from an image of the other class.
 
     Parameters
     ----------
@@ -120,6 +159,17 @@ def exchanged(pixels: np.ndarray, label: np.ndarray, *, seed: int = 0) -> np.nda
         int, 0 or 1, shape (n,); both must occur.
     seed : int
         Decides from which.
+
+    Returns
+    -------
+    ndarray
+        As `pixels`, a copy.
+
+    Examples
+    --------
+    >>> made = exchanged(pixels, index["label"])
+    >>> bool((made[:, 16, 16] == pixels[:, 16, 16]).all())
+    True
     """
     rng, label = np.random.default_rng(seed), np.asarray(label)
     pools = [np.flatnonzero(label == 1), np.flatnonzero(label == 0)]
@@ -128,7 +178,7 @@ def exchanged(pixels: np.ndarray, label: np.ndarray, *, seed: int = 0) -> np.nda
 
 
 def changes(label: np.ndarray, *, grey: int, seed: int = 0) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
-    """Return the changes of `measure` by name: each takes images and returns changed ones.
+    """Name the changes of `measure`.
 
     Parameters
     ----------
@@ -138,6 +188,16 @@ def changes(label: np.ndarray, *, grey: int, seed: int = 0) -> dict[str, Callabl
         What covers, in [0, 255]; best the mean of the images.
     seed : int
         Of `exchanged`.
+
+    Returns
+    -------
+    dict of str to callable
+        Each takes images (uint8, shape (n, s, s, 1), with the classes `label`) and returns changed ones.
+
+    Examples
+    --------
+    >>> list(changes(np.array([0, 1]), grey=128))[:2]
+    ['as it is', 'marker added, upper left']
     """
 
     def moved(pixels):
@@ -192,7 +252,9 @@ def measure(
 
     Examples
     --------
-    >>> measure(model, pixels[rows], split.iloc[rows])  # doctest: +SKIP
+    >>> found = measure(model, pixels[train], split[train], draws=20)
+    >>> found.loc["as it is", ["shift", "flipped"]].tolist()
+    [0.0, 0.0]
     """
     from cxr_utils import evaluation
 
@@ -225,6 +287,11 @@ def judge(
         ``images``; ``heat``: by method, the `heat_shares` of the images that are called PNEUMONIA, with intervals, and
         how many of them have no heat; ``even``: what heat spread evenly would have; ``measure``: that table;
         ``cascade``: by method, that table, on the first 60 of these images.
+
+    Examples
+    --------
+    >>> judge(model, pixels[:12], split[:12])["images"]  # doctest: +SKIP
+    12
     """
     answers = models.answers(model, pixels, views=views)
     called = answers >= threshold

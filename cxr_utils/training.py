@@ -37,6 +37,11 @@ def choose_precision(wanted: str = "auto") -> str:
         "auto" takes the variable ``CXR_PRECISION`` if set, else bfloat16 where the processor or a GPU
         multiplies it in hardware, else float32.
 
+    Returns
+    -------
+    str
+        "float32" or "mixed_bfloat16".
+
     Raises
     ------
     BadInput
@@ -67,6 +72,11 @@ def dtype_policy(name: str):
     ----------
     name : str
         Such as "float32" or "mixed_bfloat16".
+
+    Yields
+    ------
+    None
+        While the precision holds.
 
     Examples
     --------
@@ -107,6 +117,16 @@ def batches(pixels, table: pd.DataFrame, recipe: Recipe, *, seed: int | None = N
     keras.utils.PyDataset
         Of ``(images, labels)`` or ``(images, labels, weights)``: float32 in [0, 1], shape
         (b, s, s, channels); float32 of shape (b, 1), or (b, 2) for a categorical loss; float32 (b,).
+
+    Examples
+    --------
+    >>> from cxr_utils import recipes
+    >>> examples = imbalance.balance(pixels, split["label"], how="none").table
+    >>> recipe = recipes.get("plain_224").at(image_size=32)
+    >>> served = batches(pixels, examples, recipe, seed=0)
+    >>> images, labels = served[0]
+    >>> images.shape, labels.shape
+    ((32, 32, 32, 1), (32, 1))
     """
     from cxr_utils.backend import keras
 
@@ -216,34 +236,87 @@ class Run:
     ----------
     folder : Path
         Holds ``run.json``, ``history.csv`` and ``model.keras``, later ``predictions.csv`` and ``metrics.json``.
+
+    Examples
+    --------
+    >>> (run.folder / "history.csv").is_file()
+    True
     """
 
     folder: Path
 
     @property
     def record(self) -> dict[str, Any]:
-        """What was trained, how and where: the content of ``run.json``."""
+        """What was trained, how and where.
+
+        Returns
+        -------
+        dict
+            The content of ``run.json``.
+
+        Examples
+        --------
+        >>> run.record["protocol"]
+        'honest'
+        """
         return files.read_record(
             self.folder / "run.json", "version", recipe=dict, protocol=str, seed=int, split=str, seconds=(int, float)
         )
 
     @property
     def history(self) -> pd.DataFrame:
-        """One row an epoch: epoch (from 1), loss, accuracy, val_loss, val_accuracy, learning_rate, seconds."""
+        """The course of the training.
+
+        Returns
+        -------
+        DataFrame
+            One row an epoch: epoch (from 1), loss, accuracy, val_loss, val_accuracy, learning_rate, seconds.
+
+        Examples
+        --------
+        >>> run.history["epoch"].tolist()
+        [1]
+        """
         return files.read_csv(self.folder / "history.csv", columns=("epoch", "loss", "val_loss", "seconds"))
 
     def load_model(self):
-        """Return the trained `keras.Model`, in float32."""
+        """Open the trained network.
+
+        Returns
+        -------
+        keras.Model
+            In float32.
+
+        Examples
+        --------
+        >>> run.load_model().output_shape
+        (None, 1)
+        """
         return models.load_keras(self.folder / "model.keras")
 
 
 def load(run_dir: str | Path) -> Run:
     """Open a finished run.
 
+    Parameters
+    ----------
+    run_dir : str or Path
+        Its folder.
+
+    Returns
+    -------
+    Run
+        The run.
+
     Raises
     ------
     BadInput
         There is no finished run in this folder, or its ``run.json`` is not as `fit` writes it.
+
+    Examples
+    --------
+    >>> load(run.folder) == run
+    True
     """
     folder = files.resolve(run_dir)
     if not (folder / "run.json").is_file():
@@ -254,8 +327,24 @@ def load(run_dir: str | Path) -> Run:
 
 
 def signature(pixels) -> str:
-    """Return the shape and a checksum of an image cache, by which a run knows its images again."""
-    return f"{list(pixels.shape)} crc32 {zlib.crc32(np.ascontiguousarray(pixels)):08x}"
+    """Name an image cache by its shape and a checksum: by that a run knows its images again.
+
+    Parameters
+    ----------
+    pixels : array of uint8, shape (n, s, s, 1)
+        The image cache.
+
+    Returns
+    -------
+    str
+        Such as "[60, 32, 32, 1] crc32 0123abcd".
+
+    Examples
+    --------
+    >>> signature(np.zeros((1, 2, 2, 1), "uint8"))
+    '[1, 2, 2, 1] crc32 2144df1c'
+    """
+    return f"{list(pixels.shape)} crc32 {zlib.crc32(np.ascontiguousarray(pixels).data):08x}"
 
 
 def _check(recipe: Recipe, pixels, split, validate_on: str) -> None:
@@ -342,12 +431,19 @@ def fit(
     ------
     BadInput
         Images, split and recipe do not fit each other, or the folder holds another run or what is not ours.
+
+    Examples
+    --------
+    >>> from cxr_utils import recipes
+    >>> recipe = recipes.get("plain_224").at(image_size=32, width=0.1)
+    >>> fit(recipe, pixels, split, run_dir="runs/short", epochs=1).folder.name
+    'short'
     """
     from cxr_utils.backend import keras
 
     folder = files.resolve(run_dir)
     _check(recipe, pixels, split, validate_on)
-    identity = {
+    identity: dict[str, Any] = {
         "version": VERSION,
         "recipe": recipe.settings(),
         "protocol": protocol,
@@ -472,7 +568,7 @@ def _fresh(recipe: Recipe, seed: int, used: str, traced: dict[tuple, Any]):
     return again
 
 
-def _scheduled(*, from_epoch: int, start: float, factor: float, epochs: float):
+def _scheduled(*, from_epoch: float, start: float, factor: float, epochs: float):
     def rate(epoch, before):
         return before if epoch < from_epoch else start * factor ** ((epoch - from_epoch) / epochs)
 
@@ -527,11 +623,19 @@ def compare(
         One row a variant and seed: name, seed, val_loss, accuracy, recall_normal and
         recall_pneumonia (the share of each class that was found), balanced_accuracy (their mean),
         seconds; folder (str), whose ``predictions.csv`` has the answers for validation.
+
+    Examples
+    --------
+    >>> from cxr_utils import recipes
+    >>> plain = recipes.get("plain_224").at(image_size=32, width=0.1)
+    >>> table = compare({"plain": plain}, pixels, split, run_dir="runs/plain", seeds=(0,), epochs=1)
+    >>> table["name"].tolist()
+    ['plain']
     """
     from sklearn.metrics import log_loss
     from tqdm import tqdm
 
-    rows, traced = [], {}
+    rows, traced = [], dict[tuple, Any]()
     plan = [(name, seed) for name in recipes for seed in seeds]
     for name, seed in tqdm(plan, unit="training", leave=False, **({} if progress else {"disable": True})):
         slug = "".join(c if c.isalnum() else "_" for c in name.lower()).strip("_")

@@ -4,18 +4,12 @@ import os
 import shutil
 import signal
 import zipfile
-from pathlib import Path
 
 os.environ["MPLBACKEND"] = "Agg"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import numpy as np
 import pytest
-from PIL import Image
-
-#: Where the real images, and what else comes with them, are looked for; see data/README.md.
-SHARED = Path(os.environ.get("CXR_TEST_DATA") or Path(__file__).parents[2] / "shared" / "data")
-
+from helpers import SHARED, draw_tiny
 
 # Tests that a shell started in the background ignore Ctrl-C, and would hand that on to what they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -64,63 +58,28 @@ def originals(shared_data, tmp_path_factory):
     return folder
 
 
+#: Test files that train, or start kernels, servers, browsers or many processes, in whole or in large part.
+SLOW = (
+    "acquisition", "app", "backend", "benchmarks", "check", "course", "crash", "elsewhere", "explain", "export",
+    "faults", "kaggle", "lab", "leaving", "mistakes", "models", "predict", "reference", "replicate", "saved", "shift",
+    "sources", "training", "trials",
+)  # fmt: skip
+HEAVY = {"trained", "real", "originals"}  # fixtures that take as long
+
+
+def pytest_collection_modifyitems(items):
+    """Mark what `make check` leaves out."""
+    for item in items:
+        if item.path.stem.removeprefix("test_") in SLOW or HEAVY & set(getattr(item, "fixturenames", ())):
+            item.add_marker("slow")
+
+
 def pytest_terminal_summary(terminalreporter):
     """Say how many tests were skipped for want of the real images."""
     skipped = sum("not at hand: no" in str(report.longrepr) for report in terminalreporter.stats.get("skipped", []))
     if skipped:
         where = f"CXR_TEST_DATA names their folder, {SHARED} now"
         terminalreporter.write_line(f"{skipped} skipped for want of the real images and what comes with them: {where}")
-
-
-def tiny_names():
-    """Name 65 images in the original layout: patients, two kinds of one patient, shared numbers."""
-    normal, ill = "NORMAL", "PNEUMONIA"
-    names = [f"train/{normal}/IM-{115 + i:04d}-0001.jpeg" for i in range(12)]
-    names += [f"train/{normal}/NORMAL2-IM-{400 + i:04d}-000{1 + j}.jpeg" for i in range(3) for j in range(2)]
-    names += [f"train/{ill}/person{i}_bacteria_{3 * i + j}.jpeg" for i in range(1, 7) for j in range(3)]
-    names += [f"train/{ill}/person{i}_virus_{3 * i + j}.jpeg" for i in range(7, 11) for j in range(2)]
-    names += [f"train/{ill}/person6_virus_90.jpeg", f"train/{ill}/person11_virus_91_1.jpeg"]
-    names += [f"val/{normal}/NORMAL2-IM-{500 + i:04d}-0001.jpeg" for i in range(2)]
-    names += [f"val/{ill}/person{1946 + i}_bacteria_{4874 + i}.jpeg" for i in range(2)]
-    names += [f"test/{normal}/NORMAL2-IM-{95 + i:04d}-0001.jpeg" for i in range(7)]
-    names += [f"test/{ill}/person{i}_virus_{200 + i}.jpeg" for i in range(1, 6)]
-    names += [f"test/{ill}/person{100 + i}_bacteria_{300 + i}.jpeg" for i in range(3)]
-    return [f"chest_xray/{name}" for name in names]
-
-
-ILL = "chest_xray/train/PNEUMONIA"
-TWINS = {  # copy: original
-    "chest_xray/test/NORMAL/NORMAL2-IM-0096-0001.jpeg": "chest_xray/test/NORMAL/NORMAL2-IM-0095-0001.jpeg",
-    f"{ILL}/person2_bacteria_7.jpeg": f"{ILL}/person2_bacteria_6.jpeg",
-}
-
-
-def draw_tiny(folder, *, seed=0, junk=True):
-    """Draw the tiny dataset: a bright patch tells PNEUMONIA, which is wide less often and sometimes RGB."""
-    rng = np.random.default_rng(seed)
-    for number, name in enumerate(tiny_names()):
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        ill = "PNEUMONIA" in name
-        height, width = int(rng.integers(40, 49)), int(rng.integers(44, 54) if ill else rng.integers(50, 64))
-        image = rng.normal(90, 12, (height, width)) + np.linspace(0, 60, height)[:, None]
-        if ill:
-            top, left = rng.integers(5, height - 20), rng.integers(5, width - 20)
-            image[top : top + 15, left : left + 15] += 70
-        picture = Image.fromarray(np.clip(image, 0, 255).astype(np.uint8))
-        if ill and number % 5 == 0:
-            picture = picture.convert("RGB")
-        picture.save(path, quality=92)
-    for copy, original in TWINS.items():
-        (folder / copy).write_bytes((folder / original).read_bytes())
-    if junk:
-        nested = folder / "chest_xray" / tiny_names()[0]
-        nested.parent.mkdir(parents=True)
-        nested.write_bytes((folder / tiny_names()[0]).read_bytes())
-        (folder / "__MACOSX" / "chest_xray").mkdir(parents=True)
-        (folder / "chest_xray/train/NORMAL/.DS_Store").write_bytes(b"\0junk")
-        (folder / "chest_xray/train/NORMAL/._IM-0115-0001.jpeg").write_bytes(b"\0junk")
-    return folder
 
 
 @pytest.fixture

@@ -108,7 +108,7 @@ def _small_sample(home):
 
 
 def _tiny(home):
-    from conftest import draw_tiny
+    from helpers import draw_tiny
 
     shutil.rmtree(home / "given", ignore_errors=True)
     return draw_tiny(home / "given" / "tiny")

@@ -8,7 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from conftest import draw_tiny
+from helpers import draw_tiny
 
 from cxr_utils import imbalance, recipes
 

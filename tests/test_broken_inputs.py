@@ -4,37 +4,21 @@ Hostile models are in test_models.py, downloads in test_kaggle.py, odd names and
 test_dataset.py.
 """
 
-import io
 import json
 import os
 import stat
-import struct
 import warnings
 import zipfile
 import zlib
 
 import numpy as np
 import pytest
+from helpers import GOOD, NOISE, PLANTED, RAMP, ROW, deep, packed, picture, png, radiograph, table_of
 from PIL import Image
 
 from cxr_utils import _dicom, dataset, evaluation, files, images, sources
 from cxr_utils.errors import BadInput
 from cxr_utils.sources.unzip import unzip
-
-GOOD = "chest_xray/train/NORMAL/IM-0115-0001.jpeg"
-RAMP = np.add.outer(np.arange(40) * 2, np.arange(60) * 2).astype(np.uint8)
-NOISE = np.random.default_rng(0).integers(0, 256, (40, 60), dtype=np.uint8)
-PLANTED = "SECRET^PATIENT"
-
-
-def packed(*members, how=zipfile.ZIP_STORED, comment=b""):
-    target = io.BytesIO()
-    with zipfile.ZipFile(target, "w", how) as archive, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a name that is there twice
-        archive.comment = comment
-        for name, content in members:
-            archive.writestr(name, content)
-    return target.getvalue()
 
 
 def link(name):
@@ -48,68 +32,11 @@ def patched(content, old, new, *, at=0):
     return content[:place] + new + content[place + len(new) :]
 
 
-def picture(form="JPEG", mode="L", pixels=RAMP, **options):
-    target = io.BytesIO()
-    Image.fromarray(pixels).convert(mode).save(target, form, **options)
-    return target.getvalue()
-
-
-def png(width, height, *, depth=8, colour=0, data=b"", extra=()):
-    """Write a PNG by hand: its header may lie."""
-
-    def chunk(name, content):
-        body = name + content
-        return struct.pack(">I", len(content)) + body + struct.pack(">I", zlib.crc32(body))
-
-    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
-    middle = b"".join(chunk(*one) for one in extra)
-    return b"\x89PNG\r\n\x1a\n" + head + middle + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")
-
-
-def radiograph(*, drop=(), pixels=None, syntax=None, **elements):
-    """Write a DICOM radiograph of a child's chest: `RAMP`, MONOCHROME2, with names planted wherever text goes."""
-    from pydicom.dataset import Dataset, FileMetaDataset
-    from pydicom.uid import ExplicitVRLittleEndian
-
-    made = Dataset()
-    values = {
-        "Modality": "CR", "PatientName": PLANTED, "PatientID": PLANTED, "InstitutionName": PLANTED,
-        "StudyDescription": PLANTED, "PatientBirthDate": "20150203", "PatientAge": "003Y", "ViewPosition": "AP",
-        "BodyPartExamined": "CHEST", "Rows": 40, "Columns": 60, "SamplesPerPixel": 1,
-        "PhotometricInterpretation": "MONOCHROME2", "BitsAllocated": 8, "BitsStored": 8, "HighBit": 7,
-        "PixelRepresentation": 0, "PixelData": (RAMP if pixels is None else pixels).tobytes(),
-    } | elements  # fmt: skip
-    for name, value in values.items():
-        if name not in drop:
-            setattr(made, name, value)
-    made.file_meta = FileMetaDataset()
-    made.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1"
-    made.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
-    made.file_meta.TransferSyntaxUID = syntax or ExplicitVRLittleEndian
-    target = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of values that DICOM does not allow
-        made.save_as(target, enforce_file_format=True)
-    return target.getvalue()
-
-
-def deep(**elements):
-    """Sixteen bits, of which twelve are used."""
-    return radiograph(
-        pixels=RAMP.astype("<u2") * 20, BitsAllocated=16, BitsStored=12, HighBit=11, **elements
-    )  # fmt: skip
-
-
 def without_meta(content):
     """Drop the preamble and the file's meta information, as some archives do."""
     return content[144 + int.from_bytes(content[140:144], "little") :]
 
 
-def table_of(*lines, head="path,patient,split,label,probability"):
-    return "\n".join([head, *lines]).encode()
-
-
-ROW = "a/person1_virus_1.jpeg,person1,test,1,0.5"
 SUM = int(RAMP.sum())
 
 ARCHIVES = {

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import draw_tiny, tiny_names
+from helpers import draw_tiny, tiny_names
 
 from cxr_utils import dataset
 from cxr_utils.errors import BadInput

@@ -9,11 +9,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import draw_tiny
+from helpers import dicom_file, draw_tiny
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from test_predict import dicom_file
 
 from cxr_utils import cli, images, predict, sources
 from cxr_utils.errors import BadInput, CxrError, printable

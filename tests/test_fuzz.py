@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import GOOD, NOISE, ROW, deep, packed, picture, radiograph, table_of
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from test_broken_inputs import GOOD, NOISE, ROW, deep, packed, picture, radiograph, table_of
 
 from cxr_utils import _dicom, dataset, evaluation, files, images, sources, splits, training
 from cxr_utils.errors import BadInput, CxrError, printable

@@ -2,29 +2,18 @@
 
 import io
 import struct
-import tempfile
 import warnings
-from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import HAS_GDCM, SYNTAXES, compressed, dcm, deflated, saved, scaled, wrapped
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from test_broken_inputs import radiograph
 
 from cxr_utils import _dicom, _gray, images, predict
 from cxr_utils.errors import BadInput
 from cxr_utils.sources import phantom
-
-HAS_GDCM = find_spec("gdcm") and find_spec("jpeg_ls")
-SYNTAXES = {
-    "RLE": "1.2.840.10008.1.2.5", "JPEG Baseline": "1.2.840.10008.1.2.4.50", "JPEG Lossless": "1.2.840.10008.1.2.4.70",
-    "JPEG Lossless 14": "1.2.840.10008.1.2.4.57", "JPEG-LS": "1.2.840.10008.1.2.4.80",
-    "JPEG-LS near": "1.2.840.10008.1.2.4.81", "JPEG 2000": "1.2.840.10008.1.2.4.90",
-    "JPEG 2000 lossy": "1.2.840.10008.1.2.4.91",
-}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -32,17 +21,6 @@ def film():
     """Return a phantom that uses all of 0 to 255."""
     pixels = images.resize(phantom.draw("bacteria", seed=0).image, 240)[:, :200].astype(float)
     return np.ascontiguousarray(np.rint((pixels - pixels.min()) * 255 / np.ptp(pixels)).astype(np.uint8))
-
-
-def scaled(film, bits):
-    return np.rint(film * ((2**bits - 1) / 255)).astype("<u2")
-
-
-def saved(picture, form="PNG", **options):
-    target = io.BytesIO()
-    picture = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
-    picture.save(target, form, **options)
-    return target.getvalue()
 
 
 def tiff(stored, *, photometric=1, sample=1, bits=None):
@@ -56,18 +34,6 @@ def tiff(stored, *, photometric=1, sample=1, bits=None):
     return head + stored.tobytes() + struct.pack(f"{order}H", len(entries)) + table + bytes(4)
 
 
-def dcm(film, bits=12, *, allocated=16, signed=False, high=None, **elements):
-    stored = scaled(film, bits)
-    stored = (stored.astype(int) - 2 ** (bits - 1)).astype("<i2") if signed else stored
-    stored = stored.astype("u1") if allocated == 8 else stored
-    if high is not None:
-        stored = stored << (high + 1 - bits)
-    return radiograph(
-        pixels=stored, Rows=film.shape[0], Columns=film.shape[1], BitsAllocated=allocated, BitsStored=bits,
-        HighBit=bits - 1 if high is None else high, PixelRepresentation=int(signed), **elements,
-    )  # fmt: skip
-
-
 def lut(data, bits, name="VOILUTSequence"):
     from pydicom.dataset import Dataset
 
@@ -78,58 +44,6 @@ def lut(data, bits, name="VOILUTSequence"):
 
 def rising(entries, top):
     return np.rint(np.linspace(0, top, entries))
-
-
-def deflated(content):
-    """Deflate a DICOM file after its meta information."""
-    import zlib
-
-    end = 144 + int.from_bytes(content[140:144], "little")
-    head = content[:end].replace(b"\x14\x001.2.840.10008.1.2.1\0", b"\x16\x001.2.840.10008.1.2.1.99")
-    head = head[:140] + (len(head) - 144).to_bytes(4, "little") + head[144:]
-    pack = zlib.compressobj(9, zlib.DEFLATED, -15)
-    return head + pack.compress(content[end:]) + pack.flush()
-
-
-def compressed(content, how):
-    """Compress a DICOM file's pixels by GDCM, or RLE and JPEG by pydicom and Pillow."""
-    import pydicom
-    from pydicom.encaps import encapsulate
-
-    dataset = pydicom.dcmread(io.BytesIO(content))
-    uid = pydicom.uid.UID(SYNTAXES[how])
-    if how == "RLE":
-        dataset.compress(uid)
-    elif how == "JPEG Baseline":
-        dataset.PixelData = encapsulate([saved(dataset.pixel_array, "JPEG", quality=98)])
-        dataset["PixelData"].VR = "OB"
-        dataset.file_meta.TransferSyntaxUID = uid
-    else:
-        return by_gdcm(content, uid)
-    target = io.BytesIO()
-    dataset.save_as(target)
-    return target.getvalue()
-
-
-def by_gdcm(content, uid):
-    if not HAS_GDCM:
-        pytest.skip("needs python-gdcm and pyjpegls, of the extra 'dicom'")
-    import gdcm
-
-    with tempfile.TemporaryDirectory() as folder:
-        plain, packed = Path(folder, "plain.dcm"), Path(folder, "packed.dcm")
-        plain.write_bytes(content)
-        reader, change, writer = gdcm.ImageReader(), gdcm.ImageChangeTransferSyntax(), gdcm.ImageWriter()
-        reader.SetFileName(str(plain))
-        assert reader.Read()
-        change.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.GetTSType(str(uid))))
-        change.SetInput(reader.GetImage())
-        assert change.Change()
-        writer.SetFileName(str(packed))
-        writer.SetFile(reader.GetFile())
-        writer.SetImage(change.GetOutput())
-        assert writer.Write()
-        return packed.read_bytes()
 
 
 def with_alpha(film):
@@ -263,7 +177,7 @@ def bits_stored(old, new):
 
 def deep_colour(stored):
     """Write a PNG of three channels of 16 bits."""
-    from test_broken_inputs import png
+    from helpers import png
 
     height, width = stored.shape
     rows = np.repeat(stored.astype(">u2")[:, :, None], 3, axis=2).reshape(height, -1)
@@ -275,12 +189,6 @@ def extended(film):
     at = frame.index(b"\xff\xc0")
     frame = frame[:at] + b"\xff\xc1" + frame[at + 2 : at + 4] + b"\x0c" + frame[at + 5 :]
     return wrapped(film, frame, "1.2.840.10008.1.2.4.51")
-
-
-def wrapped(film, frame, syntax):
-    from pydicom.encaps import encapsulate
-
-    return dcm(film, PixelData=encapsulate([frame]), syntax=syntax)
 
 
 def lut_cut():

@@ -12,13 +12,12 @@ from pathlib import Path
 import measured
 import numpy as np
 import pytest
+from helpers import compressed, dcm, picture, png, radiograph, wrapped
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from pydicom.encaps import get_frame
 from pydicom.pixels.decoders.rle import _rle_decode_segment
-from test_broken_inputs import picture, png, radiograph
-from test_gray import compressed, dcm, wrapped
 
 from cxr_utils import _dicom, _limits, images
 from cxr_utils.errors import BadInput
@@ -172,7 +171,7 @@ def test_streams_that_cost_too_much_memory_are_refused(tmp_path):
 
 
 def test_a_deflated_bomb_is_not_inflated(tmp_path):
-    from test_gray import deflated
+    from helpers import deflated
 
     bomb = deflated(radiograph(pixels=np.zeros(150_000_000, np.uint8)))
     assert len(bomb) < 200_000

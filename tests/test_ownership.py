@@ -13,9 +13,9 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+from helpers import RUN, notebook
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_course import RUN, notebook
 
 from cxr_utils import _ownership, cli, course, dataset, evaluation, files, images, ledger, sources, splits, training
 from cxr_utils.errors import BadInput

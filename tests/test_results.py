@@ -2,31 +2,20 @@
 
 import importlib.util
 import re
-from pathlib import Path
 
 import pandas as pd
 import pytest
+from helpers import RESULTS, same
 
 from cxr_utils import evaluation, files, splits
 from cxr_utils.replication import claims, grid, score
 
-RESULTS = Path(__file__).parents[1] / "results"
 KEPT = {f"{folder.name}/{name}": (folder, record) for folder in (RESULTS, RESULTS / "jax")
         for name, record in grid.results(folder).items()}  # fmt: skip
 
 spec = importlib.util.spec_from_file_location("coverage", RESULTS.parent / "workflow" / "coverage.py")
 coverage = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(coverage)
-
-
-def same(kept, found, where=""):
-    """Compare nested mappings of numbers to six places."""
-    if isinstance(found, dict):
-        assert list(kept) == list(found), where
-        for name in found:
-            same(kept[name], found[name], f"{where}/{name}")
-    else:
-        assert kept == (None if found is None else pytest.approx(found, abs=2e-6)), where
 
 
 @pytest.fixture(params=sorted(KEPT))

@@ -1,9 +1,6 @@
-import importlib.util
-import sys
-from pathlib import Path
-
 import pandas as pd
 import pytest
+from helpers import workflow
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 from threadpoolctl import threadpool_limits
@@ -11,9 +8,7 @@ from threadpoolctl import threadpool_limits
 from cxr_utils import audit, dataset, images, splits
 from cxr_utils.errors import BadInput
 
-spec = importlib.util.spec_from_file_location("shift", Path(__file__).parents[1] / "workflow" / "shift.py")
-shift = sys.modules["shift"] = importlib.util.module_from_spec(spec)  # by this name workflow/trials.py imports it
-spec.loader.exec_module(shift)
+shift = workflow("shift")
 
 
 @pytest.fixture(scope="module")

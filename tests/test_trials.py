@@ -1,20 +1,17 @@
 """The trials towards the recipe `reference`: what is kept, and that none of them sees test."""
 
-import importlib.util
 import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from test_shift import shift
+from helpers import workflow
 
 from cxr_utils import files, images
 
 ROOT = Path(__file__).parents[1]
-spec = importlib.util.spec_from_file_location("trials", ROOT / "workflow" / "trials.py")
-trials = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(trials)
+shift, trials = workflow("shift"), workflow("trials")
 
 
 def test_a_trial_leaves_one_row_and_sees_no_test(tmp_path, monkeypatch, sample_data):

@@ -81,7 +81,8 @@ def show(figure_or_axes: Figure | Axes, alt: str) -> None:
 
     Examples
     --------
-    >>> show(plt.figure(), alt="An empty figure")  # doctest: +SKIP
+    >>> show(plt.figure(figsize=(1, 1)), alt="An empty figure")
+    [figure: An empty figure]
     """
     from IPython.display import display
 
@@ -93,10 +94,25 @@ def show(figure_or_axes: Figure | Axes, alt: str) -> None:
 def render(figure_or_axes: Figure | Axes) -> bytes:
     """Return a figure as PNG at 72 dpi, marked if synthetic, and close it.
 
+    Parameters
+    ----------
+    figure_or_axes : Figure or Axes
+        What a function of this package returned.
+
+    Returns
+    -------
+    bytes
+        A PNG file.
+
     Raises
     ------
     BadInput
         The argument is no figure.
+
+    Examples
+    --------
+    >>> render(plt.figure(figsize=(1, 1)))[1:4]
+    b'PNG'
     """
     if not isinstance(figure_or_axes, Figure | Axes):
         kind = type(figure_or_axes).__name__
@@ -140,17 +156,56 @@ class _Shown:
 
 
 def new_axes(ax: Axes | None, width: float = 8, height: float = 4) -> Axes:
-    """Return `ax`, or the axes of a new figure of this size in inches."""
+    """Return `ax`, or the axes of a new figure of this size in inches.
+
+    Parameters
+    ----------
+    ax : Axes or None
+        Where to draw.
+    width, height : float
+        Of a new figure, inches.
+
+    Returns
+    -------
+    Axes
+        `ax`, or that of the new figure.
+
+    Examples
+    --------
+    >>> new_axes(None, 4, 3).figure.get_size_inches().tolist()
+    [4.0, 3.0]
+    """
     return ax if ax is not None else plt.subplots(figsize=(width, height), layout="constrained")[1]
 
 
 def lines():
-    """Return an endless series of colour and line style."""
+    """Give each line its look.
+
+    Returns
+    -------
+    iterator of dict
+        Colour and line style, without end.
+
+    Examples
+    --------
+    >>> next(lines())["linestyle"]
+    '-'
+    """
     return ({"color": colour, "linestyle": dashes} for colour, dashes in cycle(LINES))
 
 
 def pretty(metric: str) -> str:
-    """Return a metric's name as it stands on an axis.
+    """Write a metric's name as it stands on an axis.
+
+    Parameters
+    ----------
+    metric : str
+        As in a table of ours.
+
+    Returns
+    -------
+    str
+        In words.
 
     Examples
     --------
@@ -166,7 +221,22 @@ def pretty(metric: str) -> str:
 
 
 def above(ax: Axes, columns: int = 4) -> None:
-    """Put the legend above the axes, where it hides no data."""
+    """Put the legend above the axes, where it hides no data.
+
+    Parameters
+    ----------
+    ax : Axes
+        That has the legend.
+    columns : int
+        Entries a row.
+
+    Examples
+    --------
+    >>> ax = new_axes(None)
+    >>> ax.plot([0, 1], label="a line")
+    [...]
+    >>> above(ax)
+    """
     handles, names = ax.get_legend_handles_labels()
     if ax.get_legend():
         ax.get_legend().remove()

@@ -49,6 +49,12 @@ def heat_maps(
     -------
     Figure
         The scale runs from no heat to the hottest place of each picture; its colours are those over a middle grey.
+
+    Examples
+    --------
+    >>> figure = heat_maps(pixels[:2], np.ones((2, 8, 8)), ["one", "two"])
+    >>> len(figure.axes)
+    3
     """
     laid = [explain.overlay(picture, heat, strength=strength) for picture, heat in zip(pictures, heats, strict=True)]
     figure = image_grid([each[..., 0] for each in laid], titles, columns=columns, height=height)

@@ -33,6 +33,11 @@ def descent(
     -------
     Axes
         The curve, the numbered points and arrows between them.
+
+    Examples
+    --------
+    >>> weights = np.linspace(-1, 1, 9)
+    >>> ax = descent(weights, weights**2, np.array([1.0, 0.5]), np.array([1.0, 0.25]))
     """
     ax = new_axes(ax, height=4.2)
     ax.plot(weights, losses, color=GREY)
@@ -66,6 +71,11 @@ def learning_curves(history: pd.DataFrame) -> Figure:
     -------
     Figure
         Two panels; a vertical line marks the epoch with the lowest validation loss.
+
+    Examples
+    --------
+    >>> [ax.get_title() for ax in learning_curves(run.history).axes]
+    ['accuracy', 'loss']
     """
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.8), layout="constrained")
     best = history.loc[history["val_loss"].idxmin(), "epoch"]
@@ -104,6 +114,12 @@ def comparison(table: pd.DataFrame, *, metric: str = "balanced_accuracy", ax: Ax
     ------
     BadInput
         The table has no such metric.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"name": ["plain", "wide"], "seed": [0, 0], "auc": [0.8, 0.9]})
+    >>> comparison(table, metric="auc").get_xlabel()
+    'AUC (validation)'
     """
     if metric not in table:
         known = ", ".join(str(column) for column in table.columns if column not in ("name", "seed"))

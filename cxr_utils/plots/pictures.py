@@ -102,6 +102,11 @@ def mean_images(pixels: np.ndarray, kinds: Sequence[str]) -> Figure:
     -------
     Figure
         A panel a kind, and one with the difference (all others minus normal, in pixel values) if both exist.
+
+    Examples
+    --------
+    >>> len(mean_images(pixels, index["kind"]).axes)
+    5
     """
     kinds = np.asarray(kinds, dtype=object)
     names = _present(kinds)
@@ -140,6 +145,11 @@ def resize_comparison(image: np.ndarray, size: int) -> Figure:
     -------
     Figure
         Three panels; the titles say the width and height in pixels.
+
+    Examples
+    --------
+    >>> len(resize_comparison(np.zeros((60, 80), "uint8"), 32).axes)
+    3
     """
     from cxr_utils import images
 
@@ -165,6 +175,12 @@ def smote_triplet(first: np.ndarray, between: np.ndarray, second: np.ndarray, st
     -------
     Figure
         Three panels.
+
+    Examples
+    --------
+    >>> first, second = pictures[:2]
+    >>> len(smote_triplet(first, (first + second) / 2, second, 0.5).axes)
+    3
     """
     titles = ["first\n", f"made by SMOTE: first\n+ {step:.2f} × (second − first)", "second\n"]
     return image_grid([first, between, second], titles, columns=3, height=3)
@@ -184,6 +200,11 @@ def kernel_steps(image: np.ndarray, kernel: np.ndarray, result: np.ndarray) -> F
     -------
     Figure
         Three panels. In the kernel and in a result with negative values, grey is 0.
+
+    Examples
+    --------
+    >>> len(kernel_steps(np.eye(5), np.ones((3, 3)), np.ones((3, 3))).axes)
+    3
     """
     image, kernel, result = _flat(image), _flat(kernel), _flat(result)
     figure, axes = plt.subplots(
@@ -215,6 +236,16 @@ def feature_maps(maps: np.ndarray, *, columns: int = 8) -> Figure:
     -------
     Figure
         Each map in its own range: dark low, light high. The titles are the channels' numbers, from 0.
+
+    Raises
+    ------
+    BadInput
+        `maps` have another shape.
+
+    Examples
+    --------
+    >>> len(feature_maps(np.random.default_rng(0).random((8, 8, 4)), columns=4).axes)
+    4
     """
     maps = np.asarray(maps)
     if maps.ndim != 3:
@@ -239,6 +270,15 @@ def filters(kernel: np.ndarray, *, columns: int = 8) -> Figure:
     -------
     Figure
         All in one range, from purple (negative) over white (0) to orange (positive).
+
+    Raises
+    ------
+    BadInput
+        `kernel` has another shape.
+
+    Examples
+    --------
+    >>> figure = filters(np.random.default_rng(0).random((3, 3, 1, 4)), columns=4)
     """
     kernel = np.asarray(kernel)
     if kernel.ndim != 4:

@@ -33,6 +33,14 @@ def claim_forest(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         A row a claim. A diamond is the published share, its bar the 95% interval of its set; it is hollow where the
         size of that is not known. A circle is ours under the published protocol, its bar the range of the seeds; a
         square ours under the honest protocol on test, its bar the 95% interval. Seeds that have not been run are named.
+
+    Examples
+    --------
+    >>> columns = ["value", "low", "high", "ours", "ours_min", "ours_max", "honest", "honest_low", "honest_high"]
+    >>> table = pd.DataFrame([[0.95, 0.93, 0.97, 0.9, 0.88, 0.92, 0.85, 0.82, 0.88]], columns=columns)
+    >>> names = {"recipe": "plain_64", "claim": "accuracy 95%", "seeds": "3 of 3", "honest_seeds": "1 of 3"}
+    >>> claim_forest(table.assign(**names)).get_xlabel()
+    'share of answers right'
     """
     rows = table[table["value"].notna()].reset_index(drop=True)
     ax = new_axes(ax, 10, 1.2 + 0.62 * len(rows))
@@ -87,6 +95,12 @@ def validation_against_test(table: pd.DataFrame, *, ax: Axes | None = None) -> A
     Axes
         A point a run: a colour and shape a recipe; full under the honest protocol, hollow under the published one.
         On the diagonal validation keeps its promise; what validated on test lies on it by construction.
+
+    Examples
+    --------
+    >>> runs = {"recipe": ["plain_64"], "protocol": ["honest"], "validation": [0.9], "test": [0.8]}
+    >>> validation_against_test(pd.DataFrame(runs)).get_legend_handles_labels()[1]
+    []
     """
     ax = new_axes(ax, 9.2, 5.6)
     low = min([*table["validation"], *table["test"], 0.8]) - 0.02
@@ -125,6 +139,13 @@ def mistakes_worth(worth: pd.DataFrame, tables: Mapping[str, pd.DataFrame], *, a
     Axes
         A row a mistake: the bar is the 95% interval, the tick the mean, a dot a seed. Right of the dotted line the
         wrong figure flatters.
+
+    Examples
+    --------
+    >>> tables = {"peeking": pd.DataFrame({"wrong": [0.9, 0.92], "right": [0.8, 0.81]})}
+    >>> worth = pd.DataFrame({"points": [10.5], "low": [9.0], "high": [12.0]}, index=["peeking"])
+    >>> [tick.get_text() for tick in mistakes_worth(worth, tables).get_yticklabels()]
+    ['peeking']
     """
     ax = new_axes(ax, 8.6, 1.4 + 0.62 * len(worth))
     ax.axvline(0, color=GREY, linestyle=":", linewidth=1.5, zorder=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeAlias
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -16,7 +17,7 @@ from cxr_utils.dataset import CLASSES
 from cxr_utils.errors import BadInput
 from cxr_utils.plots._base import CLASS_COLOURS, GREY, LINES, above, lines, new_axes, pretty
 
-Predictions = pd.DataFrame | Mapping[str, pd.DataFrame]
+Predictions: TypeAlias = pd.DataFrame | Mapping[str, pd.DataFrame]
 UNIT = (-0.02, 1.02)
 
 
@@ -34,6 +35,12 @@ def confusion(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     -------
     Axes
         A cell says the count and its share of the row; the darker, the larger that share.
+
+    Examples
+    --------
+    >>> from cxr_utils import evaluation
+    >>> confusion(evaluation.confusion(predictions["label"], predictions["probability"])).get_xlabel()
+    'answer'
     """
     ax = new_axes(ax, 6.4, 4.8)
     shares = table.div(table.sum(axis=1).clip(lower=1), axis=0)
@@ -69,6 +76,11 @@ def roc(predictions: Predictions, *, ax: Axes | None = None) -> Axes:
     ------
     BadInput
         A table without both classes.
+
+    Examples
+    --------
+    >>> roc({"mine": predictions}).get_ylabel()
+    'share of PNEUMONIA found (sensitivity)'
     """
     from sklearn.metrics import auc, roc_curve
 
@@ -101,6 +113,11 @@ def precision_recall(predictions: Predictions, *, ax: Axes | None = None) -> Axe
     ------
     BadInput
         A table without both classes.
+
+    Examples
+    --------
+    >>> precision_recall(predictions).get_xlabel()
+    'recall (share of PNEUMONIA found)'
     """
     from sklearn.metrics import average_precision_score, precision_recall_curve
 
@@ -133,6 +150,13 @@ def calibration(table: pd.DataFrame, *, fitted: Mapping[str, float] | None = Non
     -------
     Figure
         Above the curve with the diagonal, on which a calibrated model lies; below the images of each bin.
+
+    Examples
+    --------
+    >>> from cxr_utils import evaluation
+    >>> table = evaluation.calibration(predictions["label"], predictions["probability"])
+    >>> len(calibration(table).axes)
+    2
     """
     figure, (ax, counts) = plt.subplots(2, 1, figsize=(6.4, 6), layout="constrained", sharex=True, height_ratios=(3, 1))
     ax.plot([0, 1], [0, 1], color=GREY, linewidth=1, label="perfectly calibrated")
@@ -163,6 +187,13 @@ def decision_curve(table: pd.DataFrame) -> Figure:
     -------
     Figure
         A panel a prevalence, three lines each; what lies far below 0 is cut off.
+
+    Examples
+    --------
+    >>> from cxr_utils import evaluation
+    >>> table = evaluation.net_benefit(predictions["label"], predictions["probability"], prevalence=(0.05, 0.5))
+    >>> len(decision_curve(table).axes)
+    2
     """
     prevalences = table["prevalence"].unique()
     figure, axes = plt.subplots(
@@ -200,6 +231,11 @@ def score_histogram(
     -------
     Axes
         A stepped area a class; PNEUMONIA is hatched.
+
+    Examples
+    --------
+    >>> score_histogram(predictions).get_xlim()
+    (np.float64(0.0), np.float64(1.0))
     """
     ax = new_axes(ax)
     for label, (name, hatch) in enumerate(zip(CLASSES, ("", "///"), strict=True)):
@@ -235,6 +271,11 @@ def threshold_sweep(predictions: pd.DataFrame, *, threshold: float | None = None
     ------
     BadInput
         A table without both classes.
+
+    Examples
+    --------
+    >>> len(threshold_sweep(predictions).lines)
+    4
     """
     from cxr_utils import evaluation
 
@@ -275,6 +316,13 @@ def intervals(table: Predictions, *, metrics: Sequence[str] | None = None, ax: A
     -------
     Axes
         A row a metric: the point is the value, the bar the interval.
+
+    Examples
+    --------
+    >>> from cxr_utils import evaluation
+    >>> table = evaluation.bootstrap(predictions, draws=20)
+    >>> [tick.get_text() for tick in intervals(table, metrics=["auc"]).get_yticklabels()]
+    ['AUC']
     """
     tables = table if isinstance(table, Mapping) else {"": table}
     metrics = list(metrics if metrics is not None else next(iter(tables.values())).index)
@@ -309,6 +357,13 @@ def predictive_values(table: pd.DataFrame, *, marks: Mapping[str, float] | None 
     -------
     Axes
         Two curves, and at each mark their values.
+
+    Examples
+    --------
+    >>> from cxr_utils import evaluation
+    >>> table = evaluation.predictive_values(0.9, 0.9, np.linspace(0, 1, 5))
+    >>> predictive_values(table).get_ylabel()
+    'share of such answers that are right'
     """
     marks = {"a clinic, say": 0.05, "official test set": 0.625} if marks is None else marks
     ax = new_axes(ax, height=4.6)

@@ -41,6 +41,11 @@ class System:
         What it says of its licence.
     read : str
         What stands beside the README, and how much of it could be read.
+
+    Examples
+    --------
+    >>> get("plain_64").published.date
+    '2025-01-19'
     """
 
     repository: str
@@ -50,7 +55,23 @@ class System:
     read: str
 
     def link(self, claim: Claim | None = None) -> str:
-        """Return the address of the whole at its commit, or of the place of a claim: of the line where it has one."""
+        """Say where it, or one of its claims, can be read.
+
+        Parameters
+        ----------
+        claim : Claim, optional
+            One of its claims.
+
+        Returns
+        -------
+        str
+            The address of the whole at its commit, or of the claim's place: of the line where it has one.
+
+        Examples
+        --------
+        >>> get("plain_64").published.link().partition("/tree/")[2][:7]
+        '56f4c70'
+        """
         if claim is None:
             return f"{self.repository}/tree/{self.commit}"
         line = f"?plain=1#L{claim.place[5:]}" if claim.place.startswith("line ") else ""
@@ -90,6 +111,11 @@ class Claim:
         What was not published and decides the figure: ours is a reconstruction then.
     note : str
         What to know beside the verdict, in a sentence: what makes the figure, what we read into the source.
+
+    Examples
+    --------
+    >>> get("plain_64").claims[0].metric
+    'best_validation_accuracy'
     """
 
     text: str
@@ -170,6 +196,11 @@ class Recipe:
     .. [1] Loshchilov, Hutter, Decoupled weight decay regularization, ICLR 2019.
     .. [2] Loshchilov, Hutter, SGDR: stochastic gradient descent with warm restarts, ICLR 2017.
     .. [3] Szegedy and others, Rethinking the Inception architecture for computer vision, CVPR 2016.
+
+    Examples
+    --------
+    >>> get("plain_224").image_size
+    224
     """
 
     name: str
@@ -206,11 +237,32 @@ class Recipe:
 
     @property
     def number(self) -> str:
-        """The system's number, such as "002"."""
+        """The number of its system.
+
+        Returns
+        -------
+        str
+            Such as "002".
+
+        Examples
+        --------
+        >>> get("plain_64").number
+        '000'
+        """
         return self.system.partition(",")[0]
 
     def but(self, **changes: Any) -> Recipe:
         """Return this recipe with some settings changed.
+
+        Parameters
+        ----------
+        **changes
+            Settings and their new values.
+
+        Returns
+        -------
+        Recipe
+            A copy.
 
         Raises
         ------
@@ -229,9 +281,26 @@ class Recipe:
         return dataclasses.replace(self, **changes)
 
     def at(self, *, image_size: int | None = None, width: float | None = None) -> Recipe:
-        """Return this recipe for a smaller picture or with fewer filters; None leaves a setting as it is.
+        """Make this recipe one for a smaller picture or with fewer filters.
 
         Such a recipe is for teaching, and takes pictures that were shrunk by areas.
+
+        Parameters
+        ----------
+        image_size : int, optional
+            Side of the square input, pixels; None leaves it as it is.
+        width : float, optional
+            What all filters are multiplied by; None leaves it as it is.
+
+        Returns
+        -------
+        Recipe
+            A copy.
+
+        Examples
+        --------
+        >>> get("plain_224").at(image_size=64).image_size
+        64
         """
         size, width = image_size or self.image_size, self.width if width is None else width
         return self.but(image_size=size, width=width, interpolation="area")
@@ -248,6 +317,11 @@ class Recipe:
         index : DataFrame
             With the columns width and height of the original images, pixels.
 
+        Returns
+        -------
+        Recipe
+            This one, or a copy that shrinks by areas.
+
         Examples
         --------
         >>> copies = pd.DataFrame({"width": [224], "height": [224]})
@@ -258,9 +332,19 @@ class Recipe:
         return self if shrunk else self.but(interpolation="area")
 
     def settings(self) -> dict[str, Any]:
-        """Return everything but the layers that decides the training, ready for JSON.
+        """Gather everything but the layers that decides the training, ready for JSON.
 
         Layers are code: whoever changes those of a recipe gives it another name, or raises `training.VERSION`.
+
+        Returns
+        -------
+        dict
+            Setting to value.
+
+        Examples
+        --------
+        >>> get("plain_224").settings()["batch_size"]
+        32
         """
         record = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         for name in ("layers", "title", "system", "published", "reasons", "claims", "split", "validation"):
@@ -275,7 +359,18 @@ class Recipe:
         return {name: dict(value) if isinstance(value, Mapping) else value for name, value in record.items()}
 
     def table(self) -> pd.DataFrame:
-        """Return the recipe as a table: setting, value, and the reason where the choice is ours."""
+        """Lay the recipe out as a table.
+
+        Returns
+        -------
+        DataFrame
+            Index ``setting``; ``value`` and ``why ours``, the reason where the choice is ours (all str).
+
+        Examples
+        --------
+        >>> get("plain_224").table().loc["image_size", "value"]
+        '224'
+        """
         shown = {k: v for k, v in self.settings().items() if k not in ("width", "dropout", "l2", "batchnorm") or v}
         shown |= {"validation": self.validation}
         rows = [(name, _words(value), self.reasons.get(name, "")) for name, value in shown.items()]
@@ -299,6 +394,11 @@ class Recipe:
         keras.Model
             From float32 images in [0, 1], shape (n, image_size, image_size, channels), to the
             probability of PNEUMONIA, shape (n, 1), or of both classes, shape (n, 2).
+
+        Examples
+        --------
+        >>> get("plain_224").at(image_size=32, width=0.25).build(compiled=False).output_shape
+        (None, 1)
         """
         from cxr_utils.backend import fused, keras
 
@@ -358,7 +458,12 @@ def _words(value: Any) -> str:
 
 
 def names() -> list[str]:
-    """Return the names of all recipes, sorted.
+    """List the names of all recipes.
+
+    Returns
+    -------
+    list of str
+        Sorted.
 
     Examples
     --------
@@ -369,7 +474,17 @@ def names() -> list[str]:
 
 
 def get(name: str) -> Recipe:
-    """Return a recipe by its name.
+    """Find a recipe by its name.
+
+    Parameters
+    ----------
+    name : str
+        One of `names`.
+
+    Returns
+    -------
+    Recipe
+        As its file has it.
 
     Raises
     ------

@@ -5,7 +5,23 @@ from cxr_utils.recipes import Claim, Recipe, System
 
 
 def features(width: float = 1.0) -> list:
-    """Return the layers of system 000 up to its output, which README and code state differently."""
+    """Make the layers of system 000 up to its output, which README and code state differently.
+
+    Parameters
+    ----------
+    width : float
+        What the filters and units are multiplied by.
+
+    Returns
+    -------
+    list of keras.layers.Layer
+        Fresh ones.
+
+    Examples
+    --------
+    >>> len(features())
+    9
+    """
     from keras.layers import Conv2D, Dense, Dropout, Flatten, MaxPooling2D
 
     return [

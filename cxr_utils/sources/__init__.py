@@ -59,6 +59,11 @@ class Source:
         The option of `fetch` that it takes, "path" or "seed"; `fill` gets it by this name.
     archive : str
         For what is downloaded, its file's name; `fill` gets its path, as ``archive``.
+
+    Examples
+    --------
+    >>> get("sample").takes
+    'seed'
     """
 
     name: str
@@ -77,12 +82,17 @@ def _all() -> dict[str, Source]:
 
 
 def names(*holds: str) -> list[str]:
-    """Return the names of the sources, best first.
+    """List the names of the sources, best first.
 
     Parameters
     ----------
     *holds : str
         Only those that hold this, of `HOLDS`; all if none is given.
+
+    Returns
+    -------
+    list of str
+        Their names.
 
     Examples
     --------
@@ -93,7 +103,17 @@ def names(*holds: str) -> list[str]:
 
 
 def get(name: str) -> Source:
-    """Return a source by its name.
+    """Find a source by its name.
+
+    Parameters
+    ----------
+    name : str
+        One of `names`.
+
+    Returns
+    -------
+    Source
+        As its file has it.
 
     Raises
     ------
@@ -162,8 +182,9 @@ def fetch(
 
     Examples
     --------
-    >>> folder = fetch("sample")                                        # doctest: +SKIP
-    >>> folder = fetch("folder", path="/kaggle/input/chest-xray-pneumonia")   # doctest: +SKIP
+    >>> again = fetch("folder", path=folder)
+    >>> describe(again)["source"]
+    'folder'
     """
     known, chosen = _all(), get(source)
     if path is not None:
@@ -220,6 +241,11 @@ def describe(folder: str | Path) -> dict[str, Any]:
     ------
     BadInput
         The folder was not made by `fetch`.
+
+    Examples
+    --------
+    >>> describe(fetch("folder", path=folder))["counts"]["train"]
+    {'NORMAL': 10, 'PNEUMONIA': 30}
     """
     path = files.resolve(folder) / "source.json"
     if not path.is_file():
@@ -253,6 +279,11 @@ def synthetic(source: str, data_dir: str | Path = "data") -> bool:
         As in `fetch`; one that was not fetched yet is synthetic if it holds phantoms.
     data_dir : str or Path
         As in `fetch`.
+
+    Returns
+    -------
+    bool
+        True for phantoms.
 
     Raises
     ------
@@ -310,7 +341,7 @@ def _make(source: Source, target: Path, *, path: Path | None, seed: int, keep: b
             shutil.copyfile(kept, archive)
     if target.exists():
         target.rmdir()  # an empty one; Windows does not rename onto it
-    options = {"archive": archive} if source.archive else {}
+    options: dict[str, Any] = {"archive": archive} if source.archive else {}
     options |= {name: value for name, value in (("path", path), ("seed", seed)) if name == source.takes}
     with files.atomic(target) as temporary:
         temporary.mkdir()

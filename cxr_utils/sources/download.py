@@ -67,6 +67,11 @@ def insist(attempt: Callable[[], T], *, arrived: Callable[[], int], progress: bo
     progress : bool
         Say on standard error that a wait has begun.
 
+    Returns
+    -------
+    object
+        What `attempt` returns.
+
     Raises
     ------
     Interrupted
@@ -142,12 +147,34 @@ def check_proxy(url: str) -> None:
 
 
 def full(folder: Path) -> str:
-    """Say that the disk of `folder` is full."""
+    """Say that the disk of `folder` is full.
+
+    Parameters
+    ----------
+    folder : Path
+        Where there is no room left.
+
+    Returns
+    -------
+    str
+        What to tell.
+    """
     return f"{folder}: the disk is full; make room there or choose another --data-dir"
 
 
 def size(file: Path) -> int:
-    """Return a file's bytes, 0 if it is not there."""
+    """Return a file's bytes, 0 if it is not there.
+
+    Parameters
+    ----------
+    file : Path
+        It need not be there.
+
+    Returns
+    -------
+    int
+        Bytes.
+    """
     with contextlib.suppress(FileNotFoundError):
         return file.stat().st_size
     return 0
@@ -229,6 +256,11 @@ def clean(output: str, *, lines: int = 3) -> str:
         What it printed, or an error's message. Of a traceback only the last line is taken.
     lines : int
         How many lines to keep.
+
+    Returns
+    -------
+    str
+        Fit to be shown.
 
     Examples
     --------

@@ -103,6 +103,16 @@ def find(path: Path) -> Path:
 
     Links are followed where they lead to something below `path`.
 
+    Parameters
+    ----------
+    path : Path
+        What was given.
+
+    Returns
+    -------
+    Path
+        What holds the images.
+
     Raises
     ------
     BadInput

@@ -141,10 +141,11 @@ def _run(command: list[str], archive: Path, *, progress: bool) -> None:
     process = subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment
     )
+    pipe: Any = process.stdout
     output = bytearray()
 
     def listen() -> None:
-        while piece := process.stdout.read1(2**16):
+        while piece := pipe.read1(2**16):
             output.extend(piece)
             del output[: -(2**18)]
 
@@ -170,7 +171,7 @@ def _run(command: list[str], archive: Path, *, progress: bool) -> None:
             process.kill()
         process.wait()
         listener.join()
-        process.stdout.close()
+        pipe.close()
         bar.close()
     said = output.decode("utf-8", errors="replace")
     if process.returncode:

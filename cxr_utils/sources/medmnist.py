@@ -105,7 +105,7 @@ def _run(origin: str, archive: Path, *, progress: bool) -> None:
             pooch.retrieve(origin, known_hash=f"md5:{MD5}", fname=archive.name, path=archive.parent, downloader=how)
             return
         except requests.HTTPError as error:
-            status = error.response.status_code
+            status = getattr(error.response, "status_code", 0)
             raise download.by_status(status, clean(str(error)), who="Zenodo") from None
         except requests.RequestException as error:
             said = clean(str(error))
@@ -137,8 +137,10 @@ def write(archive: str | Path, folder: Path, *, progress: bool = False) -> None:
 
     Raises
     ------
-    KeyError, ValueError
-        Arrays are missing, or of another type or shape.
+    KeyError
+        Arrays are missing.
+    ValueError
+        They are of another type or shape.
     """
     from tqdm import tqdm
 

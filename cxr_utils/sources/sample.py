@@ -9,7 +9,22 @@ from cxr_utils.sources import Source, phantom
 
 
 def fill(folder: Path, *, seed: int, progress: bool = False) -> dict[str, Any]:
-    """Draw the sample into `folder`; return its record for ``source.json``."""
+    """Draw the sample.
+
+    Parameters
+    ----------
+    folder : Path
+        Gets the images.
+    seed : int
+        The same seed gives the same pixels.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    dict
+        Its record for ``source.json``.
+    """
     phantom.write(folder, seed=seed, progress=progress)
     return {
         "title": "Phantom chest radiographs",

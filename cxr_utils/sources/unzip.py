@@ -37,6 +37,16 @@ class Damaged(BadInput):
 def is_junk(name: str) -> bool:
     """Tell whether a file or folder name is one that operating systems leave behind.
 
+    Parameters
+    ----------
+    name : str
+        Without folders.
+
+    Returns
+    -------
+    bool
+        True for what systems leave behind.
+
     Examples
     --------
     >>> is_junk(".DS_Store"), is_junk("__MACOSX"), is_junk("IM-0001-0001.jpeg")
@@ -107,6 +117,16 @@ def choose(names: Iterable[str], *, where: str | Path) -> tuple[dict[str, str], 
 
 def is_image(parts: tuple[str, ...]) -> bool:
     """Tell whether a path ends in split, class and an image, with no junk on the way.
+
+    Parameters
+    ----------
+    parts : tuple of str
+        Of a path.
+
+    Returns
+    -------
+    bool
+        True for an image in the layout.
 
     Examples
     --------
@@ -239,10 +259,10 @@ class _Bounded(io.BufferedReader):
 
     left: float
 
-    def read(self, size: int = -1, /) -> bytes:
-        self.left -= max(size, 0)
+    def read(self, size: int | None = -1, /) -> bytes:
+        self.left -= max(size or 0, 0)
         if self.left < 0:
-            raise BadInput(f"{self.raw.name}: refused, it holds far more files than {_limits.MOST_FILES:,}")
+            raise BadInput(f"{self.name}: refused, it holds far more files than {_limits.MOST_FILES:,}")
         return super().read(size)
 
 

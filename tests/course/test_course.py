@@ -10,25 +10,11 @@ import time
 
 import nbformat
 import pytest
+from helpers import RUN, notebook
 
 from cxr_utils import course, files
 from cxr_utils.course import notebooks, report
 from cxr_utils.errors import BadInput, CxrError
-
-COMMON = 'source = "sample"\ndata_dir = "data"\nrun_dir = "runs/sample"\nprofile = "sample"\nseed = 0\n'
-RUN = {"version": 1, "recipe": {}, "protocol": "honest", "seed": 0, "split": "", "pixels": ""}
-KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
-PROSE = "# Title of {name}\n\nA [word](glossary.md#word), and on to [b](02_b.ipynb)."
-
-
-def notebook(folder, name, *cells, more=""):
-    v4 = nbformat.v4
-    made = v4.new_notebook(metadata={"kernelspec": KERNEL})
-    made.cells = [v4.new_markdown_cell(PROSE.format(name=name), metadata={"tags": ["core"]})]
-    made.cells.append(v4.new_code_cell(COMMON + more, metadata={"tags": ["parameters", "core"]}))
-    made.cells += [v4.new_code_cell(source, metadata={"tags": ["core"]}) for source in cells]
-    made.cells.append(v4.new_code_cell("print('for the curious')", metadata={"tags": ["further"]}))
-    nbformat.write(made, folder / f"{name}.ipynb")
 
 
 @pytest.fixture

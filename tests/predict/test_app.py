@@ -20,8 +20,8 @@ import cv2
 import numpy as np
 import psutil
 import pytest
+from helpers import dicom_file
 from PIL import Image
-from test_predict import dicom_file
 
 from cxr_utils import cli, explain, images, predict
 from cxr_utils.errors import BadInput

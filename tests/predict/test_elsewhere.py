@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from helpers import RESULTS, same
 from PIL import Image
-from test_results import same
-from test_score import HONEST
 
 from cxr_utils import cli, dataset, evaluation, files, images, models, predict, sources
 from cxr_utils.errors import BadInput
 from cxr_utils.predict import elsewhere, export
+from cxr_utils.replication import score
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -167,6 +167,7 @@ def rescales(model, keras):
     return keras.Sequential([keras.Input(model.input_shape[1:]), keras.layers.Rescaling(1 / 255), *model.layers])
 
 
+HONEST = RESULTS / "splits" / f"{score.HONEST}.csv.gz"
 MEANINGS = {  # how it is changed, what is said of it, and what is asked where nothing is said
     "says_normal": (says_normal, "--classes PNEUMONIA,NORMAL", "is the output the probability of NORMAL? Then add "),
     "wants_255": (wants_255, "--pixels 0..255", "the model gets pixels of 0..1, does it want 0..255? Then add "),

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import dicom_file
 from PIL import Image
 
 from cxr_utils import _dicom, cli, evaluation, files, images, models, predict
@@ -28,27 +29,6 @@ def model(trained):
 @pytest.fixture
 def films(trained):
     return sorted((trained / "data/sample/chest_xray/test/NORMAL").iterdir())[:3]
-
-
-def dicom_file(path, picture, **elements):
-    import pydicom
-    from pydicom.dataset import FileDataset, FileMetaDataset
-    from pydicom.uid import ExplicitVRLittleEndian
-
-    meta = FileMetaDataset()
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.MediaStorageSOPClassUID = meta.MediaStorageSOPInstanceUID = "1.2"
-    made = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
-    made.SOPClassUID = made.SOPInstanceUID = "1.2"
-    made.Modality, made.PhotometricInterpretation, made.SamplesPerPixel = "DX", "MONOCHROME2", 1
-    made.Rows, made.Columns = picture.shape
-    made.BitsAllocated = made.BitsStored = 8
-    made.HighBit, made.PixelRepresentation, made.PixelData = 7, 0, picture.tobytes()
-    made.WindowCenter, made.WindowWidth = 128, 256
-    for name, value in elements.items():
-        setattr(made, name, value)
-    pydicom.dcmwrite(path, made, enforce_file_format=True)
-    return path
 
 
 def test_an_answer_says_where_it_lies(model, films, trained):

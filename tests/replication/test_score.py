@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from test_results import RESULTS, same
+from helpers import RESULTS, same
 
 from cxr_utils import cli, dataset, evaluation, files, images, sources, splits
 from cxr_utils.errors import BadInput

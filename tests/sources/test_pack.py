@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import draw_tiny, tiny_names
+from helpers import draw_tiny, tiny_names
 from PIL import Image
 
 from cxr_utils import cli, dataset, images, sources

@@ -48,7 +48,18 @@ class Pose:
 
 
 def child(key: tuple[int, ...]) -> Child:
-    """Draw one child's anatomy from the integers in `key`."""
+    """Draw one child's anatomy from the integers in `key`.
+
+    Parameters
+    ----------
+    key : tuple of int
+        The seed, and what tells this child from others.
+
+    Returns
+    -------
+    Child
+        The same for the same key.
+    """
     rng = np.random.default_rng([*key, 11])
     sail = rng.uniform()
     thymus = (0.0, 0.0)
@@ -86,6 +97,13 @@ def _tube(square: np.ndarray) -> np.ndarray:
 
 class Body:
     """One child in one pose: the fields that the film and the lesions are made of.
+
+    Parameters
+    ----------
+    who : Child
+        Whose.
+    pose : Pose
+        In which.
 
     Attributes
     ----------
@@ -186,7 +204,7 @@ class Body:
 
         rng = np.random.default_rng([*self.who.rng_key, 12])
         step = np.arange(30) / 30
-        layers = [([], []) for _ in range(3)]
+        layers: list[tuple[list, list]] = [([], []) for _ in range(3)]
         for side, (hx, hy) in zip(SIDES, self.hila, strict=True):
             roots = 9
             slope = np.linspace(-1.5, 2.6, roots) + rng.normal(0, 0.12, roots)

@@ -18,7 +18,18 @@ Y = np.arange(HEIGHT)[:, None] / SCALE + TOP
 
 
 def ramp(value: np.ndarray) -> np.ndarray:
-    """Rise smoothly from 0 to 1 while `value` goes from 0 to 1."""
+    """Rise smoothly from 0 to 1 while `value` goes from 0 to 1.
+
+    Parameters
+    ----------
+    value : ndarray
+        float.
+
+    Returns
+    -------
+    ndarray
+        float in [0, 1], of the same shape.
+    """
     value = np.clip(value, 0.0, 1.0)
     slope = value * -2.0
     slope += 3.0
@@ -28,7 +39,20 @@ def ramp(value: np.ndarray) -> np.ndarray:
 
 
 def enlarge(small: np.ndarray, factor: int) -> np.ndarray:
-    """Spread a coarse grid, each `factor`-th point of the body grid, over it (quadratic B-spline)."""
+    """Spread a coarse grid, each `factor`-th point of the body grid, over it (quadratic B-spline).
+
+    Parameters
+    ----------
+    small : ndarray
+        float64, two points more a side than the body grid has of these steps.
+    factor : int
+        Steps of the body grid between two points.
+
+    Returns
+    -------
+    ndarray
+        float64, shape (HEIGHT, WIDTH).
+    """
     for axis, length in ((1, WIDTH), (0, HEIGHT)):
         place = np.arange(length) / factor
         nearest = np.floor(place + 0.5).astype(np.intp)
@@ -44,12 +68,42 @@ def enlarge(small: np.ndarray, factor: int) -> np.ndarray:
 
 
 def soft_noise(rng: np.random.Generator, cell: int) -> np.ndarray:
-    """Return smooth noise of mean 0 and deviation near 1, whose blobs are about `cell` grid points wide."""
+    """Return smooth noise of mean 0 and deviation near 1, whose blobs are about `cell` grid points wide.
+
+    Parameters
+    ----------
+    rng : Generator
+        The only source of chance.
+    cell : int
+        Width of a blob, steps of the body grid.
+
+    Returns
+    -------
+    ndarray
+        float64, shape (HEIGHT, WIDTH).
+    """
     return enlarge(1.8 * rng.standard_normal((HEIGHT // cell + 2, WIDTH // cell + 2)), cell)
 
 
 def near(points, reach: float):
-    """Return the part of the grid around a polyline, the squared distance, the place along it (0 to 1)."""
+    """Return the part of the grid around a polyline, the squared distance, the place along it (0 to 1).
+
+    Parameters
+    ----------
+    points : sequence of pairs of float
+        x and y of its corners, in units of the body.
+    reach : float
+        How far around them, in the same units.
+
+    Returns
+    -------
+    part : tuple of two slices
+        Rows and columns.
+    square : ndarray
+        float64, shape of the part: the squared distance to the line.
+    along : ndarray
+        float64 in [0, 1], of the same shape: the place of the nearest point along it.
+    """
     points = np.asarray(points, dtype=np.float64)
     low, high = points.min(axis=0) - reach, points.max(axis=0) + reach
     columns = slice(*np.clip(np.floor(np.array([low[0], high[0]]) * SCALE + WIDTH // 2), 0, WIDTH).astype(int))
@@ -70,7 +124,20 @@ def near(points, reach: float):
 
 
 def splat(points: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Add `weights` at `points` (x, y on the body grid), shared between the four nearest grid points."""
+    """Add `weights` at `points` (x, y on the body grid), shared between the four nearest grid points.
+
+    Parameters
+    ----------
+    points : ndarray
+        float64, shape (n, 2): x and y, in units of the body.
+    weights : ndarray
+        float64, shape (n,).
+
+    Returns
+    -------
+    ndarray
+        float64, shape (HEIGHT, WIDTH).
+    """
     column, row = points[:, 0] * SCALE + WIDTH // 2, (points[:, 1] - TOP) * SCALE
     inside = (column > 1) & (column < WIDTH - 2) & (row > 1) & (row < HEIGHT - 2)
     column, row, weights = column[inside], row[inside], weights[inside]
