@@ -686,6 +686,15 @@ def gains(compared: pd.DataFrame, *, against: str, metric: str = "balanced_accur
     ------
     BadInput
         No variant is called `against`.
+
+    Examples
+    --------
+    >>> from cxr_utils import recipes
+    >>> plain = recipes.get("plain_224").at(image_size=32, width=0.1)
+    >>> variants = {"plain": plain, "dropout": plain.but(dropout=0.25)}
+    >>> table = compare(variants, pixels, split, run_dir="runs/gains", seeds=(0,), epochs=1)
+    >>> list(gains(table, against="plain").columns)
+    ['gain', 'low', 'high']
     """
     one_of("against", against, compared["name"].unique())
     arms, drawn = {}, {}
