@@ -179,32 +179,17 @@ def _table(results: _Results) -> pd.DataFrame:
             share = is_share(claim)
             low, high = interval(claim.value, claim.n) if share and claim.n else (None, None)
             ours, fact = found.ours, claim.metric in FACTS
-            rows.append(
-                {
-                    "system": recipe.system,
-                    "recipe": recipe.name,
-                    "claim": claim.text,
-                    "source": claim.source,
-                    "place": claim.place,
-                    "address": recipe.published.link(claim),
-                    "metric": claim.metric,
-                    "published": published(claim),
-                    "value": claim.value if share else None,
-                    "n": claim.n,
-                    "low": low,
-                    "high": high,
-                    "dataset": shown(FACTS[claim.metric]) if fact else "",
-                    "reconstruction": bool(claim.unstated),
-                    "ours": np.mean(ours) if ours else None,
-                    "ours_min": min(ours, default=None),
-                    "ours_max": max(ours, default=None),
-                    "seeds": "" if fact or METRICS[claim.metric].ours is None else of_seeds(len(ours), found.planned),
-                    **dict(zip(("honest", "honest_low", "honest_high"), found.honest or (None,) * 3, strict=True)),
-                    "honest_seeds": "" if fact else of_seeds(found.honest_seeds, found.planned),
-                    "verdict": judged,
-                    "why": why,
-                }
-            )
+            row = {"system": recipe.system, "recipe": recipe.name, "claim": claim.text, "source": claim.source}
+            row |= {"place": claim.place, "address": recipe.published.link(claim), "metric": claim.metric}
+            row |= {"published": published(claim), "value": claim.value if share else None, "n": claim.n}
+            row |= {"low": low, "high": high, "dataset": shown(FACTS[claim.metric]) if fact else ""}
+            row |= {"reconstruction": bool(claim.unstated), "ours": np.mean(ours) if ours else None}
+            row |= {"ours_min": min(ours, default=None), "ours_max": max(ours, default=None)}
+            run = not fact and METRICS[claim.metric].ours is not None
+            row["seeds"] = of_seeds(len(ours), found.planned) if run else ""
+            row |= zip(("honest", "honest_low", "honest_high"), found.honest or (None,) * 3, strict=True)
+            row["honest_seeds"] = "" if fact else of_seeds(found.honest_seeds, found.planned)
+            rows.append(row | {"verdict": judged, "why": why})
     numbers = ["value", "low", "high", "ours", "ours_min", "ours_max", "honest", "honest_low", "honest_high"]
     done = pd.DataFrame(rows)
     return done.astype({"n": "Int64"} | {name: "Float64" for name in numbers}).round(dict.fromkeys(numbers, 4))
