@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +67,7 @@ def parameters(path: Path) -> list[str]:
     """Return the names of the parameters that a notebook declares in its ``parameters`` cell."""
     import papermill
 
-    with quiet():
+    with _machine.quiet("papermill"):
         return list(papermill.inspect_notebook(str(path)))
 
 
@@ -117,7 +116,7 @@ def execute(
 
     for attempt in (1, 2):
         try:
-            with quiet(), _kernel_environment():
+            with _machine.quiet("papermill"), _machine.environment(_kernel_environment()):
                 papermill.execute_notebook(
                     notebook,
                     str(output).replace("{", "{{").replace("}", "}}"),  # papermill formats it
@@ -146,35 +145,13 @@ def execute(
                 ) from None
 
 
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Silence papermill's own log lines and warnings inside the block."""
-    import logging
-
-    logger = logging.getLogger("papermill")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
-
-
-@contextlib.contextmanager
-def _kernel_environment() -> Iterator[None]:
-    """Let the kernel see the same root as this process, and keep third-party chatter out of outputs."""
-    wanted = {
+def _kernel_environment() -> dict[str, str]:
+    """Return what lets the kernel see the same root as this process, and keeps third-party chatter out of outputs."""
+    return {
         "CXR_HOME": str(files.root()),
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
         "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3"),
     }
-    before = {name: os.environ.get(name) for name in wanted}
-    os.environ.update(wanted)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 def _kernel_manager() -> type:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
+import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from cxr_utils import (
+    _machine,
     _ownership,
     _saved,
     dataset,
@@ -131,19 +131,8 @@ def _same(model, path: Path) -> bool:
 
 
 def _save(model, path: Path, to: str) -> None:
-    # That .h5 is an old format (said by the logger of absl); that tf2onnx asks for old names of NumPy.
-    absl = logging.getLogger("absl")
-    before = absl.level
-    absl.setLevel(logging.ERROR)
-    try:
-        _save_loudly(model, path, to)
-    finally:
-        absl.setLevel(before)
-
-
-def _save_loudly(model, path: Path, to: str) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    # Absl logs that .h5 is an old format; tf2onnx warns of old names of NumPy.
+    with _machine.quiet("absl"):
         if to != "onnx":
             _saved.save(model, path)
             return
@@ -151,10 +140,8 @@ def _save_loudly(model, path: Path, to: str) -> None:
 
         if keras.backend.backend() != "tensorflow":
             raise BadInput(f"to: 'onnx' needs KERAS_BACKEND=tensorflow, not {keras.backend.backend()}")
-        try:
-            import tf2onnx  # noqa: F401
-        except ImportError:
-            raise CxrError("tf2onnx is missing; install it: pip install 'cxr-utils[export]'") from None
+        if importlib.util.find_spec("tf2onnx") is None:
+            raise CxrError("tf2onnx is missing; install it: pip install 'cxr-utils[export]'")
         model(np.zeros((1, *model.input_shape[1:]), "float32"))  # Keras exports only what was called before
         model.export(path, format="onnx", verbose=False)
 
