@@ -565,10 +565,7 @@ def page(
     from cxr_utils import predict as answering
     from cxr_utils.predict import app as web
 
-    if auth is None and not web.is_local(host):
-        raise BadInput(f"--host {host}: lets other machines in; that needs --auth USER, and a password")
-    if auth is None and public_url is not None:
-        raise BadInput(f"--public-url {public_url}: lets others in; that needs --auth USER, and a password")
+    web.check_open(host, public_url, auth)
     password = os.environ.get(web.PASSWORD)
     if auth is not None and password is None:
         if not sys.stdin.isatty():

@@ -17,7 +17,7 @@ from typing import Any
 
 import pandas as pd
 
-from cxr_utils import _ownership, files
+from cxr_utils import _ownership, _pages, files
 from cxr_utils.course import notebooks
 from cxr_utils.errors import BadInput
 
@@ -114,12 +114,12 @@ def beside_real(notebook: str, facts: Mapping[str, Any], *, run_dir: str | Path,
     files.write_json(path, {"source": source, "facts": here}, ours=FACTS)
     if source != "sample":
         rows = [[name, _shown(value)] for name, value in here.items()]
-        return Markdown(_table(["", f"here ({source})"], rows))
+        return Markdown(_pages.table(["", f"here ({source})"], rows))
     kept = files.project(f"results/course/{notebook}.json")
     real = files.read_record(kept, facts=dict) if kept else {}
     there = real.get("facts", {})
     rows = [[name, _shown(value), _shown(there.get(name))] for name, value in here.items()]
-    table = _table(["", "here (synthetic phantoms)", "on the real images"], rows)
+    table = _pages.table(["", "here (synthetic phantoms)", "on the real images"], rows)
     if kept:
         note = f"Real images: {real.get('images', 'not stated')}, by `{real.get('command', 'not stated')}`."
     else:
@@ -154,12 +154,6 @@ def _shown(value: Any) -> str:
     if isinstance(value, bool) or isinstance(value, str):
         return str(value)
     return f"{value:,}" if isinstance(value, int) else f"{value:,.3f}"
-
-
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    """Write a table in Markdown."""
-    lines = [head, [":---"] + ["---:"] * (len(head) - 1), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
 FACTS = ("source", "facts")

@@ -82,6 +82,11 @@ class Answer:
     remarks: str = ""
     error: str = ""
 
+    @property
+    def further(self) -> list[str]:
+        """The remarks that `outside` does not say already."""
+        return [remark for remark in self.remarks.split("; ") if remark and remark not in self.outside]
+
 
 @dataclass(frozen=True)
 class Predictor:
@@ -207,12 +212,10 @@ def predict(predictor: Predictor, paths: Sequence[str | Path], *, progress: bool
     >>> import pandas as pd
     >>> pd.DataFrame(predict(load("runs/mine"), ["chest.jpeg"]))  # doctest: +SKIP
     """
-    paths = [Path(path) for path in paths]
-    bar = None
-    if progress:
-        from tqdm import tqdm
+    from tqdm import tqdm
 
-        bar = tqdm(total=len(paths), unit="image", leave=False)
+    paths = [Path(path) for path in paths]
+    bar = tqdm(total=len(paths), unit="image", leave=False, disable=not progress)
 
     def read(path: Path) -> tuple[np.ndarray | None, list[str]]:
         try:
@@ -220,7 +223,7 @@ def predict(predictor: Predictor, paths: Sequence[str | Path], *, progress: bool
         except BadInput as error:
             return None, [str(error).removeprefix(f"{printable(path)}: ")]
 
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool, bar:
         for start in range(0, len(paths), _BATCH):  # whole folders must not lie in memory at once
             some = paths[start : start + _BATCH]
             seen = list(pool.map(read, some))
@@ -231,10 +234,7 @@ def predict(predictor: Predictor, paths: Sequence[str | Path], *, progress: bool
                 made = predictor.answers(np.stack(pixels), names=[str(some[n]) for n in good], remarks=said)
                 answers |= dict(zip(good, made, strict=True))
             yield from answers.values()
-            if bar:
-                bar.update(len(some))
-    if bar:
-        bar.close()
+            bar.update(len(some))
 
 
 def write_heat_maps(predictor: Predictor, answers: Sequence[Answer], folder: str | Path) -> list[Path]:
@@ -547,8 +547,8 @@ def as_text(predictor: Predictor, answers: Sequence[Answer]) -> str:
     wide = [max(len(row[column]) for row in rows) for column in range(4)]
     lines = [f"{r[0]:{wide[0]}}  {r[1]:>{wide[1]}}  {r[2]:>{wide[2]}}  {r[3]:>{wide[3]}}  {r[4]}" for r in rows]
     for answer, number in zip(reversed(read), range(len(read), 0, -1), strict=True):
-        more = [answer.outside, *(r for r in answer.remarks.split("; ") if r and r not in answer.outside)]
-        lines[number + 1 : number + 1] = [f"    {line}" for line in more if line]
+        more = [answer.outside] if answer.outside else []
+        lines[number + 1 : number + 1] = [f"    {line}" for line in [*more, *answer.further]]
     below = ["NORMAL, PNEUMONIA: the share of validation images with this label that got a lower probability"]
     if predictor.note.get("synthetic"):
         below.append("the model was trained on phantoms, not on radiographs: it knows nothing of children")

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from cxr_utils import recipes
+from cxr_utils import _pages, recipes
 from cxr_utils.replication import grid
 
-WIDTH = 100  # columns of a terminal that everyone has
+
+def _columns(rows: Sequence[tuple[str, ...]]) -> str:
+    return _pages.columns(rows, width=100)  # of a terminal that everyone has
 
 
 def all_recipes() -> str:
@@ -111,16 +111,3 @@ def _settings(config: dict) -> str:
 
 def _shape(numbers: Iterable[int]) -> str:
     return " x ".join(str(number) for number in numbers)
-
-
-def _columns(rows: Sequence[tuple[str, ...]]) -> str:
-    """Set rows in columns, the last ones broken into lines where they'd be too wide."""
-    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
-    while sum(widths) + 2 * (len(widths) - 1) > WIDTH:
-        widths[widths.index(max(widths))] -= 1
-    lines = []
-    for row in rows:
-        wrapped = [textwrap.wrap(cell, width) for cell, width in zip(row, widths, strict=True)]
-        for parts in itertools.zip_longest(*wrapped, fillvalue=""):
-            lines.append("  ".join(part.ljust(width) for part, width in zip(parts, widths, strict=True)).rstrip())
-    return "\n".join(lines)
