@@ -10,7 +10,7 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -156,6 +156,7 @@ def _shown(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:,.3f}"
 
 
+_BAR = "{desc:<22}{percentage:3.0f}%|{bar:30}| {n_fmt}/{total_fmt} cells, {elapsed} passed, {remaining} left"
 FACTS = ("source", "facts")
 """What the record of a notebook's figures has."""
 
@@ -225,7 +226,7 @@ def run(
     fresh : bool
         First remove what earlier calls left in the run folder, see `clear`.
     progress : bool
-        Show two bars on standard error: the cells of the notebook, and all cells.
+        Show a bar on standard error, over the cells of all notebooks.
     notebooks_dir : str or Path, optional
         Where the notebooks are; by default ``notebooks`` of the project.
 
@@ -237,6 +238,8 @@ def run(
     CxrError
         A cell failed, or the kernel died; the message says where the notebook is kept.
     """
+    from tqdm import tqdm
+
     from cxr_utils import sources
     from cxr_utils.course import report
 
@@ -270,9 +273,15 @@ def run(
                 )  # fmt: skip
         if todo and source != "sample":
             sources.fetch(source, data_dir=data_dir, seed=seed, progress=progress)
-        with _bars([p.cells for p in todo], show=progress) as bars:
-            for plan in todo:
-                _execute(plan, folder, state, cwd=where, core=core, bars=bars)
+        # Without a terminal the bar is a line as each notebook ends.
+        terminal = sys.stderr.isatty()
+        style = {"unit": "cell", "bar_format": _BAR, "disable": not progress}
+        with tqdm(total=sum(p.cells for p in todo), file=None if terminal else io.StringIO(), **style) as bar:
+            for number, plan in enumerate(todo, start=1):
+                bar.set_description_str(f"{plan.name} ({number} of {len(todo)})")
+                _execute(plan, folder, state, cwd=where, core=core, on_cell=bar.update)
+                if progress and not terminal:
+                    print(bar, file=sys.stderr, flush=True)
         synthetic = sources.synthetic(source, data_dir)
         page = report.write(folder, synthetic=synthetic, glossary=where / "glossary.md")
     executed = tuple(plan.name for plan in todo)
@@ -352,7 +361,7 @@ def _wrote(path: Path, state: Mapping[str, Any]) -> bool:
     return entry is not None and entry.get("sha256") in (None, files.sha256(path))
 
 
-def _execute(plan: _Plan, folder: Path, state: dict, *, cwd: Path, core: bool, bars: Callable[..., Any]) -> None:
+def _execute(plan: _Plan, folder: Path, state: dict, *, cwd: Path, core: bool, on_cell: Callable[[], Any]) -> None:
     """Execute one notebook, and record it: before, as begun, and after, whatever came of it."""
     output, begun, digest = plan.output(folder), time.perf_counter(), ""
 
@@ -362,8 +371,7 @@ def _execute(plan: _Plan, folder: Path, state: dict, *, cwd: Path, core: bool, b
 
     record()
     try:
-        with bars(plan.name, plan.cells) as tick:
-            notebooks.execute(plan.notebook, output, given=plan.given, cwd=cwd, on_cell=tick)
+        notebooks.execute(plan.notebook, output, given=plan.given, cwd=cwd, on_cell=on_cell)
         digest = plan.digest
     finally:
         record(seconds=round(time.perf_counter() - begun, 1), sha256=files.sha256(output) or None)
@@ -473,33 +481,3 @@ def _source(source: str | None, profile_name: str) -> str:
         real = ", ".join(name for name in sources.names() if sources.get(name).holds != "phantoms")
         raise BadInput(f"profile {size!r} is meant for real images; add --source with one of {real}")
     return "sample" if source is None else sources.get(source).name
-
-
-@contextlib.contextmanager
-def _bars(cells: list[int], *, show: bool) -> Iterator[Callable[[str, int], Any]]:
-    """Draw a bar over all cells and one a notebook; without a terminal, a line of each as a notebook ends."""
-    from tqdm import tqdm
-
-    terminal = sys.stderr.isatty()
-    style = {
-        "file": sys.stderr if terminal else io.StringIO(),
-        "disable": not show,
-        "unit": "cell",
-        "bar_format": "{desc:<14}{percentage:3.0f}%|{bar:30}| "
-        "{n_fmt}/{total_fmt} cells, {elapsed} passed, {remaining} left",
-    }
-
-    @contextlib.contextmanager
-    def one(name: str, total: int) -> Iterator[Callable[[], None]]:
-        with tqdm(total=total, desc=name, position=0, leave=True, **style) as bar:
-
-            def tick() -> None:
-                bar.update()
-                everything.update()
-
-            yield tick
-            if show and not terminal:
-                print(bar, everything, sep="\n", file=sys.stderr, flush=True)
-
-    with tqdm(total=sum(cells), desc="all notebooks", position=1, leave=True, **style) as everything:
-        yield one
