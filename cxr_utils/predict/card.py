@@ -64,12 +64,9 @@ def text(
     return _pages.fill(
         Path(__file__).with_name("card.md.j2"),
         record=record,
-        recipe=record["recipe"],
         note=note,
         about=about,
         mark=mark(note["run"]),
-        on_test=record["validate_on"] == "test",
-        fixed="threshold" in record["recipe"],
         counts=_pages.table(["part", *counts], counts.itertuples()),
         metrics=metrics,
         figures=_figures(metrics) if metrics else None,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from cxr_utils import dataset, evaluation, files, ledger, models, splits
+from cxr_utils import _pages, dataset, evaluation, files, ledger, models, splits
 from cxr_utils.errors import BadInput
 
 #: The digest of `splits.grouped` with seed 0 on all 5,856 images: the split of the honest protocol.
@@ -253,25 +253,15 @@ def as_text(record: dict[str, Any]) -> str:
     >>> print(as_text(score("mine.csv")))  # doctest: +SKIP
     """
     metrics = record["metrics"]
-    parts = [part for part in TITLES if part in metrics]
     blocks = {"at_half": "answers from probability .5 on"}
     if metrics["threshold"] is not None:
         blocks["at_threshold"] = f"answers from {metrics['threshold']:.3f} on, chosen in validation"
-    lines = [f"{record['name']}, split {record['split']}"]
-    lines += tables({TITLES[part]: metrics[part] for part in parts}, blocks)
-    lines += ["", "In brackets: 95% interval, bootstrap over patients. NORMAL numbers are not known to be patients."]
-    if again := metrics["test"].get("recalibrated"):
-        words = ", ".join(f"{metric} {evaluation.words(value)}" for metric, value in again.items())
-        lines.append(f"Test, recalibrated on validation: {words}.")
-    if metrics["threshold"] is None:
-        lines.append("No predictions of validation: a threshold can't be chosen, only .5 is judged.")
-    if "classes" in record:
-        lines.append(f"Taken as the probability of {record['classes'][-1]}.")
-    return "\n".join([*lines, *(f"Note: {note}" for note in record.get("notes", ()))])
+    shown = tables({title: metrics[part] for part, title in TITLES.items() if part in metrics}, blocks)
+    return _pages.fill(Path(__file__).with_name("score.txt.j2"), **record, tables=shown, words=evaluation.words).strip()
 
 
-def tables(parts: dict[str, dict[str, Any]], blocks: dict[str, str]) -> list[str]:
-    """Lay out metrics with their intervals, as lines: one block a threshold, one column a part.
+def tables(parts: dict[str, dict[str, Any]], blocks: dict[str, str]) -> str:
+    """Lay out metrics with their intervals: one block a threshold, one column a part.
 
     Parameters
     ----------
@@ -282,7 +272,7 @@ def tables(parts: dict[str, dict[str, Any]], blocks: dict[str, str]) -> list[str
 
     Examples
     --------
-    >>> print(*tables({"test": evaluation.judge_part(table)}, {"at_half": "from .5 on"}), sep="\n")  # doctest: +SKIP
+    >>> print(tables({"test": evaluation.judge_part(table)}, {"at_half": "from .5 on"}))  # doctest: +SKIP
     """
     lines = []
     for block, title in blocks.items():
@@ -291,4 +281,4 @@ def tables(parts: dict[str, dict[str, Any]], blocks: dict[str, str]) -> list[str
         table = pd.DataFrame(shown, index=[metric.replace("_", " ") for metric in cuts])
         table.loc["images"] = [f"{part['images']:,}" for part in parts.values()]
         lines += ["", title, table.to_string()]
-    return lines
+    return "\n".join(lines)
