@@ -18,14 +18,10 @@ from cxr_utils import __version__, files
 from cxr_utils.errors import BadInput, CxrError, advice, printable
 
 app = typer.Typer(
-    name="cxr",
-    add_completion=False,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
+    name="cxr", add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Start with: cxr check, then cxr run. Help of a command: cxr run --help.",
-)
+)  # fmt: skip
 
 #: What several commands take, in the same words.
 _SHARED = {
@@ -145,8 +141,7 @@ def fetch(
     typer.echo(f"{about['title']} ({about['licence']})" + (" - synthetic" if about["synthetic"] else ""))
     if packed := about.get("packed"):
         typer.echo(f"copies at {packed.get('size')} px, packed from the source {packed.get('source')}")
-    typer.echo(f"in {folder}\n")
-    typer.echo(dataset.counts(dataset.scan(folder)).to_string())
+    typer.echo(f"in {folder}\n\n{dataset.counts(dataset.scan(folder)).to_string()}")
     if left_out := about.get("left_out", []):
         typer.echo(f"\nleft out: {len(left_out)} entries that are no images of the dataset ({_first(left_out)})")
     if (unreadable := len(dataset.quarantine(folder))) > 0:
@@ -239,8 +234,7 @@ def run(
         typer.echo(f"executed in {result.seconds / 60:.1f} minutes: {', '.join(result.executed)}")
     if table := report.closing_table(result.folder, synthetic=result.synthetic):
         typer.echo(f"\n{table}")
-    typer.echo(f"\nexecuted notebooks  {result.folder / 'notebooks'}")
-    typer.echo(f"report              {result.report}")
+    typer.echo(f"\nexecuted notebooks  {result.folder / 'notebooks'}\nreport              {result.report}")
 
 
 @_command()

@@ -19,7 +19,7 @@ import pandas as pd
 
 from cxr_utils import _ownership, _pages, files
 from cxr_utils.course import notebooks
-from cxr_utils.errors import BadInput
+from cxr_utils.errors import BadInput, one_of
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,7 @@ def profile(name: str) -> Profile:
     >>> profile("sample").image_size
     64
     """
-    if name not in PROFILES:
-        raise BadInput(f"profile {name!r} is unknown; choose one of {', '.join(PROFILES)}")
+    one_of("profile", name, PROFILES)
     return PROFILES[name]
 
 
@@ -188,19 +187,10 @@ class CourseRun:
 
 
 def run(
-    names: Sequence[str] = (),
-    *,
-    profile: str = "sample",
-    source: str | None = None,
-    data_dir: str | Path = "data",
-    run_dir: str | Path | None = None,
-    seed: int = 0,
-    core: bool = False,
-    parameters: Mapping[str, Any] | None = None,
-    fresh: bool = False,
-    progress: bool = True,
-    notebooks_dir: str | Path | None = None,
-) -> CourseRun:
+    names: Sequence[str] = (), *, profile: str = "sample", source: str | None = None, data_dir: str | Path = "data",
+    run_dir: str | Path | None = None, seed: int = 0, core: bool = False, parameters: Mapping[str, Any] | None = None,
+    fresh: bool = False, progress: bool = True, notebooks_dir: str | Path | None = None,
+) -> CourseRun:  # fmt: skip
     """Execute notebooks in order by papermill, and gather them in one report.
 
     A notebook that an earlier call finished with the same content and parameters is skipped, so a
@@ -431,10 +421,9 @@ def parse(assignments: Sequence[str]) -> dict[str, Any]:
         name, equals, text = assignment.partition("=")
         if not equals or not name.strip().isidentifier():
             raise BadInput(f"parameter {assignment!r} is not of the form name=value")
-        try:
+        values[name.strip()] = text
+        with contextlib.suppress(SyntaxError, ValueError):
             values[name.strip()] = ast.literal_eval(text)
-        except (SyntaxError, ValueError):
-            values[name.strip()] = text
     return values
 
 

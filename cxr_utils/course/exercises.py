@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from cxr_utils import dataset
-from cxr_utils.errors import BadInput
+from cxr_utils.errors import one_of
 
 CHECKERS: dict[str, Callable[..., str | None]] = {}
 
@@ -52,8 +52,7 @@ def check(name: str, *answers: Any, **given: Any) -> None:
     >>> check("02.1", ...)
     Not yet: replace the dots in exercise 02.1 by your answer, run its cell, then this one.
     """
-    if name not in CHECKERS:
-        raise BadInput(f"exercise {name!r} is unknown; known are {', '.join(sorted(CHECKERS))}")
+    one_of("exercise", name, sorted(CHECKERS))
     if any(answer is ... for answer in answers):
         print(f"Not yet: replace the dots in exercise {name} by your answer, run its cell, then this one.")
         return
@@ -315,11 +314,9 @@ def _06_2(auc: float, *, predictions: Any) -> str | None:
 @exercise("06.3")
 def _06_3(share_ill: float, *, final: Any) -> str | None:
     true_alarms, false_alarms = 50 * final["sensitivity"], 950 * (1 - final["specificity"])
-    if abs(share_ill - true_alarms / (true_alarms + false_alarms)) < 5e-4:
-        return None
-    if abs(share_ill - true_alarms / 1000) < 5e-3:
-        return "divide by those called ill, not by all children"
-    return "how many of the 50 are called ill, how many of the 950? Divide the first by the sum of both"
+    wrong = {"divide by those called ill, not by all children": true_alarms / 1000}
+    way = "how many of the 50 are called ill, how many of the 950? Divide the first by the sum of both"
+    return _number(share_ill, true_alarms / (true_alarms + false_alarms), wrong, way, within=5e-4)
 
 
 # --- 07 replicate --------------------------------------------------------------------------------

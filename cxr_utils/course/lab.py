@@ -55,7 +55,7 @@ def write(folder: str | Path = "lab", *, reset: Sequence[str] = ()) -> list[str]
         known = files.read_record(place / MARK, lessons=dict)["lessons"] if (place / MARK).is_file() else {}
         texts = {path.name: _lesson(path) for path in notebooks.select((), source)}
         if (source / _GLOSSARY).is_file():
-            texts[_GLOSSARY] = _glossary(source / _GLOSSARY)
+            texts[_GLOSSARY] = report.anchored((source / _GLOSSARY).read_text(encoding="utf-8"))
         for name, text in texts.items():
             said += _put(place / name, text, known, fresh=name in afresh)
             files.write_json(place / MARK, {"lessons": known}, ours=("lessons",))
@@ -123,12 +123,6 @@ def _lesson(path: Path) -> str:
         else:
             cell["source"] = re.sub(r"\[([^\]]+)\]\(\.\./([^)#]+)[^)]*\)", r"\1 (`\2`)", "".join(cell["source"]))
     return _bare(notebook)
-
-
-def _glossary(path: Path) -> str:
-    """Give each term the anchor that the lessons' links name: JupyterLab makes others from headings."""
-    text = path.read_text(encoding="utf-8")
-    return re.sub(r"(?m)^## (.+)$", lambda found: f'<a id="{report.anchor(found[1])}"></a>\n\n{found[0]}', text)
 
 
 def start(folder: str | Path = "lab", *, browser: bool = True, port: int | None = None) -> int:

@@ -118,16 +118,10 @@ def execute(
         try:
             with _machine.quiet("papermill"), _machine.environment(_kernel_environment()):
                 papermill.execute_notebook(
-                    notebook,
-                    str(output).replace("{", "{{").replace("}", "}}"),  # papermill formats it
-                    parameters=dict(given),
-                    kernel_name="python3",
-                    progress_bar=False,
-                    start_timeout=120,
-                    cwd=str(cwd),
-                    kernel_manager_class=_kernel_manager(),
-                    on_cell_complete=count,
-                )
+                    notebook, str(output).replace("{", "{{").replace("}", "}}"),  # papermill formats it
+                    parameters=dict(given), kernel_name="python3", progress_bar=False, start_timeout=120, cwd=str(cwd),
+                    kernel_manager_class=_kernel_manager(), on_cell_complete=count,
+                )  # fmt: skip
             return
         except PapermillExecutionError as error:
             line = next((line for line in error.source.splitlines() if line.strip()), "")

@@ -55,9 +55,7 @@ def write(folder: str | Path, *, synthetic: bool, glossary: str | Path | None = 
         merged.cells.append(nbformat.v4.new_markdown_cell(f'<div class="cxr-part" id="{name}"></div>'))
         merged.cells += [_linked(cell) for cell in notebook.cells]
     if words and words.is_file():
-        text = re.sub(
-            r"(?m)^## (.+)$", lambda m: f'<a id="word-{anchor(m[1])}"></a>\n\n## {m[1]}', words.read_text("utf-8")
-        )
+        text = anchored(words.read_text("utf-8"), "word-")
         merged.cells.append(nbformat.v4.new_markdown_cell('<div class="cxr-part" id="glossary"></div>'))
         merged.cells.append(_linked(nbformat.v4.new_markdown_cell(text)))
     for number, cell in enumerate(merged.cells):
@@ -133,6 +131,28 @@ def _linked(cell: Any) -> Any:
         cell.source = re.sub(r"\]\((?:\.\./)?glossary\.md\)", "](#glossary)", cell.source)
         cell.source = re.sub(r"\]\((?:\./)?(\d\d_\w+)\.ipynb(?:#[^)]*)?\)", r"](#\1)", cell.source)
     return cell
+
+
+def anchored(text: str, prefix: str = "") -> str:
+    """Give each term of the glossary the anchor that links name: JupyterLab makes others from headings.
+
+    Parameters
+    ----------
+    text : str
+        Markdown, a heading of the second level a term.
+    prefix : str
+        What the anchors begin with.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> anchored("## Batch size")
+    '<a id="batch-size"></a>\\n\\n## Batch size'
+    """
+    return re.sub(r"(?m)^## (.+)$", lambda found: f'<a id="{prefix}{anchor(found[1])}"></a>\n\n{found[0]}', text)
 
 
 def anchor(title: str) -> str:

@@ -556,12 +556,6 @@ def as_text(predictor: Predictor, answers: Sequence[Answer]) -> str:
         below = ["no JSON of cxr export beside the model: the threshold is .5, and strange images are not looked for"]
     meaning = predictor.model.meaning
     usual = predictor.check and meaning == models.Meaning(pixels=(0, 1))
-    return "\n".join(
-        [
-            f"model: {printable(predictor.model.path)}\n" + ("" if usual else f"taken as: {meaning}\n"),
-            *lines,
-            f"\nprobability of PNEUMONIA; this model's threshold is {predictor.threshold:.3f}",
-            *below,
-            NOTICE,
-        ]
-    )
+    head = f"model: {printable(predictor.model.path)}\n" + ("" if usual else f"taken as: {meaning}\n")
+    foot = f"\nprobability of PNEUMONIA; this model's threshold is {predictor.threshold:.3f}"
+    return "\n".join([head, *lines, foot, *below, NOTICE])

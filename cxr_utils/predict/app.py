@@ -36,13 +36,8 @@ PATIENCE = 60
 STRENGTH = 75
 #: Seconds after which an upload is deleted whose answer nobody waited for; one that is answered goes at once.
 FORGET = 600
-#: Phantoms drawn for the page: their kind, and whether they stand on their head.
-EXAMPLES = {
-    "normal": ("normal", False),
-    "bacterial": ("bacteria", False),
-    "viral": ("virus", False),
-    "upside down": ("normal", True),
-}
+#: Phantoms drawn for the page, and their kind; the last stands on its head.
+EXAMPLES = {"normal": "normal", "bacterial": "bacteria", "viral": "virus", "upside down": "normal"}
 PASSWORD = "CXR_APP_PASSWORD"  # nosec B105: the name of a variable
 SHORTEST = 8
 
@@ -159,9 +154,9 @@ def build(predictor: predict.Predictor) -> Any:
 
     without = why_no_heat(predictor)
     examples = {}
-    for name, (kind, turned) in EXAMPLES.items():
+    for name, kind in EXAMPLES.items():
         drawn = phantom.draw(kind, seed=1, domain="test").image
-        examples[f"phantom, {name}"] = np.ascontiguousarray(drawn[::-1, ::-1]) if turned else drawn
+        examples[f"phantom, {name}"] = np.ascontiguousarray(drawn[::-1, ::-1]) if name == "upside down" else drawn
     card = predictor.model.path.parent / "model-card.md"
     known = " This model was trained on phantoms: it knows nothing of children." if predictor.note["synthetic"] else ""
 
@@ -301,14 +296,9 @@ def check_open(host: str, public_url: str | None, auth: object) -> None:
 
 
 def serve(
-    predictor: predict.Predictor,
-    *,
-    host: str = "127.0.0.1",
-    port: int = 7860,
-    auth: tuple[str, str] | None = None,
-    public_url: str | None = None,
-    told: Callable[[str], Any] = print,
-) -> None:
+    predictor: predict.Predictor, *, host: str = "127.0.0.1", port: int = 7860, auth: tuple[str, str] | None = None,
+    public_url: str | None = None, told: Callable[[str], Any] = print,
+) -> None:  # fmt: skip
     """Open the page until Ctrl-C.
 
     Parameters

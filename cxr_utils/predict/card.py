@@ -27,15 +27,9 @@ def mark(about: dict[str, Any]) -> str:
 
 
 def text(
-    record: dict[str, Any],
-    note: dict[str, Any],
-    about: dict[str, Any],
-    counts: pd.DataFrame,
-    metrics: dict[str, Any] | None,
-    predictions: pd.DataFrame,
-    *,
-    judged: str,
-) -> str:
+    record: dict[str, Any], note: dict[str, Any], about: dict[str, Any], counts: pd.DataFrame,
+    metrics: dict[str, Any] | None, predictions: pd.DataFrame, *, judged: str,
+) -> str:  # fmt: skip
     """Write the card.
 
     Parameters
@@ -62,20 +56,13 @@ def text(
     """
     synthetic, threshold = note["synthetic"], note["threshold"]
     return _pages.fill(
-        Path(__file__).with_name("card.md.j2"),
-        record=record,
-        note=note,
-        about=about,
-        mark=mark(note["run"]),
-        counts=_pages.table(["part", *counts], counts.itertuples()),
-        metrics=metrics,
+        Path(__file__).with_name("card.md.j2"), record=record, note=note, about=about, mark=mark(note["run"]),
+        counts=_pages.table(["part", *counts], counts.itertuples()), metrics=metrics,
         figures=_figures(metrics) if metrics else None,
-        kinds=_kinds(predictions[predictions["split"] == judged], threshold),
-        judged=judged,
+        kinds=_kinds(predictions[predictions["split"] == judged], threshold), judged=judged,
         statistics_auc=None if synthetic else _statistics_auc(),
-        acquisition=[] if synthetic or metrics is None else acquisition(predictions, threshold),
-        seeds=_seeds(record),
-    )
+        acquisition=[] if synthetic or metrics is None else acquisition(predictions, threshold), seeds=_seeds(record),
+    )  # fmt: skip
 
 
 def _figures(metrics: dict[str, Any]) -> str:
@@ -91,13 +78,13 @@ def _figures(metrics: dict[str, Any]) -> str:
 
 
 def _kinds(predictions: pd.DataFrame, threshold: float) -> str:
-    from scipy.stats import binomtest
+    from cxr_utils.replication.verdicts import interval
 
     table = evaluation.by_kind(predictions, threshold=threshold)
     rows = []
     for kind, row in table.iterrows():
-        sure = binomtest(int(row["right"]), int(row["images"])).proportion_ci(method="exact")
-        share = f"{row['share_right']:.3f} ({sure.low:.3f} to {sure.high:.3f})"
+        low, high = interval(row["share_right"], int(row["images"]))
+        share = f"{row['share_right']:.3f} ({low:.3f} to {high:.3f})"
         rows.append([kind, int(row["images"]), int(row["wrong"]), share])
     return _pages.table(["kind", "images", "wrong", "right"], rows)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from cxr_utils import _pages, dataset, evaluation, files, models, predict, sources
-from cxr_utils.errors import BadInput, printable
+from cxr_utils.errors import BadInput, one_of, printable
 from cxr_utils.replication import score
 
 PARTS = (*dataset.SPLITS, "all")
@@ -19,16 +19,10 @@ RECORD = ("identity", "model", "source", "part")
 
 
 def evaluate(
-    model: str | Path | None = None,
-    *,
-    source: str,
-    data_dir: str | Path = "data",
-    path: str | Path | None = None,
-    part: str | None = None,
-    out: str | Path | None = None,
-    meaning: models.Meaning = models.UNSAID,
+    model: str | Path | None = None, *, source: str, data_dir: str | Path = "data", path: str | Path | None = None,
+    part: str | None = None, out: str | Path | None = None, meaning: models.Meaning = models.UNSAID,
     progress: bool = False,
-) -> dict[str, Any]:
+) -> dict[str, Any]:  # fmt: skip
     """Let a model answer for the images of a source, and judge the answers by their folders' labels.
 
     It answers as in `predict.predict`. Images that it calls outside of what it knows are judged like the others, and
@@ -78,8 +72,7 @@ def evaluate(
     --------
     >>> evaluate("runs/mine", source="folder", path="hospital", data_dir="hospital-data")  # doctest: +SKIP
     """
-    if part not in (None, *PARTS):
-        raise BadInput(f"part {part!r}: choose one of {', '.join(PARTS)}")
+    one_of("part", "all" if part is None else part, PARTS)
     out = Path(out) if out is not None else None
     again = _check(out) if out is not None else False
     predictor = predict.load(model, meaning=meaning, bare=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 from pathlib import Path
 from typing import Any
@@ -101,13 +102,9 @@ def _open(run_dir: str | Path) -> training.Run:
 def _write(path: Path, note: dict[str, Any], text: str) -> None:
     """Write the JSON and the card; the formats of the same run that are there already stay in the former."""
     known: dict[str, str] = {}
-    if path.with_suffix(".json").is_file():
-        try:
-            there = predict.read_note(path.with_suffix(".json"))
-            if there["run"] == note["run"]:
-                known = there["files"]
-        except BadInput:
-            pass  # broken: it is made anew
+    with contextlib.suppress(BadInput):  # not there, or broken: it is made anew
+        there = predict.read_note(path.with_suffix(".json"))
+        known = there["files"] if there["run"] == note["run"] else {}
     listed = note | {"files": known | {path.suffix: files.sha256(path)}}
     files.write_json(path.with_suffix(".json"), listed, ours=_ownership.NOTE)
     with files.atomic(path.parent / "model-card.md", ours=_ownership.is_card) as temporary:

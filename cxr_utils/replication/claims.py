@@ -118,12 +118,9 @@ class _Results:
             ours=values(recipe.name),
             planned=grid.planned(GAIN[0] if claim.metric == "augmentation_gain" else recipe.name),
             others_images=drawn and not metric_of_test and "random_state" in recipe.split,
-            spread=max(spread, default=0.0),
-            honest=honest,
-            honest_seeds=honest_seeds,
-            rival=_rival(claim, recipe.number),
-            others={name: values(name) for name in others},
-        )
+            spread=max(spread, default=0.0), honest=honest, honest_seeds=honest_seeds,
+            rival=_rival(claim, recipe.number), others={name: values(name) for name in others},
+        )  # fmt: skip
 
 
 def _rival(claim: Claim, system: str) -> Claim | None:

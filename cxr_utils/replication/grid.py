@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from cxr_utils import evaluation, files, ledger, recipes, splits, training
-from cxr_utils.errors import BadInput
+from cxr_utils.errors import BadInput, one_of
 
 PROTOCOLS = ("published", "honest")
 SEEDS = (0, 1, 2)
@@ -131,25 +131,19 @@ def cells(*, recipe=(), protocol=(), seeds: Sequence[int] | None = None) -> list
     """
     known = [*recipes.names(), *VARIANTS]
     for name in recipe:
-        if name not in known:
-            raise BadInput(f"recipe {name!r}: there is none of this name; there are {', '.join(known)}")
+        one_of("recipe", name, known)
     for name in protocol:
-        if name not in PROTOCOLS:
-            raise BadInput(f"protocol {name!r}: choose one of {', '.join(PROTOCOLS)}")
+        one_of("protocol", name, PROTOCOLS)
     chosen = [
         Cell(name, way, seed)
         for name in recipe or known
         for way in PROTOCOLS
         for seed in (range(planned(name)) if seeds is None else seeds)
-        if (not protocol or way in protocol) and (way == "honest" or _was_published(name))
+        if (not protocol or way in protocol) and (way == "honest" or name not in VARIANTS and recipes.get(name).split)
     ]
     if seeds != [] and not chosen:
         raise BadInput(f"protocol published: {', '.join(recipe)} was never published; it has the honest protocol alone")
     return chosen
-
-
-def _was_published(name: str) -> bool:
-    return name not in VARIANTS and bool(recipes.get(name).split)
 
 
 def image_source(source: str, index: pd.DataFrame) -> str:

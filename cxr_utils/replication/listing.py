@@ -62,12 +62,9 @@ def one_recipe(name: str) -> str:
     trained = f"{table.attrs['parameters']:,} parameters, {table.attrs['trainable']:,} of them trainable"
     base, changes = grid.VARIANTS.get(name, ("", {}))
     title = f"{base}, but {_changed(changes)}" if base else recipe.title
-    head = f"{name}: {title}\nsystem {recipe.system}" + (f"\n{_place(recipe.published)}" if recipe.published else "")
+    place = f"\n{recipe.published.repository} at {recipe.published.commit[:7]}" if recipe.published else ""
+    head = f"{name}: {title}\nsystem {recipe.system}" + place
     return "\n\n".join([head, _columns(settings), *shown, _columns(model), trained])
-
-
-def _place(system: recipes.System) -> str:
-    return f"{system.repository} at {system.commit[:7]}"
 
 
 def layers(recipe: recipes.Recipe) -> pd.DataFrame:

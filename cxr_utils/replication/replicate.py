@@ -87,17 +87,10 @@ class Plan:
 
 
 def plan(
-    *,
-    recipe: Sequence[str] = (),
-    protocol: Sequence[str] = (),
-    seeds: Sequence[int] | None = None,
-    source: str | None = None,
-    data_dir: str | Path = "data",
-    out: str | Path | None = None,
-    work: str | Path | None = None,
-    rehearsal: bool = False,
-    fetch: bool = False,
-) -> Plan:
+    *, recipe: Sequence[str] = (), protocol: Sequence[str] = (), seeds: Sequence[int] | None = None,
+    source: str | None = None, data_dir: str | Path = "data", out: str | Path | None = None,
+    work: str | Path | None = None, rehearsal: bool = False, fetch: bool = False,
+) -> Plan:  # fmt: skip
     """Say which cells there are, and which of them are done.
 
     Parameters

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from cxr_utils import dataset
-from cxr_utils.errors import BadInput
+from cxr_utils.errors import BadInput, one_of
 from cxr_utils.recipes import Claim
 from cxr_utils.replication import grid
 
@@ -28,10 +29,6 @@ WIDE = 0.15
 NOT_RUN = "not run yet"
 
 
-def _accuracy(metrics: dict) -> Any:
-    return metrics["accuracy"]
-
-
 def _recall_minus_precision(metrics: dict) -> Any:
     return metrics["sensitivity"] - metrics["ppv"]
 
@@ -40,7 +37,7 @@ class Metric(NamedTuple):
     """What a claim is compared with: of a run under its own protocol, and of test under the honest one."""
 
     ours: Callable[[dict, pd.DataFrame], float] | None
-    honest: Callable[[dict], Any] = _accuracy
+    honest: Callable[[dict], Any] = itemgetter("accuracy")
     least: float = 0.0
 
 
@@ -363,9 +360,7 @@ def verdict(claim: Claim, found: Found) -> tuple[str, str]:
     >>> verdict(Claim(text="4,538 images", source="README", metric="images", value=4538), Found())[0]
     'not a fact of the dataset'
     """
-    if claim.metric not in METRICS and claim.metric not in FACTS:
-        known = ", ".join([*METRICS, *FACTS])
-        raise BadInput(f"claim {claim.text!r}: metric {claim.metric!r} is not known; there are {known}")
+    one_of(f"claim {claim.text!r}, its metric", claim.metric, [*METRICS, *FACTS])
     if is_share(claim) and not -1 <= claim.value <= 1:
         raise BadInput(f"claim {claim.text!r}: value {claim.value!r} is no share; write 93% as 0.93")
     for name, rule in VERDICTS.items():

@@ -77,7 +77,7 @@ def test_the_parts(trained, model, tmp_path):
     assert f"{sizes['val']} images are of train and val" in elsewhere.as_text(record)
     record = elsewhere.evaluate(model, **options, part="all")
     assert record["metrics"]["images"] == sum(sizes.values()) == record["seen"] + sizes["test"]
-    with pytest.raises(BadInput, match="part 'tset': choose one of train, val, test, all"):
+    with pytest.raises(BadInput, match="part: 'tset'; choose one of train, val, test, all"):
         elsewhere.evaluate(model, **options, part="tset")
 
 
