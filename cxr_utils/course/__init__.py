@@ -72,6 +72,15 @@ PROFILES = {
 def profile(name: str) -> Profile:
     """Return the profile called `name`.
 
+    Parameters
+    ----------
+    name : str
+        One of `PROFILES`.
+
+    Returns
+    -------
+    Profile
+
     Raises
     ------
     BadInput
@@ -128,6 +137,10 @@ def beside_real(notebook: str, facts: Mapping[str, Any], *, run_dir: str | Path,
 
 def results() -> Path:
     """Return the folder of what is kept of the runs on the real images.
+
+    Returns
+    -------
+    Path
 
     Raises
     ------
@@ -220,6 +233,10 @@ def run(
     notebooks_dir : str or Path, optional
         Where the notebooks are; by default ``notebooks`` of the project.
 
+    Returns
+    -------
+    CourseRun
+
     Raises
     ------
     BadInput
@@ -282,6 +299,16 @@ def run(
 def default_run_dir(source: str, profile: str) -> str:
     """Name the run folder of a source and a profile.
 
+    Parameters
+    ----------
+    source, profile : str
+        Their names.
+
+    Returns
+    -------
+    str
+        Relative to the project's root.
+
     Examples
     --------
     >>> default_run_dir("sample", "sample"), default_run_dir("folder", "workshop")
@@ -326,6 +353,15 @@ def read_state(folder: Path) -> dict[str, dict[str, Any]]:
 
 def is_ours(folder: Path) -> bool:
     """Tell whether a run folder carries a record of `run`, of a notebook, or of a training.
+
+    Parameters
+    ----------
+    folder : Path
+        Any folder; it need not be there.
+
+    Returns
+    -------
+    bool
 
     Examples
     --------
@@ -405,6 +441,16 @@ def clear(folder: str | Path) -> list[Path]:
 
 def parse(assignments: Sequence[str]) -> dict[str, Any]:
     """Read parameters given as ``name=value``; a value is a Python literal, else text.
+
+    Parameters
+    ----------
+    assignments : sequence of str
+        As on the command line.
+
+    Returns
+    -------
+    dict of str to object
+        Value by name.
 
     Raises
     ------

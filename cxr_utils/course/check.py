@@ -203,6 +203,11 @@ def _speed() -> Iterator[Finding]:
 def measure(seconds: float = 10.0) -> dict[str, Any]:
     """Train the plain network on random images of 96 px for a while, and count.
 
+    Parameters
+    ----------
+    seconds : float
+        How long to train.
+
     Returns
     -------
     dict
@@ -232,6 +237,17 @@ def measure(seconds: float = 10.0) -> dict[str, Any]:
 
 def lines(found: Finding, *, width: int = 24) -> str:
     """Write a finding: its name, what is there, and on a second line what to do.
+
+    Parameters
+    ----------
+    found : Finding
+        What was looked at.
+    width : int
+        Characters for the name.
+
+    Returns
+    -------
+    str
 
     Examples
     --------

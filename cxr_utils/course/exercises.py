@@ -19,7 +19,23 @@ CHECKERS: dict[str, Callable[..., str | None]] = {}
 
 
 def exercise(name: str) -> Callable[[Callable[..., str | None]], Callable[..., str | None]]:
-    """Register the function below as the checker of exercise `name`, such as ``02.1``."""
+    """Register the function below as the checker of exercise `name`, such as ``02.1``.
+
+    Parameters
+    ----------
+    name : str
+        Number of the exercise: notebook, dot, number.
+
+    Returns
+    -------
+    callable
+        The decorator.
+
+    Raises
+    ------
+    ValueError
+        There is a checker of this name already.
+    """
 
     def register(checker: Callable[..., str | None]) -> Callable[..., str | None]:
         if name in CHECKERS:

@@ -16,6 +16,15 @@ from cxr_utils.errors import BadInput, CxrError
 def folder(path: str | Path | None = None) -> Path:
     """Find the folder of the notebooks: `path`, else the project's, else that of this checkout.
 
+    Parameters
+    ----------
+    path : str or Path, optional
+        A folder of notebooks.
+
+    Returns
+    -------
+    Path
+
     Raises
     ------
     BadInput
@@ -37,6 +46,10 @@ def select(names: Sequence[str], where: Path) -> list[Path]:
     names : sequence of str
         Number (``4``, ``04``), name (``04_train``) or file of each; empty is all.
 
+    Returns
+    -------
+    list of Path
+
     Raises
     ------
     BadInput
@@ -54,7 +67,19 @@ def select(names: Sequence[str], where: Path) -> list[Path]:
 
 
 def load(path: Path, *, core: bool = False) -> Any:
-    """Read a notebook; `core` drops the cells tagged ``further``."""
+    """Read a notebook; `core` drops the cells tagged ``further``.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    core : bool
+        Leave out what the half-day workshop does not need.
+
+    Returns
+    -------
+    nbformat.NotebookNode
+    """
     import nbformat
 
     notebook = nbformat.read(path, as_version=4)
@@ -64,7 +89,17 @@ def load(path: Path, *, core: bool = False) -> Any:
 
 
 def parameters(path: Path) -> list[str]:
-    """Return the names of the parameters that a notebook declares in its ``parameters`` cell."""
+    """Return the names of the parameters that a notebook declares in its ``parameters`` cell.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    list of str
+    """
     import papermill
 
     with _machine.quiet("papermill"):
@@ -72,13 +107,36 @@ def parameters(path: Path) -> list[str]:
 
 
 def digest(notebook: Any, given: Mapping[str, Any]) -> str:
-    """Return a short hash of what a notebook does: its cells, its parameters and this package's version."""
+    """Return a short hash of what a notebook does: its cells, its parameters and this package's version.
+
+    Parameters
+    ----------
+    notebook : nbformat.NotebookNode
+        From `load`.
+    given : mapping
+        Its parameters.
+
+    Returns
+    -------
+    str
+        16 hexadecimal digits.
+    """
     cells = [[cell.cell_type, cell.source] for cell in notebook.cells]
     return files.digest(json.dumps([cells, dict(given), __version__], sort_keys=True, default=str))
 
 
 def code_cells(notebook: Any) -> int:
-    """Count the cells that will be executed."""
+    """Count the cells that will be executed.
+
+    Parameters
+    ----------
+    notebook : nbformat.NotebookNode
+        From `load`.
+
+    Returns
+    -------
+    int
+    """
     return sum(cell.cell_type == "code" and bool(cell.source.strip()) for cell in notebook.cells)
 
 

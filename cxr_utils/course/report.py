@@ -71,6 +71,15 @@ def write(folder: str | Path, *, synthetic: bool, glossary: str | Path | None = 
 def is_ours(path: Path) -> bool:
     """Tell whether a page is one of `write`.
 
+    Parameters
+    ----------
+    path : Path
+        A file; it need not be there.
+
+    Returns
+    -------
+    bool
+
     Examples
     --------
     >>> is_ours(Path("gone.html"))
@@ -86,6 +95,21 @@ def summary(folder: str | Path) -> list[tuple[str, ...]]:
     """Return the rows of the closing table: network, images, then each of `METRICS` with its 95% interval.
 
     Read from ``metrics.json`` of each run folder in `folder`; the threshold is that from validation.
+
+    Parameters
+    ----------
+    folder : str or Path
+        The run folder.
+
+    Returns
+    -------
+    list of tuple of str
+        One row a network and part, in the order of `HEAD`.
+
+    Raises
+    ------
+    BadInput
+        A file of a run of ours is broken.
     """
     rows = []
     for path in sorted(Path(folder).glob("*/metrics.json")):
@@ -108,7 +132,19 @@ def _rows(path: Path) -> list[tuple[str, ...]]:
 
 
 def closing_table(folder: str | Path, *, synthetic: bool) -> str:
-    """Write `summary` for a terminal; nothing if no network was evaluated yet."""
+    """Write `summary` for a terminal; nothing if no network was evaluated yet.
+
+    Parameters
+    ----------
+    folder : str or Path
+        The run folder.
+    synthetic : bool
+        The images are phantoms, which the title then says.
+
+    Returns
+    -------
+    str
+    """
     rows = summary(folder)
     if not rows:
         return ""
@@ -157,6 +193,15 @@ def anchored(text: str, prefix: str = "") -> str:
 
 def anchor(title: str) -> str:
     """Return the anchor that GitHub and JupyterLab give a heading, in lower case.
+
+    Parameters
+    ----------
+    title : str
+        The heading, without its marks.
+
+    Returns
+    -------
+    str
 
     Examples
     --------

@@ -122,7 +122,17 @@ class Predictor:
         return 2 * self.model.image_size if self.interpolation == "area" else None
 
     def prepare(self, picture: np.ndarray) -> np.ndarray:
-        """Make a picture what the model takes: uint8, shape (h, w), to uint8, shape (s, s, 1)."""
+        """Make a picture what the model takes: uint8, shape (h, w), to uint8, shape (s, s, 1).
+
+        Parameters
+        ----------
+        picture : ndarray
+            From `images.look`.
+
+        Returns
+        -------
+        ndarray
+        """
         shrunk = images.resize(
             picture, self.model.image_size, how=self.note["resize"], interpolation=self.interpolation
         )
@@ -300,6 +310,16 @@ def find(named: Sequence[str | Path]) -> list[Path]:
     A folder gives its images, also those in folders below: by their suffix, or as DICOM whatever they are called. What
     there is nothing of is returned as it is, so that it gets an error of its own; so are pictures of other formats.
 
+    Parameters
+    ----------
+    named : sequence of str or Path
+        As on the command line.
+
+    Returns
+    -------
+    list of Path
+        Each once, in their order.
+
     Examples
     --------
     >>> find(["gone.png"])
@@ -332,6 +352,15 @@ def _is_image(path: Path) -> bool:
 
 def left_out(named: Sequence[str | Path]) -> list[Path]:
     """Return the files in named folders that `find` takes for no images, but what systems hide there.
+
+    Parameters
+    ----------
+    named : sequence of str or Path
+        As on the command line.
+
+    Returns
+    -------
+    list of Path
 
     Examples
     --------
@@ -384,6 +413,15 @@ def refuse_doubtful(named: Sequence[Path]) -> None:
 
 def is_model(path: str | Path) -> bool:
     """Tell whether a path is meant as a model: a model's file, or a folder that holds one.
+
+    Parameters
+    ----------
+    path : Path
+        A file or folder; it need not be there.
+
+    Returns
+    -------
+    bool
 
     Examples
     --------
@@ -464,6 +502,16 @@ def _reference() -> Path:
 def read_note(path: Path) -> dict[str, Any]:
     """Read the JSON beside a model.
 
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    dict
+        Its content, see `export.describe`.
+
     Raises
     ------
     BadInput
@@ -496,13 +544,41 @@ def _rising(values: Any) -> bool:
 
 
 def doubts(predictor: Predictor, answers: Sequence[Answer]) -> list[str]:
-    """Ask whether a model without JSON takes and gives what was said, see `models.Meaning.doubts`."""
+    """Ask whether a model without JSON takes and gives what was said, see `models.Meaning.doubts`.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        From `load`.
+    answers : sequence of Answer
+        From `predict`.
+
+    Returns
+    -------
+    list of str
+        One sentence a doubt; none for a model with its JSON.
+    """
     found = [answer.probability for answer in answers if not answer.error]
     return [] if predictor.check else predictor.model.meaning.doubts(found, predictor.threshold)
 
 
 def as_json(predictor: Predictor, answers: Sequence[Answer], left_out: Sequence[Path] = ()) -> str:
-    """Write answers as JSON: what answered, notes on it, the answers with all their fields, and files left out."""
+    """Write answers as JSON: what answered, notes on it, the answers with all their fields, and files left out.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        From `load`.
+    answers : sequence of Answer
+        From `predict`.
+    left_out : sequence of Path
+        From `left_out`.
+
+    Returns
+    -------
+    str
+        ASCII.
+    """
     content = {
         "model": str(predictor.model.path),
         "output": asdict(predictor.model.meaning),
@@ -520,6 +596,19 @@ def as_csv(predictor: Predictor, answers: Sequence[Answer], left_out: Sequence[P
     """Write answers as CSV, one row an image and one column a field of `Answer`, and one with the threshold.
 
     Files that were left out follow, with `LEFT_OUT` as their error.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        From `load`.
+    answers : sequence of Answer
+        From `predict`.
+    left_out : sequence of Path
+        From `left_out`.
+
+    Returns
+    -------
+    str
     """
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
@@ -536,7 +625,20 @@ def _no_formula(text: str) -> str:
 
 
 def as_text(predictor: Predictor, answers: Sequence[Answer]) -> str:
-    """Write answers as a table for a terminal, with what the columns mean; files that can't be read are left out."""
+    """Write answers as a table for a terminal, with what the columns mean; files that can't be read are left out.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        From `load`.
+    answers : sequence of Answer
+        From `predict`.
+
+    Returns
+    -------
+    str
+        Empty if no image could be read.
+    """
     read = [answer for answer in answers if not answer.error]
     if not read:
         return ""

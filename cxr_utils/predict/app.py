@@ -93,7 +93,17 @@ def answer(predictor: predict.Predictor, named: Sequence[tuple[str, str | Path |
 
 
 def why_no_heat(predictor: predict.Predictor) -> str | None:
-    """Say why a model has no heat maps, or return None if it has."""
+    """Say why a model has no heat maps, or return None if it has.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        From `predict.load`.
+
+    Returns
+    -------
+    str or None
+    """
     if predictor.model.network is None:
         return (
             "No heat map: this model is in the form of ONNX, which has no gradients to draw one from. Export it as "
@@ -130,6 +140,11 @@ def _inline(picture: np.ndarray, suffix: str = ".png") -> str:
 
 def build(predictor: predict.Predictor) -> Any:
     """Make the page of a model.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        From `predict.load`, with ``heat=True``.
 
     Returns
     -------

@@ -22,7 +22,17 @@ _SHOWN = {
 
 
 def mark(about: dict[str, Any]) -> str:
-    """Return the line by which a card is known to be of a run."""
+    """Return the line by which a card is known to be of a run.
+
+    Parameters
+    ----------
+    about : dict
+        What names the run, in the JSON beside the model.
+
+    Returns
+    -------
+    str
+    """
     return f"<!-- run {files.digest(json.dumps(about, sort_keys=True))} -->"
 
 
@@ -97,7 +107,20 @@ def _statistics_auc() -> float | None:
 
 
 def acquisition(predictions: pd.DataFrame, threshold: float) -> list[str]:
-    """Say what a network calls the NORMAL images of test that were acquired as many of PNEUMONIA, where it is known."""
+    """Say what a network calls the NORMAL images of test that were acquired as many of PNEUMONIA, where it is known.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        With path, split, label and probability.
+    threshold : float
+        From this probability on an image is called similar to PNEUMONIA.
+
+    Returns
+    -------
+    list of str
+        One line, or none where nothing is known of these images.
+    """
     if not (kept := files.resolve("results/acquisition.json")).is_file():
         return []
     known = files.read_json(kept)

@@ -159,6 +159,15 @@ def _of_test(table: pd.DataFrame) -> pd.Series:
 def as_text(record: dict[str, Any]) -> str:
     """Lay out what `evaluate` returned for people.
 
+    Parameters
+    ----------
+    record : dict
+        From `evaluate`.
+
+    Returns
+    -------
+    str
+
     Examples
     --------
     >>> print(as_text(evaluate("runs/mine", source="sample")))  # doctest: +SKIP

@@ -118,12 +118,26 @@ class Check:
         return answers
 
     def to_json(self) -> dict[str, str]:
-        """Return the parameters as text: little-endian float32 in base64."""
+        """Return the parameters as text: little-endian float32 in base64.
+
+        Returns
+        -------
+        dict of str to str
+        """
         return {n: base64.b64encode(getattr(self, n).astype("<f4").tobytes()).decode() for n in _SHAPES}
 
     @classmethod
     def from_json(cls, content: Any) -> Check:
         """Read what `to_json` returned.
+
+        Parameters
+        ----------
+        content : object
+            From `to_json`.
+
+        Returns
+        -------
+        Check
 
         Raises
         ------
@@ -201,7 +215,17 @@ def fit(train: np.ndarray, held_out: np.ndarray, *, seed: int = 0) -> Check:
 
 
 def shrink(pixels: np.ndarray) -> np.ndarray:
-    """Make images small: uint8, shape (n, s, s, 1), to float32 in [0, 1], shape (n, 32, 32)."""
+    """Make images small: uint8, shape (n, s, s, 1), to float32 in [0, 1], shape (n, 32, 32).
+
+    Parameters
+    ----------
+    pixels : ndarray
+        As the model gets them.
+
+    Returns
+    -------
+    ndarray
+    """
     small = [images.resize(np.ascontiguousarray(one[:, :, 0]), SIZE) for one in pixels]
     return np.array(small, dtype="float32").reshape(-1, SIZE, SIZE) / 255
 

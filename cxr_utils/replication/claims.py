@@ -302,6 +302,11 @@ def score_row(record: dict[str, Any], *, where: str | Path = "record") -> dict[s
     where : str or Path
         What errors call it.
 
+    Returns
+    -------
+    dict
+        By the columns of `summary`.
+
     Raises
     ------
     BadInput
@@ -372,6 +377,15 @@ HEAD = (
 def grid_row(row: Any) -> str:
     """Write a row of `summary`, or one of `score_row`, as Markdown under `HEAD`.
 
+    Parameters
+    ----------
+    row : mapping or Series
+        By the columns of `summary`.
+
+    Returns
+    -------
+    str
+
     Examples
     --------
     >>> grid_row({"recipe": "mine", "protocol": "scored", "seeds": "1 of 1", "accuracy": 0.9})[:28]
@@ -395,6 +409,15 @@ def _at(row: Any, name: str) -> str:
 def write(out: str | Path) -> list[Path]:
     """Write ``claims.csv`` (`table`), ``grid.csv`` (`summary`) and ``ablations.csv`` to `out`, and return their paths.
 
+    Parameters
+    ----------
+    out : str or Path
+        As for `table`.
+
+    Returns
+    -------
+    list of Path
+
     Raises
     ------
     BadInput
@@ -407,6 +430,16 @@ def write(out: str | Path) -> list[Path]:
 
 
 def tables(out: str | Path) -> dict[str, pd.DataFrame]:
-    """Return `table`, `summary` and `ablations` by the names of their files, read from the results once."""
+    """Return `table`, `summary` and `ablations` by the names of their files, read from the results once.
+
+    Parameters
+    ----------
+    out : str or Path
+        As for `table`.
+
+    Returns
+    -------
+    dict of str to DataFrame
+    """
     results = _Results(out)
     return {"claims.csv": _table(results), "grid.csv": _summary(results), "ablations.csv": _ablations(results)}

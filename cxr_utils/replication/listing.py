@@ -19,6 +19,10 @@ def _columns(rows: Sequence[tuple[str, ...]]) -> str:
 def all_recipes() -> str:
     """List the recipes, and the variants of the grid, without building a network.
 
+    Returns
+    -------
+    str
+
     Examples
     --------
     >>> "smote_224" in all_recipes()
@@ -41,6 +45,10 @@ def one_recipe(name: str) -> str:
     ----------
     name : str
         Of a recipe, or of one of `grid.VARIANTS`.
+
+    Returns
+    -------
+    str
 
     Raises
     ------
@@ -69,6 +77,11 @@ def one_recipe(name: str) -> str:
 
 def layers(recipe: recipes.Recipe) -> pd.DataFrame:
     """Return the layers of a recipe's network at its own size.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        From `recipes.get`.
 
     Returns
     -------

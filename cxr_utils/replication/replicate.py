@@ -30,7 +30,17 @@ class Rehearsal(grid.Cell):
         return f"rehearsal_{super().name}"
 
     def get_recipe(self, index=None):
-        """Return the small recipe: it is part of the identity and of the record, as any."""
+        """Return the small recipe: it is part of the identity and of the record, as any.
+
+        Parameters
+        ----------
+        index : DataFrame, optional
+            As for `grid.Cell.get_recipe`.
+
+        Returns
+        -------
+        Recipe
+        """
         recipe = super().get_recipe(index)
         stop = recipe.early_stopping and {k: v for k, v in recipe.early_stopping.items() if k != "start_from_epoch"}
         small = recipe.at(image_size=min(recipe.image_size, 96), width=recipe.width / 4)
@@ -38,7 +48,19 @@ class Rehearsal(grid.Cell):
 
 
 def cell(recipe: str, protocol: str, seed: int, *, rehearsal: bool = False) -> grid.Cell:
-    """Return a cell of the grid, or its rehearsal."""
+    """Return a cell of the grid, or its rehearsal.
+
+    Parameters
+    ----------
+    recipe, protocol, seed
+        As for `grid.Cell`.
+    rehearsal : bool
+        See `Rehearsal`.
+
+    Returns
+    -------
+    Cell
+    """
     return (Rehearsal if rehearsal else grid.Cell)(recipe, protocol, seed)
 
 
@@ -73,16 +95,46 @@ class Plan:
     records: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def key(self, cell: grid.Cell) -> str:
-        """Name a cell and what decides its result: its run folder, stamp, log and notebook are called so."""
+        """Name a cell and what decides its result: its run folder, stamp, log and notebook are called so.
+
+        Parameters
+        ----------
+        cell : Cell
+            One of those whose identity is known.
+
+        Returns
+        -------
+        str
+        """
         return f"{cell.name}-{self.identity[cell.name]}"
 
     def done(self, cell: grid.Cell) -> bool:
-        """Tell whether the cell's result is there; without images, whether one of its name is."""
+        """Tell whether the cell's result is there; without images, whether one of its name is.
+
+        Parameters
+        ----------
+        cell : Cell
+            One of the plan.
+
+        Returns
+        -------
+        bool
+        """
         there = self.records.get(cell.name)
         return there is not None and there["identity"] == self.identity.get(cell.name, there["identity"])
 
     def begun(self, cell: grid.Cell) -> bool:
-        """Tell whether there is something of a training."""
+        """Tell whether there is something of a training.
+
+        Parameters
+        ----------
+        cell : Cell
+            One of the plan.
+
+        Returns
+        -------
+        bool
+        """
         return bool(self.identity) and (self.work / self.key(cell)).is_dir()
 
 
@@ -107,6 +159,10 @@ def plan(
         Small cells: see `Rehearsal`.
     fetch : bool
         Get images that are not there yet. Otherwise the cells are only named then.
+
+    Returns
+    -------
+    Plan
 
     Raises
     ------
@@ -186,6 +242,15 @@ def _index(source: str, data_dir: Path, *, fetch: bool):
 def parse_seeds(text: str) -> list[int]:
     """Read seeds with commas between them.
 
+    Parameters
+    ----------
+    text : str
+        As on the command line.
+
+    Returns
+    -------
+    list of int
+
     Raises
     ------
     BadInput
@@ -206,7 +271,17 @@ def parse_seeds(text: str) -> list[int]:
 
 
 def listing(found: Plan) -> str:
-    """Write what `plan` found: a line a cell, and the sum."""
+    """Write what `plan` found: a line a cell, and the sum.
+
+    Parameters
+    ----------
+    found : Plan
+        From `plan`.
+
+    Returns
+    -------
+    str
+    """
     states = {
         one.name: "done" if found.done(one) else "begun" if found.begun(one) else "to come" for one in found.cells
     }
@@ -223,6 +298,10 @@ def listing(found: Plan) -> str:
 
 def workflow_folder() -> Path:
     """Find the folder ``workflow``: the project's, else that of this checkout.
+
+    Returns
+    -------
+    Path
 
     Raises
     ------
@@ -441,6 +520,11 @@ def _progress(found: Plan, todo: dict[str, grid.Cell]) -> str:
 
 def write_tables(found: Plan) -> list[Path]:
     """Write the tables of `claims.write` beside the results; of phantoms and rehearsals there are none.
+
+    Parameters
+    ----------
+    found : Plan
+        From `plan`.
 
     Returns
     -------

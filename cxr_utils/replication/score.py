@@ -237,6 +237,15 @@ def _ledger(out: Path) -> Path:
 def enter(record: dict[str, Any], out: Path, *, command: str) -> None:
     """Enter a reading of test in the ledger of the results that `out` belongs to: `score` says which.
 
+    Parameters
+    ----------
+    record : dict
+        With name and identity.
+    out : Path
+        The file that keeps the record.
+    command : str
+        Of `cxr`.
+
     Examples
     --------
     >>> enter(record, Path("results/scores/mine.json"), command="score")  # doctest: +SKIP
@@ -247,6 +256,15 @@ def enter(record: dict[str, Any], out: Path, *, command: str) -> None:
 
 def as_text(record: dict[str, Any]) -> str:
     """Lay out what `score` returned for people: one block a threshold, one column a part.
+
+    Parameters
+    ----------
+    record : dict
+        From `score`.
+
+    Returns
+    -------
+    str
 
     Examples
     --------
@@ -269,6 +287,10 @@ def tables(parts: dict[str, dict[str, Any]], blocks: dict[str, str]) -> str:
         Title of a column to what `evaluation.judge_part` returned.
     blocks : dict of str to str
         "at_half" or "at_threshold" to the title of the block.
+
+    Returns
+    -------
+    str
 
     Examples
     --------

@@ -73,7 +73,19 @@ def permuted(predictions: pd.DataFrame, *, threshold: float = 0.5) -> tuple[floa
 
 
 def at_half(record: dict, part: str) -> dict[str, float]:
-    """Return the metrics of a part at .5, without their intervals; NaN where there is none."""
+    """Return the metrics of a part at .5, without their intervals; NaN where there is none.
+
+    Parameters
+    ----------
+    record : dict
+        Of a cell, or of `score.score`.
+    part : str
+        One of those in its metrics.
+
+    Returns
+    -------
+    dict of str to float
+    """
     half = record["metrics"][part]["at_half"]
     return {metric: np.nan if found["value"] is None else found["value"] for metric, found in half.items()}
 
@@ -97,6 +109,17 @@ GAIN = ("plain_224", "plain_224-unaugmented")
 
 def interval(value: float, n: int) -> tuple[float, float]:
     """Return the 95% interval of a share of `n` images, after Clopper and Pearson [1]_.
+
+    Parameters
+    ----------
+    value : float
+        The share, in [0, 1].
+    n : int
+        Images.
+
+    Returns
+    -------
+    low, high : float
 
     References
     ----------
@@ -235,6 +258,15 @@ def prediction(values: tuple[float, ...]) -> tuple[float, float]:
     Mean ± t s sqrt(1 + 1/k), with k values of standard deviation s and t at k - 1 degrees of freedom; without limits
     for a single value. It takes trainings to be normally distributed.
 
+    Parameters
+    ----------
+    values : tuple of float
+        What the trainings gave.
+
+    Returns
+    -------
+    low, high : float
+
     References
     ----------
     .. [1] Hahn, Meeker, Statistical intervals, 1991, chapter 4.
@@ -271,7 +303,17 @@ def _reach(claim: Claim, found: Found) -> tuple[float, float]:
 
 
 def is_share(claim: Claim) -> bool:
-    """Tell whether a claim is one share, no fact and no range."""
+    """Tell whether a claim is one share, no fact and no range.
+
+    Parameters
+    ----------
+    claim : Claim
+        Of a recipe.
+
+    Returns
+    -------
+    bool
+    """
     return claim.metric in METRICS and not isinstance(claim.value, tuple)
 
 
@@ -350,6 +392,17 @@ VERDICTS: dict[str, Callable[[Claim, Found], str | None]] = {
 def verdict(claim: Claim, found: Found) -> tuple[str, str]:
     """Return the verdict on a claim, and why: the first of `VERDICTS` whose rule answers, and the claim's note.
 
+    Parameters
+    ----------
+    claim : Claim
+        Of a recipe.
+    found : Found
+        What it is judged by.
+
+    Returns
+    -------
+    str, str
+
     Raises
     ------
     BadInput
@@ -372,6 +425,17 @@ def verdict(claim: Claim, found: Found) -> tuple[str, str]:
 def shown(value: Any, places: int = 3) -> str:
     """Write a value as the tables show it: counts with commas, shares with some places and no zero before the point.
 
+    Parameters
+    ----------
+    value : float, int, tuple or str
+        The value.
+    places : int
+        Behind the point, of a share.
+
+    Returns
+    -------
+    str
+
     Examples
     --------
     >>> shown(0.8954), shown(4538), shown((1341, 3875))
@@ -386,6 +450,15 @@ def shown(value: Any, places: int = 3) -> str:
 
 def published(claim: Claim) -> str:
     """Write what a claim says, with all its digits.
+
+    Parameters
+    ----------
+    claim : Claim
+        Of a recipe.
+
+    Returns
+    -------
+    str
 
     Examples
     --------
@@ -425,5 +498,15 @@ def _compared(claim: Claim, found: Found) -> str:
 
 
 def of_seeds(seeds: int, planned: int) -> str:
-    """Say how many of the seeds are there: "2 of 3"."""
+    """Say how many of the seeds are there: "2 of 3".
+
+    Parameters
+    ----------
+    seeds, planned : int
+        How many there are, and how many there will be.
+
+    Returns
+    -------
+    str
+    """
     return f"{seeds} of {max(seeds, planned)}"
