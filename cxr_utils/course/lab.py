@@ -44,7 +44,11 @@ def write(folder: str | Path = "lab", *, reset: Sequence[str] = ()) -> list[str]
 
     Examples
     --------
-    >>> write("lab", reset=["04"])  # doctest: +SKIP
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp()) / "lab"
+    >>> write(folder)[-1]
+    'glossary.md: written'
+    >>> write(folder, reset=["04"])
     ['04_train.ipynb: a fresh copy; yours is 04_train-mine.ipynb now']
     """
     source, place = notebooks.folder(), files.resolve(folder)
@@ -148,10 +152,6 @@ def start(folder: str | Path = "lab", *, browser: bool = True, port: int | None 
     ------
     BadInput
         There is no such folder.
-
-    Examples
-    --------
-    >>> start("lab", browser=False)  # doctest: +SKIP
     """
     place = files.resolve(folder)
     if not (place / MARK).is_file():

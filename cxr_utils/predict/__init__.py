@@ -219,8 +219,15 @@ def predict(predictor: Predictor, paths: Sequence[str | Path], *, progress: bool
 
     Examples
     --------
-    >>> import pandas as pd
-    >>> pd.DataFrame(predict(load("runs/mine"), ["chest.jpeg"]))  # doctest: +SKIP
+    >>> import tempfile
+    >>> from cxr_utils.backend import keras
+    >>> path = Path(tempfile.mkdtemp()) / "model.keras"
+    >>> layers = [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(1, activation="sigmoid")]
+    >>> keras.Sequential(layers).save(path)
+    >>> Image.new("L", (32, 32)).save(path.with_name("black.png"))
+    >>> predictor = load(path, meaning=models.Meaning(pixels=(0, 1)), bare=True)
+    >>> [answer.probability for answer in predict(predictor, [path.with_name("black.png")])]
+    [0.5]
     """
     from tqdm import tqdm
 
@@ -462,10 +469,6 @@ def load(
     BadInput
         There is no such model, or it was not exported; its JSON is missing, broken or of another model; or it is
         refused as by `models.load`.
-
-    Examples
-    --------
-    >>> load("runs/mine").threshold  # doctest: +SKIP
     """
     shipped = path is None
     path = _reference() if path is None else files.resolve(path)

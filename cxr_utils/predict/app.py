@@ -61,10 +61,6 @@ def answer(predictor: predict.Predictor, named: Sequence[tuple[str, str | Path |
     str
         One ``<article>`` an image, in their order: the picture under its heat map, the probability with the threshold
         on it, the verdict; or why it can't be read. Nothing in it comes from elsewhere, and every name is escaped.
-
-    Examples
-    --------
-    >>> answer(predict.load("runs/mine"), [("a child", "chest.jpeg")])  # doctest: +SKIP
     """
     cards, read, until = {}, {}, time.monotonic() + PATIENCE
     for number, (name, image) in enumerate(named):

@@ -167,10 +167,6 @@ def as_text(record: dict[str, Any]) -> str:
     Returns
     -------
     str
-
-    Examples
-    --------
-    >>> print(as_text(evaluate("runs/mine", source="sample")))  # doctest: +SKIP
     """
     threshold, kinds = record["threshold"], pd.DataFrame(record["kinds"]).T
     blocks = {"at_half": "answers from probability .5 on"}

@@ -186,7 +186,9 @@ def fit(train: np.ndarray, held_out: np.ndarray, *, seed: int = 0) -> Check:
 
     Examples
     --------
-    >>> check = fit(pixels[train], pixels[validation])  # doctest: +SKIP
+    >>> pixels = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 1), dtype=np.uint8)
+    >>> fit(pixels[:32], pixels[32:]).limits.shape
+    (4,)
     """
     if len(train) < 30 or not len(held_out):
         raise BadInput(f"train, held_out: {len(train)} and {len(held_out)} images; the check needs at least 30 and 1")

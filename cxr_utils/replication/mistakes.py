@@ -142,7 +142,10 @@ def pool(index: pd.DataFrame, *, images: int | None, seed: int = 0) -> np.ndarra
 
     Examples
     --------
-    >>> rows = pool(index, images=600)  # doctest: +SKIP
+    >>> index = pd.DataFrame({"path": list("abcdef"), "patient": list("ppqqrs"), "sha256": list("abcdef")})
+    >>> index["split"] = "train"
+    >>> len(pool(index, images=6))
+    6
     """
     outside = np.flatnonzero(index["split"] != "test")
     if images is None or images >= len(outside):
