@@ -519,7 +519,7 @@ def evaluate(
     from cxr_utils import models
     from cxr_utils.predict import elsewhere as judging
 
-    record = judging.evaluate(
+    record = judging.judge_model(
         _from_here(model), source=source, data_dir=data_dir, path=_absolute(path), part=part, out=out,
         meaning=models.Meaning.parse(classes, pixels, logits), progress=sys.stderr.isatty(),
     )  # fmt: skip

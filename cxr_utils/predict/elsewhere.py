@@ -15,10 +15,10 @@ from cxr_utils.replication import score
 
 PARTS = (*dataset.SPLITS, "all")
 RECORD = ("identity", "model", "source", "part")
-"""What the record that `evaluate` keeps has."""
+"""What the record that `judge_model` keeps has."""
 
 
-def evaluate(
+def judge_model(
     model: str | Path | None = None, *, source: str, data_dir: str | Path = "data", path: str | Path | None = None,
     part: str | None = None, out: str | Path | None = None, meaning: models.Meaning = models.UNSAID,
     progress: bool = False,
@@ -70,7 +70,7 @@ def evaluate(
 
     Examples
     --------
-    >>> evaluate("runs/mine", source="folder", path="hospital", data_dir="hospital-data")  # doctest: +SKIP
+    >>> judge_model("runs/mine", source="folder", path="hospital", data_dir="hospital-data")  # doctest: +SKIP
     """
     one_of("part", "all" if part is None else part, PARTS)
     out = Path(out) if out is not None else None
@@ -157,12 +157,12 @@ def _of_test(table: pd.DataFrame) -> pd.Series:
 
 
 def as_text(record: dict[str, Any]) -> str:
-    """Lay out what `evaluate` returned for people.
+    """Lay out what `judge_model` returned for people.
 
     Parameters
     ----------
     record : dict
-        From `evaluate`.
+        From `judge_model`.
 
     Returns
     -------
