@@ -8,20 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import io
-import logging
 import math
 import re
 import threading
 import unicodedata
-import warnings
 import zlib
-from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from cxr_utils import _gray, _limits, _lossless
+from cxr_utils import _gray, _limits, _lossless, _machine
 
 MODALITIES = ("CR", "DX", "RG")
 ELEMENTS = (
@@ -63,6 +60,7 @@ _ELSEWHERE = re.compile(
     r"|SCAPULA|SHOULDER|SINUS|SKULL|TEETH|THIGH|THUMB|TIBIA|TOE|TOOTH|ULNA|WRIST)(S|ES)?"
 )
 _ALONE = threading.Lock()
+"""Held while pydicom is kept quiet, one file at a time: its warnings and its log quote the header."""
 
 
 class Film(NamedTuple):
@@ -127,7 +125,9 @@ def read(content: bytes, *, most_pixels: int = _limits.MAX_PIXELS) -> tuple[np.n
 
     Examples
     --------
-    >>> pixels, remarks = read(open("chest.dcm", "rb").read())  # doctest: +SKIP
+    >>> read(b"no film")
+    Traceback (most recent call last):
+    ValueError: DICOM, but without pixels
     """
     film = parse(content, most_pixels=most_pixels)
     with _limits.room(film.cost):
@@ -140,7 +140,7 @@ def parse(content: bytes, *, most_pixels: int = _limits.MAX_PIXELS) -> Film:
 
     content = _inflated(_with_preamble(content))
     try:
-        with _silence():
+        with _ALONE, _machine.quiet("pydicom"):
             dataset = pydicom.dcmread(io.BytesIO(content), specific_tags=list(ELEMENTS))
             problem = _problem(dataset, most_pixels)
             remarks = [] if problem else _remarks(dataset)
@@ -158,7 +158,7 @@ def parse(content: bytes, *, most_pixels: int = _limits.MAX_PIXELS) -> Film:
 def decode(film: Film) -> tuple[np.ndarray, list[str]]:
     """Decode what `parse` has read; returns and raises as `read`."""
     try:
-        with _silence():
+        with _ALONE, _machine.quiet("pydicom"):
             stored = _stored(film.dataset)
             table, remarks = _table(film.dataset, stored)
     except _Unreadable as error:
@@ -168,19 +168,6 @@ def decode(film: Film) -> tuple[np.ndarray, list[str]]:
             f"DICOM, its pixels can't be decoded ({type(error).__name__}): its compressed stream is cut off or damaged"
         ) from None
     return _gray.shown(stored, table), film.remarks + remarks
-
-
-@contextlib.contextmanager
-def _silence() -> Iterator[None]:
-    """Keep pydicom's warnings and log quiet, one file at a time: they quote the header."""
-    log = logging.getLogger("pydicom")
-    with _ALONE, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        before, log.disabled = log.disabled, True
-        try:
-            yield
-        finally:
-            log.disabled = before
 
 
 def _with_preamble(content: bytes) -> bytes:

@@ -1,11 +1,15 @@
-"""What this process may use of the machine (processor, cores, memory), and which backend Keras is told to take."""
+"""What this process may use of the machine, which backend Keras is told to take, and what holds for a while."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.util
+import logging
 import os
 import platform
+import warnings
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +91,56 @@ def memory(root: Path = Path("/sys/fs/cgroup")) -> tuple[int, int]:
             cached = int(dict(zip(stat[::2], stat[1::2], strict=False)).get("inactive_file", 0))  # can go
             total, free = int(most[0]), min(free, max(0, int(most[0]) - int(now[0]) + cached))
     return total, free
+
+
+@contextlib.contextmanager
+def environment(wanted: Mapping[str, str]) -> Iterator[None]:
+    """Set variables of the environment inside the block.
+
+    Parameters
+    ----------
+    wanted : mapping of str to str
+        Names and values.
+
+    Examples
+    --------
+    >>> with environment({"CXR_MARK": "1"}):
+    ...     os.environ["CXR_MARK"]
+    '1'
+    >>> "CXR_MARK" in os.environ
+    False
+    """
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+@contextlib.contextmanager
+def quiet(logger: str) -> Iterator[None]:
+    """Keep warnings, and what a library logs, from being shown inside the block.
+
+    Parameters
+    ----------
+    logger : str
+        The library's own name in `logging`.
+
+    Examples
+    --------
+    >>> with quiet("papermill"):
+    ...     logging.getLogger("papermill").error("a line")
+    """
+    log = logging.getLogger(logger)
+    before, log.disabled = log.disabled, True
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        finally:
+            log.disabled = before
 
 
 def _words(path: Path) -> list[str]:

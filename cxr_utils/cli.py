@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+import inspect
 import os
+import re
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
 
@@ -14,29 +18,48 @@ from cxr_utils import __version__, files
 from cxr_utils.errors import BadInput, CxrError, advice, printable
 
 app = typer.Typer(
-    name="cxr",
-    add_completion=False,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
+    name="cxr", add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Start with: cxr check, then cxr run. Help of a command: cxr run --help.",
-)
+)  # fmt: skip
 
-DataDir = Annotated[
-    str, typer.Option("--data-dir", metavar="FOLDER", help="Where images are kept; relative to the project's root.")
-]
-Classes = Annotated[str | None, typer.Option(
-    metavar="LIST", show_default="NORMAL,PNEUMONIA",
-    help="The classes as training numbered them: two units have this order, and one unit gives the probability of the "
-    "last, so of PNEUMONIA by default.",
-)]  # fmt: skip
-Pixels = Annotated[str | None, typer.Option(
-    metavar="RANGE", show_default="0..1; or 0..255, if a Keras model without JSON begins with Rescaling",
-    help="Black and white as the model wants them, in floats: 0..255, -1..1.",
-)]  # fmt: skip
-Logits = Annotated[bool, typer.Option("--logits", help="Its outputs still need a sigmoid (one unit) or softmax (two).")]
-Seed = Annotated[int, typer.Option(metavar="NUMBER", min=0, max=files.MOST_SEED, help="Start of every random choice.")]
+#: What several commands take, in the same words.
+_SHARED = {
+    "data_dir": ("FOLDER", "", "Where images are kept; relative to the project's root."),
+    "seed": ("NUMBER", "", "Start of every random choice."),
+    "classes": ("LIST", "NORMAL,PNEUMONIA", "The classes as training numbered them: two units have this order, and "
+                "one unit gives the probability of the last, so of PNEUMONIA by default."),
+    "pixels": ("RANGE", "0..1; or 0..255, if a Keras model without JSON begins with Rescaling",
+               "Black and white as the model wants them, in floats: 0..255, -1..1."),
+    "logits": ("bool", "", "Its outputs still need a sigmoid (one unit) or softmax (two)."),
+}  # fmt: skip
+_Seed = typer.Option(min=0, max=files.MOST_SEED)
+_ENTRY = re.compile(r"(?m)^(\w+) : ([^,\n]+)(?:, default (.+))?\n((?:    .*\n?)+)")
+
+
+def _command(name: str | None = None, **settings: Any) -> Callable[[Callable], Callable]:
+    """Make a function a command whose help is its docstring.
+
+    Of ``Parameters`` the type is what the help shows for the value, what follows "default" is said of a default that
+    the signature does not hold, and the words are the option's own; those of `_SHARED` need none.
+    """
+
+    def register(function: Callable) -> Callable:
+        text, _, entries = (inspect.getdoc(function) or "").partition("\n\nParameters\n----------\n")
+        said = _SHARED | {entry[1]: (entry[2], entry[3] or "", entry[4]) for entry in _ENTRY.finditer(entries)}
+        for option, hint in get_type_hints(function, include_extras=True).items():
+            if option == "return":
+                continue
+            kind, *given = get_args(hint) if hasattr(hint, "__metadata__") else (hint,)
+            flag = [f"--{option.replace('_', '-')}"] if kind is bool else []  # without --no-...
+            info = copy.copy(given[0]) if given else typer.Option(*flag)
+            metavar, default, words = said.get(option, ("bool", "", ""))
+            info.metavar = None if metavar in ("bool", "int") else metavar
+            info.help, info.show_default = " ".join(words.split()), default or info.show_default
+            function.__annotations__[option] = Annotated[kind, info]
+        return app.command(name, help=text, **settings)(function)
+
+    return register
 
 
 def _version(wanted: bool) -> None:
@@ -57,6 +80,25 @@ def _cxr(
     """
 
 
+def _note(words: object) -> None:
+    print(f"cxr: note: {words}", file=sys.stderr)
+
+
+def _first(names: list[Any]) -> str:
+    return ", ".join(map(printable, names[:3])) + (", …" if len(names) > 3 else "")
+
+
+def _absolute(path: Path | None) -> Path | None:
+    """Take a path from where the user stands, not from the project's root."""
+    return files.expand(path).absolute() if path else None
+
+
+def _from_here(path: Path | None) -> Path | None:
+    """Take a path from where the user stands if it is there, else leave it to the project's root."""
+    here = _absolute(path)
+    return here if here and here.exists() else path
+
+
 class _ListsSources(typer.core.TyperCommand):
     """A command whose help ends with the sources, which are looked for only then."""
 
@@ -68,52 +110,40 @@ class _ListsSources(typer.core.TyperCommand):
             formatter.write_dl([(name, sources.get(name).about) for name in sources.names()])
 
 
-@app.command(no_args_is_help=True, cls=_ListsSources)
+@_command(no_args_is_help=True, cls=_ListsSources)
 def fetch(
-    source: Annotated[str, typer.Option(metavar="NAME", help="One of those below.")],
-    path: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="PATH", help="With --source folder: the folder or zip file; relative to where you are now."
-        ),
-    ] = None,
-    data_dir: DataDir = "data",
-    seed: Annotated[
-        int | None,
-        typer.Option(
-            metavar="NUMBER",
-            min=0,
-            max=files.MOST_SEED,
-            help="With --source sample: which phantoms.",
-            show_default=False,
-        ),  # fmt: skip
-    ] = None,
-    keep_archive: Annotated[bool, typer.Option("--keep-archive", help="Keep what was downloaded, too.")] = False,
-) -> None:
+    source: str, path: Path | None = None, data_dir: str = "data", seed: Annotated[int | None, _Seed] = None,
+    keep_archive: bool = False,
+) -> None:  # fmt: skip
     """Get the images of a source ready.
 
     Once done, a second call finds them and touches nothing. A download that broke is gone on with
     (PneumoniaMNIST's starts again).
 
     Example: cxr fetch --source folder --path ~/Downloads/archive.zip
+
+    Parameters
+    ----------
+    source : NAME
+        One of those below.
+    path : PATH
+        With --source folder: the folder or zip file; relative to where you are now.
+    seed : NUMBER
+        With --source sample: which phantoms.
+    keep_archive : bool
+        Keep what was downloaded, too.
     """
     from cxr_utils import course, dataset, sources
 
-    # A path on the command line is meant from where the user stands, not from the project's root.
-    given = _absolute(path) if path else None
-    folder = sources.fetch(
-        source, data_dir=data_dir, path=given, seed=seed, keep_archive=keep_archive, progress=sys.stderr.isatty()
-    )
+    bar, given = sys.stderr.isatty(), _absolute(path)
+    folder = sources.fetch(source, data_dir=data_dir, path=given, seed=seed, keep_archive=keep_archive, progress=bar)
     about = sources.describe(folder)
     typer.echo(f"{about['title']} ({about['licence']})" + (" - synthetic" if about["synthetic"] else ""))
     if packed := about.get("packed"):
         typer.echo(f"copies at {packed.get('size')} px, packed from the source {packed.get('source')}")
-    typer.echo(f"in {folder}\n")
-    typer.echo(dataset.counts(dataset.scan(folder)).to_string())
-    left_out = about.get("left_out", [])
-    if left_out:
-        shown = ", ".join(map(str, left_out[:3])) + (", …" if len(left_out) > 3 else "")
-        typer.echo(f"\nleft out: {len(left_out)} entries that are no images of the dataset ({shown})")
+    typer.echo(f"in {folder}\n\n{dataset.counts(dataset.scan(folder)).to_string()}")
+    if left_out := about.get("left_out", []):
+        typer.echo(f"\nleft out: {len(left_out)} entries that are no images of the dataset ({_first(left_out)})")
     if (unreadable := len(dataset.quarantine(folder))) > 0:
         typer.echo(f"not readable: {unreadable} images, listed in {folder / 'quarantine.csv'}")
     options = "" if source == "sample" else f" --source {source} --profile workshop"
@@ -122,24 +152,20 @@ def fetch(
     typer.echo(f"\nnext: cxr run{options}   (results in {where})")
 
 
-@app.command(no_args_is_help=True)
-def pack(
-    out: Annotated[Path, typer.Argument(metavar="OUT.zip", help="The file to write; relative to where you are now.")],
-    source: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Which fetched source; by default originals before copies, and phantoms last.",
-            show_default=False,
-        ),
-    ] = None,
-    data_dir: DataDir = "data",
-) -> None:
+@_command(no_args_is_help=True)
+def pack(out: Annotated[Path, typer.Argument()], source: str | None = None, data_dir: str = "data") -> None:
     """Pack all images at 224 px into one file, about 40 MB: for a stick, or slow Wi-Fi.
 
     It carries licence, attribution and a hash of each image. Take it in by cxr fetch --source folder --path OUT.zip.
 
     Example: cxr pack chests.zip --source kaggle
+
+    Parameters
+    ----------
+    out : OUT.zip
+        The file to write; relative to where you are now.
+    source : NAME
+        Which fetched source; by default originals before copies, and phantoms last.
     """
     from cxr_utils.sources import pack as packing
 
@@ -150,62 +176,38 @@ def pack(
     typer.echo(f"\nnext, on another computer: cxr fetch --source folder --path {made['path'].name}")
 
 
-@app.command()
+@_command()
 def run(
-    notebooks: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="NOTEBOOK", help="Numbers or names, such as 04 or 04_train; none is all."),
-    ] = None,
-    profile: Annotated[
-        str, typer.Option(metavar="NAME", help="How big: sample (minutes, 64 px), workshop (96 px) or full (hours).")
-    ] = "sample",
-    source: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="One of those that cxr fetch --help lists. May be left out with the profile sample.",
-            show_default=False,
-        ),
-    ] = None,
-    data_dir: DataDir = "data",
-    run_dir: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="Where results go; relative to the project's root. "
-            "By default runs/sample, and runs/SOURCE-PROFILE for other sources.",
-            show_default=False,
-        ),
-    ] = None,
-    seed: Seed = 0,
-    core: Annotated[bool, typer.Option("--core", help="Only what the half-day workshop needs.")] = False,
-    parameter: Annotated[
-        list[str] | None,
-        typer.Option(
-            "-p",
-            metavar="NAME=VALUE",
-            help="Set a further parameter of a notebook; may be repeated.",
-            show_default=False,
-        ),
-    ] = None,
-    otherwise: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help="sample: go on with the phantoms when the source can't be fetched.", show_default=False
-        ),
-    ] = None,
-    fresh: Annotated[
-        bool,
-        typer.Option(
-            "--fresh", help="Start over: remove what cxr left in this run folder; what others put there stays."
-        ),
-    ] = False,
-) -> None:
+    notebooks: Annotated[list[str] | None, typer.Argument()] = None, profile: str = "sample",
+    source: str | None = None, data_dir: str = "data", run_dir: str | None = None, seed: Annotated[int, _Seed] = 0,
+    core: bool = False, parameter: Annotated[list[str] | None, typer.Option("-p")] = None,
+    otherwise: str | None = None, fresh: bool = False,
+) -> None:  # fmt: skip
     """Execute the notebooks in order, with one HTML report.
 
     After an error or Ctrl-C the same command goes on from there; finished notebooks are skipped.
 
     Example: cxr run 04 05 --profile workshop --source folder
+
+    Parameters
+    ----------
+    notebooks : NOTEBOOK
+        Numbers or names, such as 04 or 04_train; none is all.
+    profile : NAME
+        How big: sample (minutes, 64 px), workshop (96 px) or full (hours).
+    source : NAME
+        One of those that cxr fetch --help lists. May be left out with the profile sample.
+    run_dir : FOLDER
+        Where results go; relative to the project's root. By default runs/sample, and runs/SOURCE-PROFILE for other
+        sources.
+    core : bool
+        Only what the half-day workshop needs.
+    parameter : NAME=VALUE
+        Set a further parameter of a notebook; may be repeated.
+    otherwise : NAME
+        sample: go on with the phantoms when the source can't be fetched.
+    fresh : bool
+        Start over: remove what cxr left in this run folder; what others put there stays.
     """
     from cxr_utils import course, sources
     from cxr_utils.course import report
@@ -222,16 +224,9 @@ def run(
             source, profile = "sample", "sample"
 
     result = course.run(
-        notebooks or (),
-        profile=profile,
-        source=source,
-        data_dir=data_dir,
-        run_dir=run_dir,
-        seed=seed,
-        core=core,
-        parameters=course.parse(parameter or ()),
-        fresh=fresh,
-    )
+        notebooks or (), profile=profile, source=source, data_dir=data_dir, run_dir=run_dir, seed=seed, core=core,
+        parameters=course.parse(parameter or ()), fresh=fresh,
+    )  # fmt: skip
     typer.echo()
     if result.skipped:
         typer.echo(f"finished earlier and skipped: {', '.join(result.skipped)} (--fresh starts over)")
@@ -239,35 +234,33 @@ def run(
         typer.echo(f"executed in {result.seconds / 60:.1f} minutes: {', '.join(result.executed)}")
     if table := report.closing_table(result.folder, synthetic=result.synthetic):
         typer.echo(f"\n{table}")
-    typer.echo(f"\nexecuted notebooks  {result.folder / 'notebooks'}")
-    typer.echo(f"report              {result.report}")
+    typer.echo(f"\nexecuted notebooks  {result.folder / 'notebooks'}\nreport              {result.report}")
 
 
-@app.command()
+@_command()
 def lab(
-    folder: Annotated[
-        Path | None,
-        typer.Option(
-            "--in", metavar="FOLDER", help="Where the copies lie; by default lab, in the project.", show_default=False
-        ),
-    ] = None,
-    reset: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="LESSON",
-            help="A fresh copy of this lesson, such as 04; yours is kept. May be repeated.",
-            show_default=False,
-        ),
-    ] = None,
-    only: Annotated[bool, typer.Option("--only", help="Write the copies, and open nothing.")] = False,
-    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open a browser.")] = True,
-    port: Annotated[int | None, typer.Option(help="JupyterLab's port.", min=1, max=65535, show_default=False)] = None,
-) -> None:
+    folder: Annotated[Path | None, typer.Option("--in")] = None, reset: list[str] | None = None, only: bool = False,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser")] = True,
+    port: Annotated[int | None, typer.Option(min=1, max=65535)] = None,
+) -> None:  # fmt: skip
     """Do the course: write your own copies of the lessons, without outputs, and open JupyterLab there.
 
     What you wrote is never overwritten: a lesson that has changed since comes beside yours.
 
     Example: cxr lab --reset 04
+
+    Parameters
+    ----------
+    folder : FOLDER
+        Where the copies lie; by default lab, in the project.
+    reset : LESSON
+        A fresh copy of this lesson, such as 04; yours is kept. May be repeated.
+    only : bool
+        Write the copies, and open nothing.
+    browser : bool
+        Open a browser.
+    port : int
+        JupyterLab's port.
     """
     from cxr_utils.course import lab as copies
 
@@ -278,17 +271,17 @@ def lab(
         raise typer.Exit(copies.start(place, browser=browser, port=port))
 
 
-@app.command()
-def check(
-    data_dir: DataDir = "data",
-    speed: Annotated[
-        bool, typer.Option("--speed/--no-speed", help="Train for ten seconds to foretell the course's minutes.")
-    ] = True,
-) -> None:
+@_command()
+def check(data_dir: str = "data", speed: Annotated[bool, typer.Option("--speed/--no-speed")] = True) -> None:
     """See whether this machine is ready for the course.
 
     Each line says what is there and, where something is missing, what to do.
     Ends with status 1 if something necessary is missing.
+
+    Parameters
+    ----------
+    speed : bool
+        Train for ten seconds to foretell the course's minutes.
     """
     from cxr_utils.course import check as machine
 
@@ -300,78 +293,48 @@ def check(
     raise typer.Exit(1 if missing else 0)
 
 
-@app.command()
+@_command()
 def replicate(
-    recipe: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="A recipe, or an ablation; may be repeated.", show_default="all"),
-    ] = None,
-    protocol: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="published or honest; may be repeated.", show_default="both"),
-    ] = None,
-    seeds: Annotated[
-        str | None, typer.Option(metavar="LIST", help="The repetitions, with commas; else all that are planned.")
-    ] = None,
-    cores: Annotated[
-        int | None,
-        typer.Option(
-            metavar="NUMBER",
-            min=1,
-            help="CPU cores in all; a cell takes four, or what there is.",
-            show_default="those of this machine",
-        ),
-    ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only name the cells and what is done.")] = False,
-    rehearse: Annotated[
-        bool, typer.Option("--rehearse", help="Small cells on phantoms, to try the way: some seconds a cell.")
-    ] = False,
-    source: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help="folder, kaggle, medmnist or sample.", show_default="the real images that are fetched"
-        ),
-    ] = None,
-    data_dir: DataDir = "data",
-    out: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="Results: relative to the project's root.",
-            show_default="runs/replication, or runs/rehearsal",
-        ),
-    ] = None,
-    work: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="Run folders, notebooks, logs.",
-            show_default="OUT/work; for results runs/results/work",
-        ),
-    ] = None,
-    profile: Annotated[
-        str, typer.Option(metavar="NAME", help="local, slurm, or a folder with a Snakemake profile.")
-    ] = "local",
-) -> None:
+    recipe: list[str] | None = None, protocol: list[str] | None = None, seeds: str | None = None,
+    cores: Annotated[int | None, typer.Option(min=1)] = None, dry_run: bool = False, rehearse: bool = False,
+    source: str | None = None, data_dir: str = "data", out: str | None = None, work: str | None = None,
+    profile: str = "local",
+) -> None:  # fmt: skip
     """Train and judge the published systems: the grid of recipes, protocols and seeds.
 
     After a kill or Ctrl-C the same command goes on; what is done is not done again.
 
     Example: cxr replicate --recipe plain_64 --protocol honest
+
+    Parameters
+    ----------
+    recipe : NAME, default all
+        A recipe, or an ablation; may be repeated.
+    protocol : NAME, default both
+        published or honest; may be repeated.
+    seeds : LIST
+        The repetitions, with commas; else all that are planned.
+    cores : NUMBER, default those of this machine
+        CPU cores in all; a cell takes four, or what there is.
+    dry_run : bool
+        Only name the cells and what is done.
+    rehearse : bool
+        Small cells on phantoms, to try the way: some seconds a cell.
+    source : NAME, default the real images that are fetched
+        folder, kaggle, medmnist or sample.
+    out : FOLDER, default runs/replication, or runs/rehearsal
+        Results: relative to the project's root.
+    work : FOLDER, default OUT/work; for results runs/results/work
+        Run folders, notebooks, logs.
+    profile : NAME
+        local, slurm, or a folder with a Snakemake profile.
     """
     from cxr_utils.replication import replicate as grid_run
 
     plan = grid_run.plan(
-        recipe=recipe or (),
-        protocol=protocol or (),
-        seeds=None if seeds is None else grid_run.parse_seeds(seeds),
-        source=source,
-        data_dir=data_dir,
-        out=out,
-        work=work,
-        rehearsal=rehearse,
-        fetch=not dry_run,
-    )
+        recipe=recipe or (), protocol=protocol or (), seeds=None if seeds is None else grid_run.parse_seeds(seeds),
+        source=source, data_dir=data_dir, out=out, work=work, rehearsal=rehearse, fetch=not dry_run,
+    )  # fmt: skip
     if dry_run:
         typer.echo(grid_run.listing(plan))
         return
@@ -386,54 +349,45 @@ def replicate(
     typer.echo(f"done     {len(plan.cells)} cells")
 
 
-@app.command("recipes")
-def show_recipes(
-    name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="Show this one, with its layers.", show_default=False)
-    ] = None,
-) -> None:
+@_command("recipes")
+def show_recipes(name: Annotated[str | None, typer.Argument()] = None) -> None:
     """List the published systems that can be trained, or show one of them.
 
     Example: cxr recipes smote_224
+
+    Parameters
+    ----------
+    name : NAME
+        Show this one, with its layers.
     """
     from cxr_utils.replication import listing
 
     typer.echo(listing.one_recipe(name) if name else listing.all_recipes())
 
 
-@app.command(no_args_is_help=True)
+@_command(no_args_is_help=True)
 def score(
-    predictions: Annotated[
-        Path,
-        typer.Argument(
-            metavar="FILE",
-            help="A CSV file with the columns path, split (validation or test), label (1 is PNEUMONIA) and "
-            "probability (of PNEUMONIA). Images are known by their file names.",
-            show_default=False,
-        ),
-    ],
-    split: Annotated[
-        str, typer.Option(metavar="NAME", help="honest, a digest in results/splits, or a file of your own.")
-    ] = "honest",
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Keep the figures, such as results/scores/mine.json, and the predictions beside it; the reading "
-            "of test goes into the ledger there.",
-            show_default=False,
-        ),
-    ] = None,
-    name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="What it is called.", show_default="the file's name")
-    ] = None,
-    classes: Classes = None,
-) -> None:
+    predictions: Annotated[Path, typer.Argument()], split: str = "honest", out: Path | None = None,
+    name: str | None = None, classes: str | None = None,
+) -> None:  # fmt: skip
     """Judge predictions of any framework as those of the replication are judged.
 
     Each image of test must be there once; without validation only the threshold .5 is judged.
 
     Example: cxr score mine.csv --out results/scores/mine.json
+
+    Parameters
+    ----------
+    predictions : FILE
+        A CSV file with the columns path, split (validation or test), label (1 is PNEUMONIA) and probability (of
+        PNEUMONIA). Images are known by their file names.
+    split : NAME
+        honest, a digest in results/splits, or a file of your own.
+    out : FILE
+        Keep the figures, such as results/scores/mine.json, and the predictions beside it; the reading of test goes into
+        the ledger there.
+    name : NAME, default the file's name
+        What it is called.
     """
     from cxr_utils import models
     from cxr_utils.replication import claims
@@ -449,69 +403,55 @@ def score(
         typer.echo(f"\nkept in {out}")
 
 
-@app.command(no_args_is_help=True)
+@_command(no_args_is_help=True)
 def export(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a finished run.", show_default=False)],
-    to: Annotated[str, typer.Option(metavar="FORMAT", help="keras, h5 or onnx (starts fastest).")] = "keras",
-    out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="What to write.", show_default="exported/model.FORMAT in RUN")
-    ] = None,
-    data_dir: DataDir = "data",
+    run: Annotated[Path, typer.Argument()], to: str = "keras", out: Path | None = None, data_dir: str = "data"
 ) -> None:
     """Save the model of a run, so that others can open it; with its model card.
 
     Beside it lies a JSON with its threshold and the check for strange images: keep both together.
 
     Example: cxr export runs/sample/plain_224-s0 --to onnx
+
+    Parameters
+    ----------
+    run : RUN
+        The folder of a finished run.
+    to : FORMAT
+        keras, h5 or onnx (starts fastest).
+    out : FILE, default exported/model.FORMAT in RUN
+        What to write.
     """
     from cxr_utils.predict import export as saving
 
-    made = saving.export(_from_here(run), to=to, out=_absolute(out) if out else None, data_dir=data_dir)
+    made = saving.export(_from_here(run), to=to, out=_absolute(out), data_dir=data_dir)
     typer.echo(f"model  {made}\nwith   {made.with_suffix('.json')}\ncard   {made.parent / 'model-card.md'}")
 
 
-def _absolute(path: Path) -> Path:
-    """Take a path from where the user stands."""
-    return files.expand(path).absolute()
-
-
-def _from_here(path: Path) -> Path:
-    """Take a path from where the user stands if it is there, else leave it to the project's root."""
-    here = _absolute(path)
-    return here if here.exists() else path
-
-
-@app.command(no_args_is_help=True)
+@_command(no_args_is_help=True)
 def predict(
-    paths: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="[MODEL] IMAGE...",
-            help="A run folder or a model's file (.keras, .h5, .onnx); left out, the one that is shipped. Then image "
-            "files (JPEG, PNG, DICOM), folders, or patterns in quotes. A model without the JSON of cxr export needs "
-            "--classes, --pixels or --logits.",
-            show_default=False,
-        ),
-    ],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print a CSV table.")] = False,
-    explain: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="Draw where the model looks, too: a PNG an image, into this folder. Not with ONNX.",
-            show_default=False,
-        ),
-    ] = None,
-    classes: Classes = None,
-    pixels: Pixels = None,
-    logits: Logits = False,
-) -> None:
+    paths: Annotated[list[Path], typer.Argument()], as_json: Annotated[bool, typer.Option("--json")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv")] = False, explain: Path | None = None, classes: str | None = None,
+    pixels: str | None = None, logits: bool = False,
+) -> None:  # fmt: skip
     """Let a model answer for images: a probability, never a diagnosis.
 
     Ends with status 1 if an image can't be read; the others are answered.
 
     Example: cxr predict runs/sample/plain_224-s0/exported/model.onnx chest.jpeg
+
+    Parameters
+    ----------
+    paths : [MODEL] IMAGE...
+        A run folder or a model's file (.keras, .h5, .onnx); left out, the one that is shipped. Then image files (JPEG,
+        PNG, DICOM), folders, or patterns in quotes. A model without the JSON of cxr export needs --classes, --pixels or
+        --logits.
+    as_json : bool
+        Print JSON.
+    as_csv : bool
+        Print a CSV table.
+    explain : FOLDER
+        Draw where the model looks, too: a PNG an image, into this folder. Not with ONNX.
     """
     from cxr_utils import models
     from cxr_utils import predict as answering
@@ -522,8 +462,7 @@ def predict(
     model = _from_here(paths[0]) if answering.is_model(_from_here(paths[0])) else None
     wanted, left_out = answering.find(paths[1:] if model else paths), answering.left_out(paths[1:] if model else paths)
     if left_out:
-        first = ", ".join(printable(path) for path in left_out[:3]) + (", …" if len(left_out) > 3 else "")
-        print(f"cxr: note: left out, no images by their names: {len(left_out)} files ({first})", file=sys.stderr)
+        _note(f"left out, no images by their names: {len(left_out)} files ({_first(left_out)})")
     if not wanted:
         raise BadInput(f"IMAGE: none is named; after the model {paths[0]} name image files or folders")
     meaning, said = models.Meaning.parse(classes, pixels, logits), bool(classes or pixels or logits)
@@ -540,7 +479,7 @@ def predict(
     elif text := answering.as_text(predictor, answers):
         typer.echo(text)
     for note in answering.doubts(predictor, answers):
-        print(f"cxr: note: {note}", file=sys.stderr)
+        _note(note)
     if explain:
         drawn = answering.write_heat_maps(predictor, answers, _absolute(explain))
         if drawn and not (as_json or as_csv):
@@ -551,65 +490,39 @@ def predict(
     raise typer.Exit(int(any(answer.error for answer in answers)))
 
 
-@app.command(no_args_is_help=True)
+@_command(no_args_is_help=True)
 def evaluate(
-    source: Annotated[
-        str, typer.Option(metavar="NAME", help="sample, folder, kaggle or medmnist; fetched, if it is not there yet.")
-    ],
-    model: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="MODEL",
-            help="A run folder or a model's file (.keras, .h5, .onnx). Without its JSON it is judged at .5 only.",
-            show_default="the shipped one",
-        ),
-    ] = None,
-    path: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="PATH",
-            help="With --source folder: a folder or zip file with train, val or test, and in these NORMAL and "
-            "PNEUMONIA; the files may have any name. Give each hospital a --data-dir of its own.",
-            show_default=False,
-        ),
-    ] = None,
-    part: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="test, val, train or all.", show_default="test if there, else all"),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Keep the figures, such as results/evaluations/mine.json, and the predictions beside it; a reading "
-            "of the official test set goes into the ledger there.",
-            show_default=False,
-        ),
-    ] = None,
-    data_dir: DataDir = "data",
-    classes: Classes = None,
-    pixels: Pixels = None,
-    logits: Logits = False,
-) -> None:
+    source: str, model: Path | None = None, path: Path | None = None, part: str | None = None, out: Path | None = None,
+    data_dir: str = "data", classes: str | None = None, pixels: str | None = None, logits: bool = False,
+) -> None:  # fmt: skip
     """Judge a model on any labelled images, such as another hospital's.
 
     It answers as cxr predict does; the labels are those of the folders.
 
     Example: cxr evaluate --source folder --path hospital --data-dir theirs
+
+    Parameters
+    ----------
+    source : NAME
+        sample, folder, kaggle or medmnist; fetched, if it is not there yet.
+    model : MODEL, default the shipped one
+        A run folder or a model's file (.keras, .h5, .onnx). Without its JSON it is judged at .5 only.
+    path : PATH
+        With --source folder: a folder or zip file with train, val or test, and in these NORMAL and PNEUMONIA; the files
+        may have any name. Give each hospital a --data-dir of its own.
+    part : NAME, default test if there, else all
+        test, val, train or all.
+    out : FILE
+        Keep the figures, such as results/evaluations/mine.json, and the predictions beside it; a reading of the
+        official test set goes into the ledger there.
     """
     from cxr_utils import models
     from cxr_utils.predict import elsewhere as judging
 
-    record = judging.evaluate(
-        _from_here(model) if model else None,
-        source=source,
-        data_dir=data_dir,
-        path=_absolute(path) if path else None,
-        part=part,
-        out=out,
-        meaning=models.Meaning.parse(classes, pixels, logits),
-        progress=sys.stderr.isatty(),
-    )
+    record = judging.judge_model(
+        _from_here(model), source=source, data_dir=data_dir, path=_absolute(path), part=part, out=out,
+        meaning=models.Meaning.parse(classes, pixels, logits), progress=sys.stderr.isatty(),
+    )  # fmt: skip
     typer.echo(judging.as_text(record))
     if of_test := record["of_test"]:
         entered = "it is in the ledger" if out else "it was not entered; with --out it is"
@@ -618,55 +531,41 @@ def evaluate(
         typer.echo(f"\nkept in {out}")
 
 
-@app.command("app")
+@_command("app")
 def page(
-    model: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="MODEL", help="A run folder or a model's file (.keras, .h5, .onnx).", show_default="the shipped one"
-        ),
-    ] = None,
-    host: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="Where to listen; 0.0.0.0 lets others in, with --auth.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(metavar="NUMBER", min=0, max=65535, help="0 takes any.")] = 7860,
-    auth: Annotated[
-        str | None,
-        typer.Option(
-            metavar="USER",
-            help="Let in this user alone, with the password in the variable CXR_APP_PASSWORD, or one asked for now.",
-            show_default=False,
-        ),
-    ] = None,
-    public_url: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ADDRESS",
-            help="Behind a proxy (nginx, JupyterHub): the address that people open, such as "
-            "https://cxr.example.org/chest; with --auth.",
-            show_default=False,
-        ),
-    ] = None,
-) -> None:
+    model: Path | None = None, host: str = "127.0.0.1", port: Annotated[int, typer.Option(min=0, max=65535)] = 7860,
+    auth: str | None = None, public_url: str | None = None,
+) -> None:  # fmt: skip
     """Open a page in the browser: drop images, see probability, threshold, heat map and model card.
 
     Only this machine can reach it. Images are deleted when they are answered, and nothing is fetched from elsewhere.
 
     Example: cxr app --model runs/sample/plain_224-s0/exported
+
+    Parameters
+    ----------
+    model : MODEL, default the shipped one
+        A run folder or a model's file (.keras, .h5, .onnx).
+    host : ADDRESS
+        Where to listen; 0.0.0.0 lets others in, with --auth.
+    port : NUMBER
+        0 takes any.
+    auth : USER
+        Let in this user alone, with the password in the variable CXR_APP_PASSWORD, or one asked for now.
+    public_url : ADDRESS
+        Behind a proxy (nginx, JupyterHub): the address that people open, such as https://cxr.example.org/chest; with
+        --auth.
     """
     from cxr_utils import predict as answering
     from cxr_utils.predict import app as web
 
-    if auth is None and not web.is_local(host):
-        raise BadInput(f"--host {host}: lets other machines in; that needs --auth USER, and a password")
-    if auth is None and public_url is not None:
-        raise BadInput(f"--public-url {public_url}: lets others in; that needs --auth USER, and a password")
+    web.check_open(host, public_url, auth)
     password = os.environ.get(web.PASSWORD)
     if auth is not None and password is None:
         if not sys.stdin.isatty():
             raise BadInput(f"--auth {auth}: no password; put it into the variable {web.PASSWORD}")
         password = typer.prompt("password", hide_input=True, confirmation_prompt=True)
-    predictor = answering.load(_from_here(model) if model else None, heat=True)
+    predictor = answering.load(_from_here(model), heat=True)
     who = (auth, password) if auth is not None else None
     web.serve(predictor, host=host, port=port, auth=who, public_url=public_url, told=typer.echo)
 
@@ -690,7 +589,7 @@ def main(arguments: list[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     command = typer.main.get_command(app)
     with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_, **__: print(f"cxr: note: {printable(message)}", file=sys.stderr)
+        warnings.showwarning = lambda message, *_, **__: _note(printable(message))
         try:
             status = command.main(args=arguments, prog_name="cxr", standalone_mode=False)
         except CxrError as error:

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+import typer
 
 from cxr_utils import __version__, cli, course, dataset, evaluation, recipes, sources
 from cxr_utils.course import check
@@ -34,6 +35,13 @@ def test_help_reads_well(command, capsys):
     text = capsys.readouterr().out
     assert text.startswith(f"Usage: cxr {' '.join(word for word in command[:1] if word[0] != '-')}".rstrip())
     assert "\x1b" not in text and "None" not in text and max(map(len, text.splitlines())) <= 100
+
+
+def test_every_argument_and_option_is_explained():
+    for name, command in typer.main.get_command(cli.app).commands.items():
+        assert command.help and "Parameters" not in command.help, name
+        for one in command.params:
+            assert one.help and one.help[-1] in ".)", (name, one.name)
 
 
 def test_version(capsys):

@@ -10,16 +10,16 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from cxr_utils import _ownership, files
+from cxr_utils import _ownership, _pages, files
 from cxr_utils.course import notebooks
-from cxr_utils.errors import BadInput
+from cxr_utils.errors import BadInput, one_of
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,15 @@ PROFILES = {
 def profile(name: str) -> Profile:
     """Return the profile called `name`.
 
+    Parameters
+    ----------
+    name : str
+        One of `PROFILES`.
+
+    Returns
+    -------
+    Profile
+
     Raises
     ------
     BadInput
@@ -82,8 +91,7 @@ def profile(name: str) -> Profile:
     >>> profile("sample").image_size
     64
     """
-    if name not in PROFILES:
-        raise BadInput(f"profile {name!r} is unknown; choose one of {', '.join(PROFILES)}")
+    one_of("profile", name, PROFILES)
     return PROFILES[name]
 
 
@@ -114,12 +122,12 @@ def beside_real(notebook: str, facts: Mapping[str, Any], *, run_dir: str | Path,
     files.write_json(path, {"source": source, "facts": here}, ours=FACTS)
     if source != "sample":
         rows = [[name, _shown(value)] for name, value in here.items()]
-        return Markdown(_table(["", f"here ({source})"], rows))
+        return Markdown(_pages.table(["", f"here ({source})"], rows))
     kept = files.project(f"results/course/{notebook}.json")
     real = files.read_record(kept, facts=dict) if kept else {}
     there = real.get("facts", {})
     rows = [[name, _shown(value), _shown(there.get(name))] for name, value in here.items()]
-    table = _table(["", "here (synthetic phantoms)", "on the real images"], rows)
+    table = _pages.table(["", "here (synthetic phantoms)", "on the real images"], rows)
     if kept:
         note = f"Real images: {real.get('images', 'not stated')}, by `{real.get('command', 'not stated')}`."
     else:
@@ -129,6 +137,10 @@ def beside_real(notebook: str, facts: Mapping[str, Any], *, run_dir: str | Path,
 
 def results() -> Path:
     """Return the folder of what is kept of the runs on the real images.
+
+    Returns
+    -------
+    Path
 
     Raises
     ------
@@ -156,12 +168,7 @@ def _shown(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:,.3f}"
 
 
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    """Write a table in Markdown."""
-    lines = [head, [":---"] + ["---:"] * (len(head) - 1), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
-
-
+_BAR = "{desc:<22}{percentage:3.0f}%|{bar:30}| {n_fmt}/{total_fmt} cells, {elapsed} passed, {remaining} left"
 FACTS = ("source", "facts")
 """What the record of a notebook's figures has."""
 
@@ -193,19 +200,10 @@ class CourseRun:
 
 
 def run(
-    names: Sequence[str] = (),
-    *,
-    profile: str = "sample",
-    source: str | None = None,
-    data_dir: str | Path = "data",
-    run_dir: str | Path | None = None,
-    seed: int = 0,
-    core: bool = False,
-    parameters: Mapping[str, Any] | None = None,
-    fresh: bool = False,
-    progress: bool = True,
-    notebooks_dir: str | Path | None = None,
-) -> CourseRun:
+    names: Sequence[str] = (), *, profile: str = "sample", source: str | None = None, data_dir: str | Path = "data",
+    run_dir: str | Path | None = None, seed: int = 0, core: bool = False, parameters: Mapping[str, Any] | None = None,
+    fresh: bool = False, progress: bool = True, notebooks_dir: str | Path | None = None,
+) -> CourseRun:  # fmt: skip
     """Execute notebooks in order by papermill, and gather them in one report.
 
     A notebook that an earlier call finished with the same content and parameters is skipped, so a
@@ -231,9 +229,13 @@ def run(
     fresh : bool
         First remove what earlier calls left in the run folder, see `clear`.
     progress : bool
-        Show two bars on standard error: the cells of the notebook, and all cells.
+        Show a bar on standard error, over the cells of all notebooks.
     notebooks_dir : str or Path, optional
         Where the notebooks are; by default ``notebooks`` of the project.
+
+    Returns
+    -------
+    CourseRun
 
     Raises
     ------
@@ -243,6 +245,8 @@ def run(
     CxrError
         A cell failed, or the kernel died; the message says where the notebook is kept.
     """
+    from tqdm import tqdm
+
     from cxr_utils import sources
     from cxr_utils.course import report
 
@@ -276,9 +280,15 @@ def run(
                 )  # fmt: skip
         if todo and source != "sample":
             sources.fetch(source, data_dir=data_dir, seed=seed, progress=progress)
-        with _bars([p.cells for p in todo], show=progress) as bars:
-            for plan in todo:
-                _execute(plan, folder, state, cwd=where, core=core, bars=bars)
+        # Without a terminal the bar is a line as each notebook ends.
+        terminal = sys.stderr.isatty()
+        style = {"unit": "cell", "bar_format": _BAR, "disable": not progress}
+        with tqdm(total=sum(p.cells for p in todo), file=None if terminal else io.StringIO(), **style) as bar:
+            for number, plan in enumerate(todo, start=1):
+                bar.set_description_str(f"{plan.name} ({number} of {len(todo)})")
+                _execute(plan, folder, state, cwd=where, core=core, on_cell=bar.update)
+                if progress and not terminal:
+                    print(bar, file=sys.stderr, flush=True)
         synthetic = sources.synthetic(source, data_dir)
         page = report.write(folder, synthetic=synthetic, glossary=where / "glossary.md")
     executed = tuple(plan.name for plan in todo)
@@ -288,6 +298,16 @@ def run(
 
 def default_run_dir(source: str, profile: str) -> str:
     """Name the run folder of a source and a profile.
+
+    Parameters
+    ----------
+    source, profile : str
+        Their names.
+
+    Returns
+    -------
+    str
+        Relative to the project's root.
 
     Examples
     --------
@@ -334,6 +354,15 @@ def read_state(folder: Path) -> dict[str, dict[str, Any]]:
 def is_ours(folder: Path) -> bool:
     """Tell whether a run folder carries a record of `run`, of a notebook, or of a training.
 
+    Parameters
+    ----------
+    folder : Path
+        Any folder; it need not be there.
+
+    Returns
+    -------
+    bool
+
     Examples
     --------
     >>> is_ours(Path("gone"))
@@ -358,7 +387,7 @@ def _wrote(path: Path, state: Mapping[str, Any]) -> bool:
     return entry is not None and entry.get("sha256") in (None, files.sha256(path))
 
 
-def _execute(plan: _Plan, folder: Path, state: dict, *, cwd: Path, core: bool, bars: Callable[..., Any]) -> None:
+def _execute(plan: _Plan, folder: Path, state: dict, *, cwd: Path, core: bool, on_cell: Callable[[], Any]) -> None:
     """Execute one notebook, and record it: before, as begun, and after, whatever came of it."""
     output, begun, digest = plan.output(folder), time.perf_counter(), ""
 
@@ -368,8 +397,7 @@ def _execute(plan: _Plan, folder: Path, state: dict, *, cwd: Path, core: bool, b
 
     record()
     try:
-        with bars(plan.name, plan.cells) as tick:
-            notebooks.execute(plan.notebook, output, given=plan.given, cwd=cwd, on_cell=tick)
+        notebooks.execute(plan.notebook, output, given=plan.given, cwd=cwd, on_cell=on_cell)
         digest = plan.digest
     finally:
         record(seconds=round(time.perf_counter() - begun, 1), sha256=files.sha256(output) or None)
@@ -414,6 +442,16 @@ def clear(folder: str | Path) -> list[Path]:
 def parse(assignments: Sequence[str]) -> dict[str, Any]:
     """Read parameters given as ``name=value``; a value is a Python literal, else text.
 
+    Parameters
+    ----------
+    assignments : sequence of str
+        As on the command line.
+
+    Returns
+    -------
+    dict of str to object
+        Value by name.
+
     Raises
     ------
     BadInput
@@ -429,10 +467,9 @@ def parse(assignments: Sequence[str]) -> dict[str, Any]:
         name, equals, text = assignment.partition("=")
         if not equals or not name.strip().isidentifier():
             raise BadInput(f"parameter {assignment!r} is not of the form name=value")
-        try:
+        values[name.strip()] = text
+        with contextlib.suppress(SyntaxError, ValueError):
             values[name.strip()] = ast.literal_eval(text)
-        except (SyntaxError, ValueError):
-            values[name.strip()] = text
     return values
 
 
@@ -479,33 +516,3 @@ def _source(source: str | None, profile_name: str) -> str:
         real = ", ".join(name for name in sources.names() if sources.get(name).holds != "phantoms")
         raise BadInput(f"profile {size!r} is meant for real images; add --source with one of {real}")
     return "sample" if source is None else sources.get(source).name
-
-
-@contextlib.contextmanager
-def _bars(cells: list[int], *, show: bool) -> Iterator[Callable[[str, int], Any]]:
-    """Draw a bar over all cells and one a notebook; without a terminal, a line of each as a notebook ends."""
-    from tqdm import tqdm
-
-    terminal = sys.stderr.isatty()
-    style = {
-        "file": sys.stderr if terminal else io.StringIO(),
-        "disable": not show,
-        "unit": "cell",
-        "bar_format": "{desc:<14}{percentage:3.0f}%|{bar:30}| "
-        "{n_fmt}/{total_fmt} cells, {elapsed} passed, {remaining} left",
-    }
-
-    @contextlib.contextmanager
-    def one(name: str, total: int) -> Iterator[Callable[[], None]]:
-        with tqdm(total=total, desc=name, position=0, leave=True, **style) as bar:
-
-            def tick() -> None:
-                bar.update()
-                everything.update()
-
-            yield tick
-            if show and not terminal:
-                print(bar, everything, sep="\n", file=sys.stderr, flush=True)
-
-    with tqdm(total=sum(cells), desc="all notebooks", position=1, leave=True, **style) as everything:
-        yield one

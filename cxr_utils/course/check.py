@@ -68,7 +68,8 @@ def findings(*, data_dir: str | Path = "data", measure_speed: bool = True) -> It
     """
     yield _python()
     yield from _packages()
-    yield _backend()
+    # The variable alone: what keras.json says of the backend does not count here.
+    yield Finding("Keras backend", os.environ["KERAS_BACKEND"], _machine.backend_fault(), needed=True)
     yield _folder()
     yield _processor()
     yield _memory()
@@ -114,11 +115,6 @@ def _processor() -> Finding:
     advice = "one core only: the course takes about twice as long" if cores < 2 else ""
     value = f"{info['name']}, {cores} cores, {features}"
     return Finding("processor", value, advice if info["avx"] else _machine.NO_AVX, needed=not info["avx"])
-
-
-def _backend() -> Finding:
-    """Look at the variable alone: what keras.json says of the backend does not count here."""
-    return Finding("Keras backend", os.environ["KERAS_BACKEND"], _machine.backend_fault(), needed=True)
 
 
 def _folder() -> Finding:
@@ -207,6 +203,11 @@ def _speed() -> Iterator[Finding]:
 def measure(seconds: float = 10.0) -> dict[str, Any]:
     """Train the plain network on random images of 96 px for a while, and count.
 
+    Parameters
+    ----------
+    seconds : float
+        How long to train.
+
     Returns
     -------
     dict
@@ -236,6 +237,17 @@ def measure(seconds: float = 10.0) -> dict[str, Any]:
 
 def lines(found: Finding, *, width: int = 24) -> str:
     """Write a finding: its name, what is there, and on a second line what to do.
+
+    Parameters
+    ----------
+    found : Finding
+        What was looked at.
+    width : int
+        Characters for the name.
+
+    Returns
+    -------
+    str
 
     Examples
     --------

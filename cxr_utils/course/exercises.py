@@ -6,16 +6,36 @@ otherwise one sentence that helps: the hint. It never shows the answer.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from cxr_utils.errors import BadInput
+import numpy as np
+import pandas as pd
+
+from cxr_utils import dataset
+from cxr_utils.errors import one_of
 
 CHECKERS: dict[str, Callable[..., str | None]] = {}
 
 
 def exercise(name: str) -> Callable[[Callable[..., str | None]], Callable[..., str | None]]:
-    """Register the function below as the checker of exercise `name`, such as ``02.1``."""
+    """Register the function below as the checker of exercise `name`, such as ``02.1``.
+
+    Parameters
+    ----------
+    name : str
+        Number of the exercise: notebook, dot, number.
+
+    Returns
+    -------
+    callable
+        The decorator.
+
+    Raises
+    ------
+    ValueError
+        There is a checker of this name already.
+    """
 
     def register(checker: Callable[..., str | None]) -> Callable[..., str | None]:
         if name in CHECKERS:
@@ -48,8 +68,7 @@ def check(name: str, *answers: Any, **given: Any) -> None:
     >>> check("02.1", ...)
     Not yet: replace the dots in exercise 02.1 by your answer, run its cell, then this one.
     """
-    if name not in CHECKERS:
-        raise BadInput(f"exercise {name!r} is unknown; known are {', '.join(sorted(CHECKERS))}")
+    one_of("exercise", name, sorted(CHECKERS))
     if any(answer is ... for answer in answers):
         print(f"Not yet: replace the dots in exercise {name} by your answer, run its cell, then this one.")
         return
@@ -64,17 +83,44 @@ def check(name: str, *answers: Any, **given: Any) -> None:
     print(f"✅ {name}: right." if hint is None else f"Hint: {hint}")
 
 
+def _number(
+    answer: float, right: float, wrong: Mapping[str, Any], otherwise: str, *, within: float = 5e-3, share: str = ""
+) -> str | None:
+    """Judge a number.
+
+    Parameters
+    ----------
+    answer, right : float
+        The learner's, and the one that is asked for.
+    wrong : mapping of str to float or array
+        Hints, and the wrong numbers that call for each.
+    otherwise : str
+        The hint for any other number.
+    within : float
+        How far from such a number an answer may be to be taken for it.
+    share : str
+        What to do where a share is above 1.
+
+    Returns
+    -------
+    str or None
+    """
+    if abs(answer - right) < within:
+        return None
+    if share and answer > 1:
+        return f"a share runs from 0 to 1: {share}"
+    return next((hint for hint, number in wrong.items() if np.any(abs(answer - number) < within)), otherwise)
+
+
 # --- 01 download ---------------------------------------------------------------------------------
 
 
 @exercise("01.1")
 def _01_1(viral: int, *, index: Any) -> str | None:
     virus = index["kind"] == "virus"
-    if int(viral) == (virus & (index["split"] == "train")).sum():
-        return None
-    if int(viral) == virus.sum():
-        return "you counted all splits; keep the rows whose split is 'train'"
-    return "compare the columns split and kind with a word each, join the two by &, and sum"
+    wrong = {"you counted all splits; keep the rows whose split is 'train'": virus.sum()}
+    way = "compare the columns split and kind with a word each, join the two by &, and sum"
+    return _number(int(viral), (virus & (index["split"] == "train")).sum(), wrong, way)
 
 
 @exercise("01.2")
@@ -88,14 +134,9 @@ def _01_2(with_pneumonia: Any, *, quiz: Any) -> str | None:
 
 @exercise("01.3")
 def _01_3(total: int) -> str | None:
-    from cxr_utils.dataset import RECORD
-
-    splits = [sum(classes.values()) for classes in RECORD.counts.values()]
-    if int(total) == sum(splits):
-        return None
-    if int(total) in splits:
-        return "that is one split; add up all three"
-    return "add up the counts of both classes in all three splits"
+    splits = pd.DataFrame(dataset.RECORD.counts).sum()
+    wrong = {"that is one split; add up all three": splits}
+    return _number(int(total), splits.sum(), wrong, "add up the counts of both classes in all three splits")
 
 
 # --- 02 explore ----------------------------------------------------------------------------------
@@ -103,27 +144,21 @@ def _01_3(total: int) -> str | None:
 
 @exercise("02.1")
 def _02_1(lazy: float, *, index: Any) -> str | None:
-    test = index.loc[index["split"] == "test", "label"]
-    if abs(lazy - test.mean()) < 5e-3:
-        return None
-    if abs(lazy - (1 - test.mean())) < 5e-3:
-        return "that is the share it gets wrong: the NORMAL ones"
-    others = (index["label"], index.loc[index["split"] == "train", "label"])
-    if any(abs(lazy - labels.mean()) < 5e-3 for labels in others):
-        return "keep the rows whose split is 'test' first"
-    if lazy > 1:
-        return "a share runs from 0 to 1: divide by the number of test images"
-    return "it is right whenever the label is 1; which share of the test images is that?"
+    means = index.groupby("split")["label"].mean()
+    wrong = {
+        "that is the share it gets wrong: the NORMAL ones": 1 - means["test"],
+        "keep the rows whose split is 'test' first": pd.Series([index["label"].mean(), means["train"]]),
+    }
+    way = "it is right whenever the label is 1; which share of the test images is that?"
+    return _number(lazy, means["test"], wrong, way, share="divide by the number of test images")
 
 
 @exercise("02.2")
 def _02_2(spare: int, *, twice: Any) -> str | None:
     groups = twice["group"].nunique()
-    if int(spare) == len(twice) - groups:
-        return None
-    if int(spare) == len(twice) and groups:
-        return "one file of each group has to stay"
-    return "a group of n files holds one picture, so n - 1 of them can go: compare rows with groups"
+    wrong = {"one file of each group has to stay": len(twice)} if groups else {}
+    way = "a group of n files holds one picture, so n - 1 of them can go: compare rows with groups"
+    return _number(int(spare), len(twice) - groups, wrong, way)
 
 
 @exercise("02.3")
@@ -144,8 +179,6 @@ def _02_3(strongest: str, *, statistics: Any, index: Any) -> str | None:
 
 @exercise("03.1")
 def _03_1(batch: Any, *, image: Any) -> str | None:
-    import numpy as np
-
     from cxr_utils import images
 
     square = images.resize(image, 224)
@@ -165,16 +198,13 @@ def _03_1(batch: Any, *, image: Any) -> str | None:
 @exercise("03.2")
 def _03_2(share: float, *, split: Any) -> str | None:
     train, validation = (split.loc[split["part"] == part, "patient"] for part in ("train", "validation"))
-    right = validation.isin(train.dropna()).mean()
-    if abs(share - right) < 5e-3:
-        return None
-    if share > 1:
-        return "a share runs from 0 to 1; divide by the number of validation images, or take the mean"
-    if abs(share - (1 - right)) < 5e-3:
-        return "that is the share of the others, whose patient is not in training"
-    if abs(share - train.isin(validation.dropna()).mean()) < 5e-3:
-        return "that is the share of the training images; ask it of the validation images"
-    return "take the patient column of each part; .isin() and .mean() do the rest"
+    right, other = validation.isin(train.dropna()).mean(), train.isin(validation.dropna()).mean()
+    wrong = {
+        "that is the share of the others, whose patient is not in training": 1 - right,
+        "that is the share of the training images; ask it of the validation images": other,
+    }
+    way = "take the patient column of each part; .isin() and .mean() do the rest"
+    return _number(share, right, wrong, way, share="divide by the number of validation images, or take the mean")
 
 
 @exercise("03.3")
@@ -194,8 +224,6 @@ def _03_3(needed: int) -> str | None:
 
 @exercise("04.1")
 def _04_1(kernel: Any) -> str | None:
-    import numpy as np
-
     kernel = np.asarray(kernel, dtype=float)
     if kernel.shape != (3, 3):
         return f"the shape is {kernel.shape}; a kernel here has 3 rows of 3 numbers"
@@ -213,16 +241,14 @@ def _04_1(kernel: Any) -> str | None:
 
 @exercise("04.2")
 def _04_2(count: int) -> str | None:
-    hints = {
-        3 * 3 * 64 * 128: "the kernels are right; now add one bias for each output channel",
-        3 * 3 * 128 + 128: "each kernel reaches through all 64 input channels: 3 x 3 x 64 numbers",
-        3 * 3 * 128: "each kernel reaches through all 64 input channels, and each output channel has a bias",
-        (3 * 3 * 64 + 64) * 128: "one bias for each output channel, not for each pair of channels",
+    wrong = {
+        "the kernels are right; now add one bias for each output channel": 3 * 3 * 64 * 128,
+        "each kernel reaches through all 64 input channels: 3 x 3 x 64 numbers": 3 * 3 * 128 + 128,
+        "each kernel reaches through all 64 input channels, and each output channel has a bias": 3 * 3 * 128,
+        "one bias for each output channel, not for each pair of channels": (3 * 3 * 64 + 64) * 128,
     }
-    if int(count) == 3 * 3 * 64 * 128 + 128:
-        return None
     way = "numbers in a kernel (3 x 3 x input channels), times output channels, plus biases"
-    return hints.get(int(count), way)
+    return _number(int(count), 3 * 3 * 64 * 128 + 128, wrong, way)
 
 
 @exercise("04.3")
@@ -234,11 +260,9 @@ def _04_3(ends: int, *, history: Any) -> str | None:
         elif epoch - best_epoch >= 5:
             right = int(epoch)
             break
-    if int(ends) == right:
-        return None
-    if int(ends) == right - 5:
-        return "that is the best epoch so far; training waits for 5 more"
-    return "go down the column val_loss: count the epochs since its lowest value so far, and end at 5"
+    wrong = {"that is the best epoch so far; training waits for 5 more": right - 5}
+    way = "go down the column val_loss: count the epochs since its lowest value so far, and end at 5"
+    return _number(int(ends), right, wrong, way)
 
 
 # --- 05 improve ----------------------------------------------------------------------------------
@@ -258,13 +282,12 @@ def _05_1(balanced_accuracy: float) -> str | None:
 @exercise("05.2")
 def _05_2(leaking: int, *, mixed: Any, part: Any) -> str | None:
     one, other = (part[mixed[parent]] == "validation" for parent in ("first", "second"))
-    if leaking == (one | other).sum():
-        return None
-    if leaking in (one.sum(), other.sum()):
-        return "you looked at one of the parents; a leak through either counts"
-    if leaking == (one & other).sum():
-        return "you counted those with both parents in validation; one is enough"
-    return "compare the part of both parents with 'validation', join the two by |, and sum"
+    wrong = {
+        "you looked at one of the parents; a leak through either counts": pd.Series([one.sum(), other.sum()]),
+        "you counted those with both parents in validation; one is enough": (one & other).sum(),
+    }
+    way = "compare the part of both parents with 'validation', join the two by |, and sum"
+    return _number(leaking, (one | other).sum(), wrong, way)
 
 
 @exercise("05.3")
@@ -299,21 +322,17 @@ def _06_1(sensitivity: float, specificity: float, *, counts: tuple[int, int, int
 @exercise("06.2")
 def _06_2(auc: float, *, predictions: Any) -> str | None:
     ill, healthy = (predictions.loc[predictions["label"] == c, "probability"].to_numpy() for c in (1, 0))
-    if abs(auc - (ill[:, None] > healthy[None, :]).mean()) < 5e-4:
-        return None
-    if auc > 1:
-        return "AUC is a share, from 0 to 1: divide the number of pairs won by the number of all pairs"
-    return "the entries are True where the ill child got the higher probability: which share is that?"
+    way = "the entries are True where the ill child got the higher probability: which share is that?"
+    share = "divide the number of pairs won by the number of all pairs"
+    return _number(auc, (ill[:, None] > healthy[None, :]).mean(), {}, way, within=5e-4, share=share)
 
 
 @exercise("06.3")
 def _06_3(share_ill: float, *, final: Any) -> str | None:
     true_alarms, false_alarms = 50 * final["sensitivity"], 950 * (1 - final["specificity"])
-    if abs(share_ill - true_alarms / (true_alarms + false_alarms)) < 5e-4:
-        return None
-    if abs(share_ill - true_alarms / 1000) < 5e-3:
-        return "divide by those called ill, not by all children"
-    return "how many of the 50 are called ill, how many of the 950? Divide the first by the sum of both"
+    wrong = {"divide by those called ill, not by all children": true_alarms / 1000}
+    way = "how many of the 50 are called ill, how many of the 950? Divide the first by the sum of both"
+    return _number(share_ill, true_alarms / (true_alarms + false_alarms), wrong, way, within=5e-4)
 
 
 # --- 07 replicate --------------------------------------------------------------------------------
@@ -362,26 +381,20 @@ def _07_3(told: Any, *, worth: Any) -> str | None:
 
 @exercise("08.1")
 def _08_1(below: float, *, validation: Any, probability: float) -> str | None:
-    lower = validation["probability"] < probability
-    ill = validation["label"] == 1
-    if abs(below - lower[ill].mean()) < 5e-3:
-        return None
-    if below > 1:
-        return "a share runs from 0 to 1: divide by the number of those labelled PNEUMONIA"
-    if abs(below - (1 - lower[ill].mean())) < 5e-3:
-        return "that is the share with a higher probability"
-    return "keep the rows whose label is 1; of how many of them is the probability below the new one?"
+    of_ill = (validation.loc[validation["label"] == 1, "probability"] < probability).mean()
+    wrong = {"that is the share with a higher probability": 1 - of_ill}
+    way = "keep the rows whose label is 1; of how many of them is the probability below the new one?"
+    return _number(below, of_ill, wrong, way, share="divide by the number of those labelled PNEUMONIA")
 
 
 @exercise("08.2")
 def _08_2(inside: float, *, heat: Any, lesion: Any) -> str | None:
-    if abs(inside - heat[lesion].sum() / heat.sum()) < 5e-4:
-        return None
-    if abs(inside - lesion.mean()) < 5e-4:
-        return "that is the lesion's share of the picture; weigh each pixel by its heat"
-    if abs(inside - heat[lesion].mean()) < 5e-4:
-        return "that is the mean heat inside; take the sum inside, and divide it by the sum of all heat"
-    return "heat[lesion] is the heat inside: divide its sum by the sum of all heat"
+    wrong = {
+        "that is the lesion's share of the picture; weigh each pixel by its heat": lesion.mean(),
+        "that is the mean heat inside; take the sum inside, and divide it by the sum of all heat": heat[lesion].mean(),
+    }
+    way = "heat[lesion] is the heat inside: divide its sum by the sum of all heat"
+    return _number(inside, heat[lesion].sum() / heat.sum(), wrong, way, within=5e-4)
 
 
 @exercise("08.3")

@@ -44,7 +44,11 @@ def write(folder: str | Path = "lab", *, reset: Sequence[str] = ()) -> list[str]
 
     Examples
     --------
-    >>> write("lab", reset=["04"])  # doctest: +SKIP
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp()) / "lab"
+    >>> write(folder)[-1]
+    'glossary.md: written'
+    >>> write(folder, reset=["04"])
     ['04_train.ipynb: a fresh copy; yours is 04_train-mine.ipynb now']
     """
     source, place = notebooks.folder(), files.resolve(folder)
@@ -55,7 +59,7 @@ def write(folder: str | Path = "lab", *, reset: Sequence[str] = ()) -> list[str]
         known = files.read_record(place / MARK, lessons=dict)["lessons"] if (place / MARK).is_file() else {}
         texts = {path.name: _lesson(path) for path in notebooks.select((), source)}
         if (source / _GLOSSARY).is_file():
-            texts[_GLOSSARY] = _glossary(source / _GLOSSARY)
+            texts[_GLOSSARY] = report.anchored((source / _GLOSSARY).read_text(encoding="utf-8"))
         if not (place / lessons.FILE).exists():  # the learner's own from then on
             with files.atomic(place / lessons.FILE) as temporary:
                 temporary.write_text(lessons.TEXT, encoding="utf-8")
@@ -129,12 +133,6 @@ def _lesson(path: Path) -> str:
     return _bare(notebook)
 
 
-def _glossary(path: Path) -> str:
-    """Give each term the anchor that the lessons' links name: JupyterLab makes others from headings."""
-    text = path.read_text(encoding="utf-8")
-    return re.sub(r"(?m)^## (.+)$", lambda found: f'<a id="{report.anchor(found[1])}"></a>\n\n{found[0]}', text)
-
-
 def start(folder: str | Path = "lab", *, browser: bool = True, port: int | None = None) -> int:
     """Open JupyterLab in the learner's folder, and wait until it ends.
 
@@ -158,10 +156,6 @@ def start(folder: str | Path = "lab", *, browser: bool = True, port: int | None 
     ------
     BadInput
         There is no such folder.
-
-    Examples
-    --------
-    >>> start("lab", browser=False)  # doctest: +SKIP
     """
     place = files.resolve(folder)
     if not (place / MARK).is_file():

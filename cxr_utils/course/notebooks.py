@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,15 @@ from cxr_utils.errors import BadInput, CxrError
 
 def folder(path: str | Path | None = None) -> Path:
     """Find the folder of the notebooks: `path`, else the project's, else that of this checkout.
+
+    Parameters
+    ----------
+    path : str or Path, optional
+        A folder of notebooks.
+
+    Returns
+    -------
+    Path
 
     Raises
     ------
@@ -38,6 +46,10 @@ def select(names: Sequence[str], where: Path) -> list[Path]:
     names : sequence of str
         Number (``4``, ``04``), name (``04_train``) or file of each; empty is all.
 
+    Returns
+    -------
+    list of Path
+
     Raises
     ------
     BadInput
@@ -55,7 +67,19 @@ def select(names: Sequence[str], where: Path) -> list[Path]:
 
 
 def load(path: Path, *, core: bool = False) -> Any:
-    """Read a notebook; `core` drops the cells tagged ``further``."""
+    """Read a notebook; `core` drops the cells tagged ``further``.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    core : bool
+        Leave out what the half-day workshop does not need.
+
+    Returns
+    -------
+    nbformat.NotebookNode
+    """
     import nbformat
 
     notebook = nbformat.read(path, as_version=4)
@@ -65,21 +89,54 @@ def load(path: Path, *, core: bool = False) -> Any:
 
 
 def parameters(path: Path) -> list[str]:
-    """Return the names of the parameters that a notebook declares in its ``parameters`` cell."""
+    """Return the names of the parameters that a notebook declares in its ``parameters`` cell.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    list of str
+    """
     import papermill
 
-    with quiet():
+    with _machine.quiet("papermill"):
         return list(papermill.inspect_notebook(str(path)))
 
 
 def digest(notebook: Any, given: Mapping[str, Any]) -> str:
-    """Return a short hash of what a notebook does: its cells, its parameters and this package's version."""
+    """Return a short hash of what a notebook does: its cells, its parameters and this package's version.
+
+    Parameters
+    ----------
+    notebook : nbformat.NotebookNode
+        From `load`.
+    given : mapping
+        Its parameters.
+
+    Returns
+    -------
+    str
+        16 hexadecimal digits.
+    """
     cells = [[cell.cell_type, cell.source] for cell in notebook.cells]
     return files.digest(json.dumps([cells, dict(given), __version__], sort_keys=True, default=str))
 
 
 def code_cells(notebook: Any) -> int:
-    """Count the cells that will be executed."""
+    """Count the cells that will be executed.
+
+    Parameters
+    ----------
+    notebook : nbformat.NotebookNode
+        From `load`.
+
+    Returns
+    -------
+    int
+    """
     return sum(cell.cell_type == "code" and bool(cell.source.strip()) for cell in notebook.cells)
 
 
@@ -117,18 +174,12 @@ def execute(
 
     for attempt in (1, 2):
         try:
-            with quiet(), _kernel_environment():
+            with _machine.quiet("papermill"), _machine.environment(_kernel_environment()):
                 papermill.execute_notebook(
-                    notebook,
-                    str(output).replace("{", "{{").replace("}", "}}"),  # papermill formats it
-                    parameters=dict(given),
-                    kernel_name="python3",
-                    progress_bar=False,
-                    start_timeout=120,
-                    cwd=str(cwd),
-                    kernel_manager_class=_kernel_manager(),
-                    on_cell_complete=count,
-                )
+                    notebook, str(output).replace("{", "{{").replace("}", "}}"),  # papermill formats it
+                    parameters=dict(given), kernel_name="python3", progress_bar=False, start_timeout=120, cwd=str(cwd),
+                    kernel_manager_class=_kernel_manager(), on_cell_complete=count,
+                )  # fmt: skip
             return
         except PapermillExecutionError as error:
             line = next((line for line in error.source.splitlines() if line.strip()), "")
@@ -146,36 +197,14 @@ def execute(
                 ) from None
 
 
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Silence papermill's own log lines and warnings inside the block."""
-    import logging
-
-    logger = logging.getLogger("papermill")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
-
-
-@contextlib.contextmanager
-def _kernel_environment() -> Iterator[None]:
-    """Let the kernel see the same root as this process, and keep third-party chatter out of outputs."""
-    wanted = {
+def _kernel_environment() -> dict[str, str]:
+    """Return what lets the kernel see the same root as this process, and keeps third-party chatter out of outputs."""
+    return {
         "CXR_HOME": str(files.root()),
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
         "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3"),
         "TQDM_DISABLE": "1",  # bars are for who watches a kernel; an executed notebook would keep them
     } | _machine.for_kernels()
-    before = {name: os.environ.get(name) for name in wanted}
-    os.environ.update(wanted)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 def _kernel_manager() -> type:

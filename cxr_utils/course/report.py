@@ -2,45 +2,17 @@
 
 from __future__ import annotations
 
-import html
 import re
 from pathlib import Path
 from typing import Any
 
-from cxr_utils import _ownership, evaluation, files
+from cxr_utils import _ownership, _pages, evaluation, files
 from cxr_utils.errors import BadInput
 
 TITLE = "Pneumonia on chest X-rays: the course as run"
 METRICS = ("auc", "accuracy", "sensitivity", "specificity")
 HEAD = ("network", "images", *METRICS)
-
-TEMPLATE = """
-{%- extends 'lab/index.html.j2' -%}
-{%- block html_head_js -%}{%- endblock -%}
-{%- block html_head_js_mathjax -%}{%- endblock -%}
-{%- block html_head_js_mermaidjs -%}{%- endblock -%}
-{%- block html_head_css -%}
-<style>
-main { max-width: 62rem; margin: 0 auto; padding: 0 1rem; }
-.jp-InputPrompt, .jp-OutputPrompt { display: none; }
-.jp-OutputArea-output img { max-width: 100%; height: auto; }
-.cxr-banner { background: #fff3cd; color: #664d03; border: 1px solid #ffe69c; padding: .6rem 1rem; }
-.cxr-part { border-top: 3px solid #0072B2; margin-top: 3rem; }
-</style>
-{%- endblock -%}
-{%- block data_png scoped -%}
-<div class="jp-RenderedImage jp-OutputArea-output {{ extra_class }}">
-<img src="data:image/png;base64,{{ output.data['image/png'] | escape_html }}"
-alt="{{ (output | get_metadata('alt', 'image/png') or '') | escape_html }}">
-</div>
-{%- endblock -%}
-"""
-
-BANNER = (
-    '<div class="cxr-banner" role="note"><strong>Synthetic phantoms.</strong> Every radiograph on this '
-    "page is drawn by a program. The figures and numbers say nothing about patients.</div>"
-)
-NOTICE = "For teaching and research. This is no medical device and not for clinical use."
+_HERE = Path(__file__).parent
 
 
 def write(folder: str | Path, *, synthetic: bool, glossary: str | Path | None = None) -> Path:
@@ -61,7 +33,7 @@ def write(folder: str | Path, *, synthetic: bool, glossary: str | Path | None = 
         The page: one file with all figures and styles inside.
     """
     import nbformat
-    from jinja2 import DictLoader
+    from jinja2 import FileSystemLoader
     from nbconvert import HTMLExporter
 
     folder = Path(folder)
@@ -75,21 +47,21 @@ def write(folder: str | Path, *, synthetic: bool, glossary: str | Path | None = 
             parts.append((path.stem, nbformat.v4.new_notebook(cells=[cell])))
     words = Path(glossary) if glossary else None
     merged = nbformat.v4.new_notebook(metadata={"title": TITLE})
-    merged.cells.append(nbformat.v4.new_markdown_cell(_front(folder, parts, synthetic=synthetic)))
+    figures, titles = summary(folder), [(name, _title(name, notebook)) for name, notebook in parts]
+    shown = _pages.table(HEAD, figures) if figures else ""
+    front = _pages.fill(_HERE / "front.md.j2", title=TITLE, synthetic=synthetic, figures=shown, parts=titles)
+    merged.cells.append(nbformat.v4.new_markdown_cell(front))
     for name, notebook in parts:
         merged.cells.append(nbformat.v4.new_markdown_cell(f'<div class="cxr-part" id="{name}"></div>'))
         merged.cells += [_linked(cell) for cell in notebook.cells]
     if words and words.is_file():
-        text = re.sub(
-            r"(?m)^## (.+)$", lambda m: f'<a id="word-{anchor(m[1])}"></a>\n\n## {m[1]}', words.read_text("utf-8")
-        )
+        text = anchored(words.read_text("utf-8"), "word-")
         merged.cells.append(nbformat.v4.new_markdown_cell('<div class="cxr-part" id="glossary"></div>'))
         merged.cells.append(_linked(nbformat.v4.new_markdown_cell(text)))
     for number, cell in enumerate(merged.cells):
         cell["id"] = f"cell-{number}"  # notebooks made from scripts may share ids
-    exporter = HTMLExporter(
-        extra_loaders=[DictLoader({"report.html.j2": TEMPLATE})], template_file="report.html.j2", anchor_link_text=""
-    )
+    own = {"extra_loaders": [FileSystemLoader(_HERE)], "template_file": "report.html.j2"}
+    exporter = HTMLExporter(**own, anchor_link_text="")
     page, _ = exporter.from_notebook_node(merged)
     with files.atomic(folder / "report.html", ours=is_ours) as temporary:
         temporary.write_text(page, encoding="utf-8")
@@ -98,6 +70,15 @@ def write(folder: str | Path, *, synthetic: bool, glossary: str | Path | None = 
 
 def is_ours(path: Path) -> bool:
     """Tell whether a page is one of `write`.
+
+    Parameters
+    ----------
+    path : Path
+        A file; it need not be there.
+
+    Returns
+    -------
+    bool
 
     Examples
     --------
@@ -114,6 +95,21 @@ def summary(folder: str | Path) -> list[tuple[str, ...]]:
     """Return the rows of the closing table: network, images, then each of `METRICS` with its 95% interval.
 
     Read from ``metrics.json`` of each run folder in `folder`; the threshold is that from validation.
+
+    Parameters
+    ----------
+    folder : str or Path
+        The run folder.
+
+    Returns
+    -------
+    list of tuple of str
+        One row a network and part, in the order of `HEAD`.
+
+    Raises
+    ------
+    BadInput
+        A file of a run of ours is broken.
     """
     rows = []
     for path in sorted(Path(folder).glob("*/metrics.json")):
@@ -136,33 +132,31 @@ def _rows(path: Path) -> list[tuple[str, ...]]:
 
 
 def closing_table(folder: str | Path, *, synthetic: bool) -> str:
-    """Write `summary` for a terminal; nothing if no network was evaluated yet."""
+    """Write `summary` for a terminal; nothing if no network was evaluated yet.
+
+    Parameters
+    ----------
+    folder : str or Path
+        The run folder.
+    synthetic : bool
+        The images are phantoms, which the title then says.
+
+    Returns
+    -------
+    str
+    """
     rows = summary(folder)
     if not rows:
         return ""
-    table = [HEAD, *rows]
-    widths = [max(len(row[column]) for row in table) for column in range(len(HEAD))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
     marked = "synthetic phantoms: says nothing about patients" if synthetic else "not for clinical use"
-    return "\n".join([f"What the networks reached, with 95% intervals ({marked})", *lines])
-
-
-def _front(folder: Path, parts: list[tuple[str, Any]], *, synthetic: bool) -> str:
-    """Write the head of the page: banner, metrics, contents."""
-    lines = [f"# {TITLE}", "", NOTICE, ""]
-    lines += [BANNER, ""] if synthetic else []
-    if rows := summary(folder):
-        lines += ["| " + " | ".join(row) + " |" for row in (HEAD, [":---"] * len(HEAD), *rows)]
-        lines += ["", "With 95% intervals; the threshold is that chosen on validation.", ""]
-    lines += ["## Contents", ""] + [f"- [{_title(name, notebook)}](#{name})" for name, notebook in parts]
-    return "\n".join([*lines, "- [Glossary](#glossary)"])
+    return f"What the networks reached, with 95% intervals ({marked})\n{_pages.columns([HEAD, *rows])}"
 
 
 def _title(name: str, notebook: Any) -> str:
     """Return the first heading of a notebook, else its name."""
     for cell in notebook.cells:
         if cell.cell_type == "markdown" and (found := re.search(r"(?m)^# (.+)$", cell.source)):
-            return html.escape(found[1])
+            return found[1]
     return name
 
 
@@ -175,8 +169,39 @@ def _linked(cell: Any) -> Any:
     return cell
 
 
+def anchored(text: str, prefix: str = "") -> str:
+    """Give each term of the glossary the anchor that links name: JupyterLab makes others from headings.
+
+    Parameters
+    ----------
+    text : str
+        Markdown, a heading of the second level a term.
+    prefix : str
+        What the anchors begin with.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> anchored("## Batch size")
+    '<a id="batch-size"></a>\\n\\n## Batch size'
+    """
+    return re.sub(r"(?m)^## (.+)$", lambda found: f'<a id="{prefix}{anchor(found[1])}"></a>\n\n{found[0]}', text)
+
+
 def anchor(title: str) -> str:
     """Return the anchor that GitHub and JupyterLab give a heading, in lower case.
+
+    Parameters
+    ----------
+    title : str
+        The heading, without its marks.
+
+    Returns
+    -------
+    str
 
     Examples
     --------

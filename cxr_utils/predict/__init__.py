@@ -82,6 +82,11 @@ class Answer:
     remarks: str = ""
     error: str = ""
 
+    @property
+    def further(self) -> list[str]:
+        """The remarks that `outside` does not say already."""
+        return [remark for remark in self.remarks.split("; ") if remark and remark not in self.outside]
+
 
 @dataclass(frozen=True)
 class Predictor:
@@ -117,7 +122,17 @@ class Predictor:
         return 2 * self.model.image_size if self.interpolation == "area" else None
 
     def prepare(self, picture: np.ndarray) -> np.ndarray:
-        """Make a picture what the model takes: uint8, shape (h, w), to uint8, shape (s, s, 1)."""
+        """Make a picture what the model takes: uint8, shape (h, w), to uint8, shape (s, s, 1).
+
+        Parameters
+        ----------
+        picture : ndarray
+            From `images.look`.
+
+        Returns
+        -------
+        ndarray
+        """
         shrunk = images.resize(
             picture, self.model.image_size, how=self.note["resize"], interpolation=self.interpolation
         )
@@ -204,15 +219,20 @@ def predict(predictor: Predictor, paths: Sequence[str | Path], *, progress: bool
 
     Examples
     --------
-    >>> import pandas as pd
-    >>> pd.DataFrame(predict(load("runs/mine"), ["chest.jpeg"]))  # doctest: +SKIP
+    >>> import tempfile
+    >>> from cxr_utils.backend import keras
+    >>> path = Path(tempfile.mkdtemp()) / "model.keras"
+    >>> layers = [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(1, activation="sigmoid")]
+    >>> keras.Sequential(layers).save(path)
+    >>> Image.new("L", (32, 32)).save(path.with_name("black.png"))
+    >>> predictor = load(path, meaning=models.Meaning(pixels=(0, 1)), bare=True)
+    >>> [answer.probability for answer in predict(predictor, [path.with_name("black.png")])]
+    [0.5]
     """
-    paths = [Path(path) for path in paths]
-    bar = None
-    if progress:
-        from tqdm import tqdm
+    from tqdm import tqdm
 
-        bar = tqdm(total=len(paths), unit="image", leave=False)
+    paths = [Path(path) for path in paths]
+    bar = tqdm(total=len(paths), unit="image", leave=False, disable=not progress)
 
     def read(path: Path) -> tuple[np.ndarray | None, list[str]]:
         try:
@@ -220,7 +240,7 @@ def predict(predictor: Predictor, paths: Sequence[str | Path], *, progress: bool
         except BadInput as error:
             return None, [str(error).removeprefix(f"{printable(path)}: ")]
 
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool, bar:
         for start in range(0, len(paths), _BATCH):  # whole folders must not lie in memory at once
             some = paths[start : start + _BATCH]
             seen = list(pool.map(read, some))
@@ -231,10 +251,7 @@ def predict(predictor: Predictor, paths: Sequence[str | Path], *, progress: bool
                 made = predictor.answers(np.stack(pixels), names=[str(some[n]) for n in good], remarks=said)
                 answers |= dict(zip(good, made, strict=True))
             yield from answers.values()
-            if bar:
-                bar.update(len(some))
-    if bar:
-        bar.close()
+            bar.update(len(some))
 
 
 def write_heat_maps(predictor: Predictor, answers: Sequence[Answer], folder: str | Path) -> list[Path]:
@@ -300,6 +317,16 @@ def find(named: Sequence[str | Path]) -> list[Path]:
     A folder gives its images, also those in folders below: by their suffix, or as DICOM whatever they are called. What
     there is nothing of is returned as it is, so that it gets an error of its own; so are pictures of other formats.
 
+    Parameters
+    ----------
+    named : sequence of str or Path
+        As on the command line.
+
+    Returns
+    -------
+    list of Path
+        Each once, in their order.
+
     Examples
     --------
     >>> find(["gone.png"])
@@ -332,6 +359,15 @@ def _is_image(path: Path) -> bool:
 
 def left_out(named: Sequence[str | Path]) -> list[Path]:
     """Return the files in named folders that `find` takes for no images, but what systems hide there.
+
+    Parameters
+    ----------
+    named : sequence of str or Path
+        As on the command line.
+
+    Returns
+    -------
+    list of Path
 
     Examples
     --------
@@ -385,6 +421,15 @@ def refuse_doubtful(named: Sequence[Path]) -> None:
 def is_model(path: str | Path) -> bool:
     """Tell whether a path is meant as a model: a model's file, or a folder that holds one.
 
+    Parameters
+    ----------
+    path : Path
+        A file or folder; it need not be there.
+
+    Returns
+    -------
+    bool
+
     Examples
     --------
     >>> is_model("pneumonia.onnx"), is_model("chest.jpeg")
@@ -424,10 +469,6 @@ def load(
     BadInput
         There is no such model, or it was not exported; its JSON is missing, broken or of another model; or it is
         refused as by `models.load`.
-
-    Examples
-    --------
-    >>> load("runs/mine").threshold  # doctest: +SKIP
     """
     shipped = path is None
     path = _reference() if path is None else files.resolve(path)
@@ -464,6 +505,16 @@ def _reference() -> Path:
 def read_note(path: Path) -> dict[str, Any]:
     """Read the JSON beside a model.
 
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    dict
+        Its content, see `export.describe`.
+
     Raises
     ------
     BadInput
@@ -496,13 +547,41 @@ def _rising(values: Any) -> bool:
 
 
 def doubts(predictor: Predictor, answers: Sequence[Answer]) -> list[str]:
-    """Ask whether a model without JSON takes and gives what was said, see `models.Meaning.doubts`."""
+    """Ask whether a model without JSON takes and gives what was said, see `models.Meaning.doubts`.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        From `load`.
+    answers : sequence of Answer
+        From `predict`.
+
+    Returns
+    -------
+    list of str
+        One sentence a doubt; none for a model with its JSON.
+    """
     found = [answer.probability for answer in answers if not answer.error]
     return [] if predictor.check else predictor.model.meaning.doubts(found, predictor.threshold)
 
 
 def as_json(predictor: Predictor, answers: Sequence[Answer], left_out: Sequence[Path] = ()) -> str:
-    """Write answers as JSON: what answered, notes on it, the answers with all their fields, and files left out."""
+    """Write answers as JSON: what answered, notes on it, the answers with all their fields, and files left out.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        From `load`.
+    answers : sequence of Answer
+        From `predict`.
+    left_out : sequence of Path
+        From `left_out`.
+
+    Returns
+    -------
+    str
+        ASCII.
+    """
     content = {
         "model": str(predictor.model.path),
         "output": asdict(predictor.model.meaning),
@@ -520,6 +599,19 @@ def as_csv(predictor: Predictor, answers: Sequence[Answer], left_out: Sequence[P
     """Write answers as CSV, one row an image and one column a field of `Answer`, and one with the threshold.
 
     Files that were left out follow, with `LEFT_OUT` as their error.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        From `load`.
+    answers : sequence of Answer
+        From `predict`.
+    left_out : sequence of Path
+        From `left_out`.
+
+    Returns
+    -------
+    str
     """
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
@@ -536,7 +628,20 @@ def _no_formula(text: str) -> str:
 
 
 def as_text(predictor: Predictor, answers: Sequence[Answer]) -> str:
-    """Write answers as a table for a terminal, with what the columns mean; files that can't be read are left out."""
+    """Write answers as a table for a terminal, with what the columns mean; files that can't be read are left out.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        From `load`.
+    answers : sequence of Answer
+        From `predict`.
+
+    Returns
+    -------
+    str
+        Empty if no image could be read.
+    """
     read = [answer for answer in answers if not answer.error]
     if not read:
         return ""
@@ -547,8 +652,8 @@ def as_text(predictor: Predictor, answers: Sequence[Answer]) -> str:
     wide = [max(len(row[column]) for row in rows) for column in range(4)]
     lines = [f"{r[0]:{wide[0]}}  {r[1]:>{wide[1]}}  {r[2]:>{wide[2]}}  {r[3]:>{wide[3]}}  {r[4]}" for r in rows]
     for answer, number in zip(reversed(read), range(len(read), 0, -1), strict=True):
-        more = [answer.outside, *(r for r in answer.remarks.split("; ") if r and r not in answer.outside)]
-        lines[number + 1 : number + 1] = [f"    {line}" for line in more if line]
+        more = [answer.outside] if answer.outside else []
+        lines[number + 1 : number + 1] = [f"    {line}" for line in [*more, *answer.further]]
     below = ["NORMAL, PNEUMONIA: the share of validation images with this label that got a lower probability"]
     if predictor.note.get("synthetic"):
         below.append("the model was trained on phantoms, not on radiographs: it knows nothing of children")
@@ -556,12 +661,6 @@ def as_text(predictor: Predictor, answers: Sequence[Answer]) -> str:
         below = ["no JSON of cxr export beside the model: the threshold is .5, and strange images are not looked for"]
     meaning = predictor.model.meaning
     usual = predictor.check and meaning == models.Meaning(pixels=(0, 1))
-    return "\n".join(
-        [
-            f"model: {printable(predictor.model.path)}\n" + ("" if usual else f"taken as: {meaning}\n"),
-            *lines,
-            f"\nprobability of PNEUMONIA; this model's threshold is {predictor.threshold:.3f}",
-            *below,
-            NOTICE,
-        ]
-    )
+    head = f"model: {printable(predictor.model.path)}\n" + ("" if usual else f"taken as: {meaning}\n")
+    foot = f"\nprobability of PNEUMONIA; this model's threshold is {predictor.threshold:.3f}"
+    return "\n".join([head, *lines, foot, *below, NOTICE])

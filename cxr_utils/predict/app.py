@@ -15,14 +15,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
-from cxr_utils import _limits, explain, images, predict
+from cxr_utils import _limits, _machine, _pages, explain, images, predict
 from cxr_utils.errors import BadInput, CxrError, printable
 from cxr_utils.predict import guard, uploads
 from cxr_utils.predict.guard import is_local
@@ -37,43 +36,14 @@ PATIENCE = 60
 STRENGTH = 75
 #: Seconds after which an upload is deleted whose answer nobody waited for; one that is answered goes at once.
 FORGET = 600
-#: Phantoms drawn for the page: their kind, and whether they stand on their head.
-EXAMPLES = {
-    "normal": ("normal", False),
-    "bacterial": ("bacteria", False),
-    "viral": ("virus", False),
-    "upside down": ("normal", True),
-}
+#: Phantoms drawn for the page, and their kind; the last stands on its head.
+EXAMPLES = {"normal": "normal", "bacterial": "bacteria", "viral": "virus", "upside down": "normal"}
 PASSWORD = "CXR_APP_PASSWORD"  # nosec B105: the name of a variable
 SHORTEST = 8
 
+_HERE = Path(__file__).parent
 _SIDE = 640
 _TURN = threading.Lock()
-_CSS = """
-:root { --heat: %s }
-.gradio-container { max-width: 68rem !important; margin: auto }
-.cxr-flat, .cxr-flat .html-container { padding: 0 !important }
-.cxr-card { overflow-x: auto; max-width: calc(100vw - 6rem) }
-.cxr-card table { display: block; border: 0 !important }
-.cxr-card :is(td, th) { overflow-wrap: normal !important; word-break: normal !important }
-.cxr-notice { border-left: .3rem solid #D55E00; padding: .5rem .8rem; background: var(--background-fill-secondary) }
-.cxr-answers { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(min(100%%, 19rem), 1fr)) }
-.cxr-answers article { border: 1px solid var(--border-color-primary); border-radius: .5rem; padding: .8rem;
-  background: var(--background-fill-secondary); color: var(--body-text-color); overflow-wrap: anywhere }
-.cxr-answers h3 { margin: 0 0 .4rem; font-size: 1rem } .cxr-answers p { margin: .4rem 0 }
-.cxr-verdict { font-weight: 600 }
-.cxr-film { position: relative; line-height: 0; background: #000 } .cxr-film img { width: 100%%; height: auto }
-.cxr-film img.heat, .cxr-ramp i { position: absolute; inset: 0; width: 100%%; height: 100%%; opacity: var(--heat) }
-.cxr-ramp { position: relative; height: .7rem; background: #808080 }
-.cxr-ends { display: flex; justify-content: space-between; font-size: .8rem }
-.cxr-bar { position: relative; height: 1.1rem; margin: .2rem 0 1.5rem; border: 1px solid var(--body-text-color);
-  background: var(--background-fill-primary) }
-.cxr-bar b { position: absolute; inset: 0 auto 0 0; background: #0072B2 } .cxr-bar b.above { background: #D55E00 }
-.cxr-bar b.outside { background: #808080 }
-.cxr-bar i { position: absolute; top: -.25rem; bottom: -.25rem; border-left: 3px solid var(--body-text-color) }
-.cxr-bar em { position: absolute; top: 1.25rem; font-size: .8rem; font-style: normal; white-space: nowrap }
-.cxr-phantom img { width: 100%%; aspect-ratio: 6 / 5; object-fit: cover }
-"""
 
 
 def answer(predictor: predict.Predictor, named: Sequence[tuple[str, str | Path | np.ndarray]]) -> str:
@@ -91,10 +61,6 @@ def answer(predictor: predict.Predictor, named: Sequence[tuple[str, str | Path |
     str
         One ``<article>`` an image, in their order: the picture under its heat map, the probability with the threshold
         on it, the verdict; or why it can't be read. Nothing in it comes from elsewhere, and every name is escaped.
-
-    Examples
-    --------
-    >>> answer(predict.load("runs/mine"), [("a child", "chest.jpeg")])  # doctest: +SKIP
     """
     cards, read, until = {}, {}, time.monotonic() + PATIENCE
     for number, (name, image) in enumerate(named):
@@ -106,8 +72,7 @@ def answer(predictor: predict.Predictor, named: Sequence[tuple[str, str | Path |
             # Of a large picture only what is shown is kept.
             read[number] = predictor.prepare(picture), _shrink(picture), said
         except BadInput as error:
-            reason = str(error).removeprefix(f"{printable(image)}: ")
-            cards[number] = f'<h3>{_text(name)}</h3><p class="cxr-verdict">no answer</p><p>{_text(reason)}</p>'
+            cards[number] = {"name": name, "reason": str(error).removeprefix(f"{printable(image)}: ")}
     if read:
         small = np.stack([prepared for prepared, _, _ in read.values()])
         remarks = [said for _, _, said in read.values()]
@@ -117,13 +82,24 @@ def answer(predictor: predict.Predictor, named: Sequence[tuple[str, str | Path |
         for number, one, heat, pixels in zip(read, answers, heats, small, strict=True):
             # The heat lies on what the model took: the picture stretched, or with black around.
             shown = read[number][1] if predictor.note["resize"] == "squash" else pixels[:, :, 0]
-            cards[number] = _card(one, shown, heat, predictor.threshold)
-    articles = "".join(f"<article>{cards[number]}</article>" for number in range(len(named)))
-    return f'<section class="cxr-answers" aria-label="answers">{articles}</section>'
+            cards[number] = {"name": one.path, "answer": one, "picture": _inline(_shrink(shown), ".jpg")}
+            cards[number] |= {} if heat is None else {"heat": _layer(heat)}
+    given = {"cards": [cards[number] for number in range(len(named))], "threshold": predictor.threshold}
+    return _pages.fill(_HERE / "answers.html.j2", **given, ramp=_layer(np.linspace(0, 1, 64)[None]))
 
 
 def why_no_heat(predictor: predict.Predictor) -> str | None:
-    """Say why a model has no heat maps, or return None if it has."""
+    """Say why a model has no heat maps, or return None if it has.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        From `predict.load`.
+
+    Returns
+    -------
+    str or None
+    """
     if predictor.model.network is None:
         return (
             "No heat map: this model is in the form of ONNX, which has no gradients to draw one from. Export it as "
@@ -134,43 +110,6 @@ def why_no_heat(predictor: predict.Predictor) -> str | None:
     except BadInput as error:
         return f"No heat map: {error}"
     return None
-
-
-def _text(value: object) -> str:
-    return escape(printable(value))
-
-
-def _card(one: predict.Answer, picture: np.ndarray, heat: np.ndarray | None, threshold: float) -> str:
-    kind = "outside" if one.outside else "above" if one.above else "below"
-    label = f"probability {one.probability:.3f}, threshold {threshold:.3f}"
-    mark = f"left: {threshold:.1%}" if threshold < 0.6 else f"right: {1 - threshold:.1%}"
-    remarks = [r for r in one.remarks.split("; ") if r and r not in one.outside]
-    lines = [
-        f"<h3>{_text(one.path)}</h3>",
-        _film(picture, heat),
-        f'<p class="cxr-verdict">{_text(one.verdict)}</p>',
-        *([f"<p>Its probability means nothing: {_text(one.outside)}.</p>"] if one.outside else []),
-        f"<p>probability of PNEUMONIA <strong>{one.probability:.3f}</strong></p>",
-        f'<div class="cxr-bar" role="img" aria-label="{label}"><b class="{kind}" style="width: {one.probability:.1%}">'
-        f'</b><i style="left: {threshold:.1%}"></i><em style="{mark}">threshold {threshold:.3f}</em></div>',
-        f"<p>Higher than {one.normal_below:.0%} of the validation images labelled NORMAL, and than "
-        f"{one.pneumonia_below:.0%} of those labelled PNEUMONIA.</p>",
-        *(f"<p>{_text(remark)}</p>" for remark in remarks),
-    ]
-    return "".join(lines)
-
-
-def _film(picture: np.ndarray, heat: np.ndarray | None) -> str:
-    """Return a picture and, over it, its heat, as opaque as the slider says; both hold all there is to them."""
-    shown = f'<img src="{_inline(_shrink(picture), ".jpg")}" alt="the image">'
-    if heat is None:
-        return f'<div class="cxr-film">{shown}</div>'
-    ramp = _layer(np.linspace(0, 1, 64)[None])
-    return (
-        f'<div class="cxr-film">{shown}<img class="heat" src="{_layer(heat)}" alt="heat map over it"></div>'
-        f'<div class="cxr-ramp"><i style="background: url({ramp}) 0 / 100% 100%"></i></div>'
-        '<div class="cxr-ends"><span>no heat</span><span>this picture\'s hottest place</span></div>'
-    )
 
 
 def _shrink(picture: np.ndarray) -> np.ndarray:
@@ -195,20 +134,13 @@ def _inline(picture: np.ndarray, suffix: str = ".png") -> str:
 # --- the page -------------------------------------------------------------------------------------
 
 
-@contextlib.contextmanager
-def _without_proxies() -> Iterator[None]:
-    """Let Gradio's client see no proxy: it asks nobody, and fails at once where one is set that it can't use."""
-    before = {name: os.environ.get(name) for name in ("no_proxy", "NO_PROXY")}
-    os.environ.update(dict.fromkeys(before, "*"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
-
-
 def build(predictor: predict.Predictor) -> Any:
     """Make the page of a model.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        From `predict.load`, with ``heat=True``.
 
     Returns
     -------
@@ -222,7 +154,8 @@ def build(predictor: predict.Predictor) -> Any:
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ["GRADIO_TEMP_DIR"] = str(uploads.folder().path)
     try:
-        with _without_proxies():
+        # Its client asks nobody at this, and fails at once where a proxy is set that it can't use.
+        with _machine.environment({"no_proxy": "*", "NO_PROXY": "*"}):
             import gradio
     except ModuleNotFoundError as error:
         if error.name != "gradio":
@@ -232,9 +165,9 @@ def build(predictor: predict.Predictor) -> Any:
 
     without = why_no_heat(predictor)
     examples = {}
-    for name, (kind, turned) in EXAMPLES.items():
+    for name, kind in EXAMPLES.items():
         drawn = phantom.draw(kind, seed=1, domain="test").image
-        examples[f"phantom, {name}"] = np.ascontiguousarray(drawn[::-1, ::-1]) if turned else drawn
+        examples[f"phantom, {name}"] = np.ascontiguousarray(drawn[::-1, ::-1]) if name == "upside down" else drawn
     card = predictor.model.path.parent / "model-card.md"
     known = " This model was trained on phantoms: it knows nothing of children." if predictor.note["synthetic"] else ""
 
@@ -252,7 +185,7 @@ def build(predictor: predict.Predictor) -> Any:
     with gradio.Blocks(title="A chest radiograph, and what a network says of it", analytics_enabled=False) as page:
         gradio.Markdown("# A chest radiograph, and what a network says of it")
         flat = {"elem_classes": "cxr-flat"}
-        gradio.HTML(f'<p class="cxr-notice"><strong>{_text(predict.NOTICE)}</strong>{_text(known)}</p>', **flat)
+        gradio.HTML(f'<p class="cxr-notice"><strong>{predict.NOTICE}</strong>{known}</p>', **flat)
         gradio.Markdown(
             f"Drop images: JPEG, PNG or DICOM, at most {MOST_FILES} at once, {MOST_BYTES // 2**20} MB and "
             f"{images.MAX_PIXELS // 10**6} million pixels each. They are deleted when they are answered, and go to no "
@@ -326,6 +259,9 @@ def server(page: Any, *, local: bool = True, auth: tuple[str, str] | None = None
     import gradio
     from gradio import route_utils
 
+    # The one thing that is changed for the whole process: Gradio (6.31) makes the reader of an upload and its files
+    # itself, by these names in its module, and lets neither a page nor an application bring its own. Where no request
+    # of ours is read, what is put there does as Gradio's own.
     route_utils.GradioUploadFile = uploads.upload_type(MOST_FILES)
     page.has_launched = True  # Gradio takes files from its upload folder alone only after this
     # Fonts that are there already; and small print that can be read.
@@ -333,10 +269,11 @@ def server(page: Any, *, local: bool = True, auth: tuple[str, str] | None = None
         block_info_text_color="*body_text_color", body_text_color_subdued="*body_text_color",
         block_info_text_color_dark="*body_text_color", body_text_color_subdued_dark="*body_text_color",
     )  # fmt: skip
+    css = _pages.fill(_HERE / "page.css.j2", strength=STRENGTH / 100)
     made = gradio.mount_gradio_app(
         fastapi.FastAPI(openapi_url=None), page, "/", auth=auth, max_file_size=MOST_BYTES, footer_links=[],
         run_history=False, enable_monitoring=False, ssr_mode=False, mcp_server=False, pwa=False, show_error=False,
-        allowed_paths=[], theme=theme, css=_CSS % (STRENGTH / 100), app_kwargs={"openapi_url": None},
+        allowed_paths=[], theme=theme, css=css, app_kwargs={"openapi_url": None},
         root_path=public_url,
     )  # fmt: skip
 
@@ -344,15 +281,35 @@ def server(page: Any, *, local: bool = True, auth: tuple[str, str] | None = None
     return guard.Guard(made, local=local, public_url=public_url, most=most, forget=FORGET)
 
 
+def check_open(host: str, public_url: str | None, auth: object) -> None:
+    """Refuse to let others in without a password.
+
+    Parameters
+    ----------
+    host, public_url, auth
+        As for `serve`; of `auth` only whether it is None counts.
+
+    Raises
+    ------
+    BadInput
+        `host` or `public_url` lets others in, and `auth` is None; or `public_url` is no address.
+
+    Examples
+    --------
+    >>> check_open("127.0.0.1", None, None)
+    """
+    if auth is None and not is_local(host):
+        raise BadInput(f"--host {host}: lets other machines in; that needs --auth USER, and a password")
+    if public_url is not None:
+        guard.public(public_url)
+        if auth is None:
+            raise BadInput(f"--public-url {public_url}: lets others in; that needs --auth USER, and a password")
+
+
 def serve(
-    predictor: predict.Predictor,
-    *,
-    host: str = "127.0.0.1",
-    port: int = 7860,
-    auth: tuple[str, str] | None = None,
-    public_url: str | None = None,
-    told: Callable[[str], Any] = print,
-) -> None:
+    predictor: predict.Predictor, *, host: str = "127.0.0.1", port: int = 7860, auth: tuple[str, str] | None = None,
+    public_url: str | None = None, told: Callable[[str], Any] = print,
+) -> None:  # fmt: skip
     """Open the page until Ctrl-C.
 
     Parameters
@@ -377,12 +334,7 @@ def serve(
     CxrError
         Gradio is missing.
     """
-    if not is_local(host) and auth is None:
-        raise BadInput(f"host: {host} lets other machines in; that needs a user and a password (--auth USER)")
-    if public_url is not None:
-        guard.public(public_url)
-        if auth is None:
-            raise BadInput(f"public_url: {public_url} lets others in; that needs a user and a password (--auth USER)")
+    check_open(host, public_url, auth)
     if auth and (not auth[0] or len(auth[1]) < SHORTEST):
         raise BadInput(f"auth: the user or the password is too short; a password has at least {SHORTEST} characters")
     try:

@@ -13,8 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from cxr_utils import dataset, evaluation, files
-from cxr_utils.errors import printable
+from cxr_utils import _pages, dataset, evaluation, files
 
 _SHOWN = {
     "accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "sensitivity": "sensitivity",
@@ -23,20 +22,24 @@ _SHOWN = {
 
 
 def mark(about: dict[str, Any]) -> str:
-    """Return the line by which a card is known to be of a run."""
+    """Return the line by which a card is known to be of a run.
+
+    Parameters
+    ----------
+    about : dict
+        What names the run, in the JSON beside the model.
+
+    Returns
+    -------
+    str
+    """
     return f"<!-- run {files.digest(json.dumps(about, sort_keys=True))} -->"
 
 
 def text(
-    record: dict[str, Any],
-    note: dict[str, Any],
-    about: dict[str, Any],
-    counts: pd.DataFrame,
-    metrics: dict[str, Any] | None,
-    predictions: pd.DataFrame,
-    *,
-    judged: str,
-) -> str:
+    record: dict[str, Any], note: dict[str, Any], about: dict[str, Any], counts: pd.DataFrame,
+    metrics: dict[str, Any] | None, predictions: pd.DataFrame, *, judged: str,
+) -> str:  # fmt: skip
     """Write the card.
 
     Parameters
@@ -61,53 +64,39 @@ def text(
     str
         Markdown, in the sections of Mitchell 2019.
     """
-    from jinja2 import Environment, FileSystemLoader
-
-    loader = FileSystemLoader(Path(__file__).parent)
-    pages = Environment(loader=loader, trim_blocks=True, keep_trailing_newline=True)  # nosec B701: Markdown, no page
-    pages.filters |= {"markdown": _markdown, "printable": printable}
     synthetic, threshold = note["synthetic"], note["threshold"]
-    return pages.get_template("card.md.j2").render(
-        record=record,
-        recipe=record["recipe"],
-        note=note,
-        about=about,
-        mark=mark(note["run"]),
-        on_test=record["validate_on"] == "test",
-        fixed="threshold" in record["recipe"],
-        counts=counts.rename_axis(None, axis=1).reset_index(),
-        metrics=metrics,
+    return _pages.fill(
+        Path(__file__).with_name("card.md.j2"), record=record, note=note, about=about, mark=mark(note["run"]),
+        counts=_pages.table(["part", *counts], counts.itertuples()), metrics=metrics,
         figures=_figures(metrics) if metrics else None,
-        kinds=_kinds(predictions[predictions["split"] == judged], threshold),
-        judged=judged,
+        kinds=_kinds(predictions[predictions["split"] == judged], threshold), judged=judged,
         statistics_auc=None if synthetic else _statistics_auc(),
-        acquisition=[] if synthetic or metrics is None else acquisition(predictions, threshold),
-        seeds=_seeds(record),
-    )
+        acquisition=[] if synthetic or metrics is None else acquisition(predictions, threshold), seeds=_seeds(record),
+    )  # fmt: skip
 
 
-def _figures(metrics: dict[str, Any]) -> pd.DataFrame:
+def _figures(metrics: dict[str, Any]) -> str:
     rows = []
     for part, name in (("validation", "validation"), ("test", "test"), ("test_without_known", "test, unknown persons")):
         for cut in ("at_half", "at_threshold") if metrics["threshold"] != 0.5 else ("at_half",):
             if cut in metrics.get(part, {}):
                 values = metrics[part][cut]
                 at = "0.5" if cut == "at_half" else f"{metrics['threshold']:.3f}"
-                row = {"part": f"{name} ({metrics[part]['images']})", "cut": at}
-                rows.append(row | {label: evaluation.words(values[key]) for key, label in _SHOWN.items()})
-    return pd.DataFrame(rows)
+                words = (evaluation.words(values[metric]) for metric in _SHOWN)
+                rows.append([f"{name} ({metrics[part]['images']})", at, *words])
+    return _pages.table(["part", "cut", *_SHOWN.values()], rows)
 
 
-def _kinds(predictions: pd.DataFrame, threshold: float) -> pd.DataFrame:
-    from scipy.stats import binomtest
+def _kinds(predictions: pd.DataFrame, threshold: float) -> str:
+    from cxr_utils.replication.verdicts import interval
 
     table = evaluation.by_kind(predictions, threshold=threshold)
     rows = []
     for kind, row in table.iterrows():
-        sure = binomtest(int(row["right"]), int(row["images"])).proportion_ci(method="exact")
-        share = f"{row['share_right']:.3f} ({sure.low:.3f} to {sure.high:.3f})"
-        rows.append({"kind": kind, "images": int(row["images"]), "wrong": int(row["wrong"]), "right": share})
-    return pd.DataFrame(rows)
+        low, high = interval(row["share_right"], int(row["images"]))
+        share = f"{row['share_right']:.3f} ({low:.3f} to {high:.3f})"
+        rows.append([kind, int(row["images"]), int(row["wrong"]), share])
+    return _pages.table(["kind", "images", "wrong", "right"], rows)
 
 
 def _statistics_auc() -> float | None:
@@ -118,7 +107,20 @@ def _statistics_auc() -> float | None:
 
 
 def acquisition(predictions: pd.DataFrame, threshold: float) -> list[str]:
-    """Say what a network calls the NORMAL images of test that were acquired as many of PNEUMONIA, where it is known."""
+    """Say what a network calls the NORMAL images of test that were acquired as many of PNEUMONIA, where it is known.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        With path, split, label and probability.
+    threshold : float
+        From this probability on an image is called similar to PNEUMONIA.
+
+    Returns
+    -------
+    list of str
+        One line, or none where nothing is known of these images.
+    """
     if not (kept := files.resolve("results/acquisition.json")).is_file():
         return []
     known = files.read_json(kept)
@@ -154,9 +156,3 @@ def _seeds(record: dict[str, Any]) -> dict[str, Any]:
         for metric, values in found.items()
     )
     return {"runs": len(alike), "told": told}
-
-
-def _markdown(table: pd.DataFrame) -> str:
-    head = "| " + " | ".join(map(str, table.columns)) + " |"
-    rows = ["| " + " | ".join(map(str, row)) + " |" for row in table.itertuples(index=False)]
-    return "\n".join([head, "| " + " | ".join("---" for _ in table.columns) + " |", *rows])

@@ -9,26 +9,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cxr_utils import dataset, evaluation, files, models, predict, sources
-from cxr_utils.errors import BadInput, printable
+from cxr_utils import _pages, dataset, evaluation, files, models, predict, sources
+from cxr_utils.errors import BadInput, one_of, printable
 from cxr_utils.replication import score
 
 PARTS = (*dataset.SPLITS, "all")
 RECORD = ("identity", "model", "source", "part")
-"""What the record that `evaluate` keeps has."""
+"""What the record that `judge_model` keeps has."""
 
 
-def evaluate(
-    model: str | Path | None = None,
-    *,
-    source: str,
-    data_dir: str | Path = "data",
-    path: str | Path | None = None,
-    part: str | None = None,
-    out: str | Path | None = None,
-    meaning: models.Meaning = models.UNSAID,
+def judge_model(
+    model: str | Path | None = None, *, source: str, data_dir: str | Path = "data", path: str | Path | None = None,
+    part: str | None = None, out: str | Path | None = None, meaning: models.Meaning = models.UNSAID,
     progress: bool = False,
-) -> dict[str, Any]:
+) -> dict[str, Any]:  # fmt: skip
     """Let a model answer for the images of a source, and judge the answers by their folders' labels.
 
     It answers as in `predict.predict`. Images that it calls outside of what it knows are judged like the others, and
@@ -76,10 +70,9 @@ def evaluate(
 
     Examples
     --------
-    >>> evaluate("runs/mine", source="folder", path="hospital", data_dir="hospital-data")  # doctest: +SKIP
+    >>> judge_model("runs/mine", source="folder", path="hospital", data_dir="hospital-data")  # doctest: +SKIP
     """
-    if part not in (None, *PARTS):
-        raise BadInput(f"part {part!r}: choose one of {', '.join(PARTS)}")
+    one_of("part", "all" if part is None else part, PARTS)
     out = Path(out) if out is not None else None
     again = _check(out) if out is not None else False
     predictor = predict.load(model, meaning=meaning, bare=True)
@@ -164,37 +157,27 @@ def _of_test(table: pd.DataFrame) -> pd.Series:
 
 
 def as_text(record: dict[str, Any]) -> str:
-    """Lay out what `evaluate` returned for people.
+    """Lay out what `judge_model` returned for people.
 
-    Examples
-    --------
-    >>> print(as_text(evaluate("runs/mine", source="sample")))  # doctest: +SKIP
+    Parameters
+    ----------
+    record : dict
+        From `judge_model`.
+
+    Returns
+    -------
+    str
     """
-    metrics, source, threshold = record["metrics"], record["source"], record["threshold"]
+    threshold, kinds = record["threshold"], pd.DataFrame(record["kinds"]).T
     blocks = {"at_half": "answers from probability .5 on"}
     if threshold not in (None, 0.5):
         blocks["at_threshold"] = f"answers from {threshold:.3f} on, the model's own threshold"
-    lines = [
-        f"model   {record['model']['file']}, sha256 {record['model']['sha256'][:12]}",
-        f"taken as {models.Meaning(*(record['model'][key] for key in ('classes', 'pixels', 'logits')))}",
-        f"images  {source['title']}{' - synthetic' * source['synthetic']}, source {source['name']}, {record['part']}",
-        *score.tables({record["part"]: metrics}, blocks),
-    ]
-    if {"bacteria", "virus"} & set(record["kinds"]):
-        kinds = pd.DataFrame(record["kinds"]).T
-        if threshold == 0.5:
-            kinds = kinds.drop(columns="wrong_at_threshold")
-        kinds.columns = [name.replace("_at_half", ", from .5 on").replace("_at_", ", from the ") for name in kinds]
-        lines += ["", "by kind", kinds.to_string()]
-    lines += ["", "In brackets: 95% interval, bootstrap over patients. NORMAL numbers are not known to be patients."]
-    if unknown := record["patients_unknown"]:
-        lines.append(f"Patients of {unknown:,} images are not known, each counts as one: intervals may be too narrow.")
-    if threshold is None:
-        lines.append("No JSON of cxr export beside the model: only .5 is judged, strange images are not looked for.")
-    else:
-        lines.append(f"Outside of what the model knows: {record['outside']:,} of {metrics['images']:,}; judged, too.")
-    if unreadable := record["unreadable"]:
-        lines.append(f"Not readable, and left out: {len(unreadable):,}, first {unreadable[0]}.")
-    if seen := record["seen"]:
-        lines.append(f"{seen:,} images are of train and val, by their names: a model trained on them looks too good.")
-    return "\n".join([*lines, *(f"Note: {note}" for note in record["notes"])])
+    if threshold == 0.5:
+        kinds = kinds.drop(columns="wrong_at_threshold")
+    kinds.columns = [name.replace("_at_half", ", from .5 on").replace("_at_", ", from the ") for name in kinds]
+    return _pages.fill(
+        Path(__file__).with_name("evaluation.txt.j2"), **record,
+        meaning=models.Meaning(*(record["model"][key] for key in ("classes", "pixels", "logits"))),
+        tables=score.tables({record["part"]: record["metrics"]}, blocks),
+        by_kind=kinds.to_string() if {"bacteria", "virus"} & set(record["kinds"]) else "",
+    ).strip()  # fmt: skip

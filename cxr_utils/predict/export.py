@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
+import contextlib
+import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from cxr_utils import (
+    _machine,
     _ownership,
     _saved,
     dataset,
@@ -101,13 +102,9 @@ def _open(run_dir: str | Path) -> training.Run:
 def _write(path: Path, note: dict[str, Any], text: str) -> None:
     """Write the JSON and the card; the formats of the same run that are there already stay in the former."""
     known: dict[str, str] = {}
-    if path.with_suffix(".json").is_file():
-        try:
-            there = predict.read_note(path.with_suffix(".json"))
-            if there["run"] == note["run"]:
-                known = there["files"]
-        except BadInput:
-            pass  # broken: it is made anew
+    with contextlib.suppress(BadInput):  # not there, or broken: it is made anew
+        there = predict.read_note(path.with_suffix(".json"))
+        known = there["files"] if there["run"] == note["run"] else {}
     listed = note | {"files": known | {path.suffix: files.sha256(path)}}
     files.write_json(path.with_suffix(".json"), listed, ours=_ownership.NOTE)
     with files.atomic(path.parent / "model-card.md", ours=_ownership.is_card) as temporary:
@@ -131,19 +128,8 @@ def _same(model, path: Path) -> bool:
 
 
 def _save(model, path: Path, to: str) -> None:
-    # That .h5 is an old format (said by the logger of absl); that tf2onnx asks for old names of NumPy.
-    absl = logging.getLogger("absl")
-    before = absl.level
-    absl.setLevel(logging.ERROR)
-    try:
-        _save_loudly(model, path, to)
-    finally:
-        absl.setLevel(before)
-
-
-def _save_loudly(model, path: Path, to: str) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    # Absl logs that .h5 is an old format; tf2onnx warns of old names of NumPy.
+    with _machine.quiet("absl"):
         if to != "onnx":
             _saved.save(model, path)
             return
@@ -151,10 +137,8 @@ def _save_loudly(model, path: Path, to: str) -> None:
 
         if keras.backend.backend() != "tensorflow":
             raise BadInput(f"to: 'onnx' needs KERAS_BACKEND=tensorflow, not {keras.backend.backend()}")
-        try:
-            import tf2onnx  # noqa: F401
-        except ImportError:
-            raise CxrError("tf2onnx is missing; install it: pip install 'cxr-utils[export]'") from None
+        if importlib.util.find_spec("tf2onnx") is None:
+            raise CxrError("tf2onnx is missing; install it: pip install 'cxr-utils[export]'")
         model(np.zeros((1, *model.input_shape[1:]), "float32"))  # Keras exports only what was called before
         model.export(path, format="onnx", verbose=False)
 

@@ -24,6 +24,15 @@ _WAY_OUT = "behind a proxy start it with --public-url ADDRESS, see README"
 def is_local(host: str) -> bool:
     """Tell whether only this machine can reach a server at `host`.
 
+    Parameters
+    ----------
+    host : str
+        A name, or an address.
+
+    Returns
+    -------
+    bool
+
     Examples
     --------
     >>> is_local("127.0.0.1"), is_local("localhost"), is_local("0.0.0.0")
@@ -37,6 +46,11 @@ def is_local(host: str) -> bool:
 
 def public(url: str) -> tuple[str, str, str]:
     """Take apart the address at which people open a page that stands behind a proxy.
+
+    Parameters
+    ----------
+    url : str
+        As a browser shows it.
 
     Returns
     -------

@@ -118,12 +118,26 @@ class Check:
         return answers
 
     def to_json(self) -> dict[str, str]:
-        """Return the parameters as text: little-endian float32 in base64."""
+        """Return the parameters as text: little-endian float32 in base64.
+
+        Returns
+        -------
+        dict of str to str
+        """
         return {n: base64.b64encode(getattr(self, n).astype("<f4").tobytes()).decode() for n in _SHAPES}
 
     @classmethod
     def from_json(cls, content: Any) -> Check:
         """Read what `to_json` returned.
+
+        Parameters
+        ----------
+        content : object
+            From `to_json`.
+
+        Returns
+        -------
+        Check
 
         Raises
         ------
@@ -172,7 +186,9 @@ def fit(train: np.ndarray, held_out: np.ndarray, *, seed: int = 0) -> Check:
 
     Examples
     --------
-    >>> check = fit(pixels[train], pixels[validation])  # doctest: +SKIP
+    >>> pixels = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 1), dtype=np.uint8)
+    >>> fit(pixels[:32], pixels[32:]).limits.shape
+    (4,)
     """
     if len(train) < 30 or not len(held_out):
         raise BadInput(f"train, held_out: {len(train)} and {len(held_out)} images; the check needs at least 30 and 1")
@@ -201,7 +217,17 @@ def fit(train: np.ndarray, held_out: np.ndarray, *, seed: int = 0) -> Check:
 
 
 def shrink(pixels: np.ndarray) -> np.ndarray:
-    """Make images small: uint8, shape (n, s, s, 1), to float32 in [0, 1], shape (n, 32, 32)."""
+    """Make images small: uint8, shape (n, s, s, 1), to float32 in [0, 1], shape (n, 32, 32).
+
+    Parameters
+    ----------
+    pixels : ndarray
+        As the model gets them.
+
+    Returns
+    -------
+    ndarray
+    """
     small = [images.resize(np.ascontiguousarray(one[:, :, 0]), SIZE) for one in pixels]
     return np.array(small, dtype="float32").reshape(-1, SIZE, SIZE) / 255
 

@@ -48,7 +48,12 @@ class Folder:
             yield from (Path(here) / name for name in names)
 
     def size(self) -> int:
-        """Return the bytes that wait for their answer."""
+        """Return the bytes that wait for their answer.
+
+        Returns
+        -------
+        int
+        """
         total = 0
         for path in self._files():
             with contextlib.suppress(OSError):
@@ -56,7 +61,13 @@ class Folder:
         return total
 
     def drop(self, path: str | Path) -> None:
-        """Delete an upload that was answered, and the folder of its own; what is gone already or not ours is let be."""
+        """Delete an upload that was answered, and the folder of its own; what is gone already or not ours is let be.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file.
+        """
         path = Path(path)
         if path.parent.parent == self.path or path.parent.resolve().parent == self.path:
             with contextlib.suppress(OSError):
@@ -65,7 +76,13 @@ class Folder:
                 path.parent.rmdir()
 
     def forget(self, age: float) -> None:
-        """Delete each file that nothing was written to for `age` seconds, whoever put it there."""
+        """Delete each file that nothing was written to for `age` seconds, whoever put it there.
+
+        Parameters
+        ----------
+        age : float
+            Seconds.
+        """
         now = time.time()
         for path in self._files():
             with contextlib.suppress(OSError):
@@ -86,7 +103,12 @@ class Folder:
 
 
 def folder() -> Folder:
-    """Return the folder of this process, made at the first call."""
+    """Return the folder of this process, made at the first call.
+
+    Returns
+    -------
+    Folder
+    """
     global _open
     if _open is None or not _open.path.is_dir():
         _open = Folder()
@@ -142,6 +164,15 @@ def upload_type(most: int) -> type:
     """Return the type of an uploaded file for Gradio's reader of forms, which stops after `most` in one request.
 
     Each gets a folder of its own: two people may send the same file, and the first answer deletes it.
+
+    Parameters
+    ----------
+    most : int
+        Files in one request.
+
+    Returns
+    -------
+    type
     """
     from gradio import route_utils
     from starlette.formparsers import MultiPartException

@@ -118,12 +118,9 @@ class _Results:
             ours=values(recipe.name),
             planned=grid.planned(GAIN[0] if claim.metric == "augmentation_gain" else recipe.name),
             others_images=drawn and not metric_of_test and "random_state" in recipe.split,
-            spread=max(spread, default=0.0),
-            honest=honest,
-            honest_seeds=honest_seeds,
-            rival=_rival(claim, recipe.number),
-            others={name: values(name) for name in others},
-        )
+            spread=max(spread, default=0.0), honest=honest, honest_seeds=honest_seeds,
+            rival=_rival(claim, recipe.number), others={name: values(name) for name in others},
+        )  # fmt: skip
 
 
 def _rival(claim: Claim, system: str) -> Claim | None:
@@ -179,32 +176,17 @@ def _table(results: _Results) -> pd.DataFrame:
             share = is_share(claim)
             low, high = interval(claim.value, claim.n) if share and claim.n else (None, None)
             ours, fact = found.ours, claim.metric in FACTS
-            rows.append(
-                {
-                    "system": recipe.system,
-                    "recipe": recipe.name,
-                    "claim": claim.text,
-                    "source": claim.source,
-                    "place": claim.place,
-                    "address": recipe.published.link(claim),
-                    "metric": claim.metric,
-                    "published": published(claim),
-                    "value": claim.value if share else None,
-                    "n": claim.n,
-                    "low": low,
-                    "high": high,
-                    "dataset": shown(FACTS[claim.metric]) if fact else "",
-                    "reconstruction": bool(claim.unstated),
-                    "ours": np.mean(ours) if ours else None,
-                    "ours_min": min(ours, default=None),
-                    "ours_max": max(ours, default=None),
-                    "seeds": "" if fact or METRICS[claim.metric].ours is None else of_seeds(len(ours), found.planned),
-                    **dict(zip(("honest", "honest_low", "honest_high"), found.honest or (None,) * 3, strict=True)),
-                    "honest_seeds": "" if fact else of_seeds(found.honest_seeds, found.planned),
-                    "verdict": judged,
-                    "why": why,
-                }
-            )
+            row = {"system": recipe.system, "recipe": recipe.name, "claim": claim.text, "source": claim.source}
+            row |= {"place": claim.place, "address": recipe.published.link(claim), "metric": claim.metric}
+            row |= {"published": published(claim), "value": claim.value if share else None, "n": claim.n}
+            row |= {"low": low, "high": high, "dataset": shown(FACTS[claim.metric]) if fact else ""}
+            row |= {"reconstruction": bool(claim.unstated), "ours": np.mean(ours) if ours else None}
+            row |= {"ours_min": min(ours, default=None), "ours_max": max(ours, default=None)}
+            run = not fact and METRICS[claim.metric].ours is not None
+            row["seeds"] = of_seeds(len(ours), found.planned) if run else ""
+            row |= zip(("honest", "honest_low", "honest_high"), found.honest or (None,) * 3, strict=True)
+            row["honest_seeds"] = "" if fact else of_seeds(found.honest_seeds, found.planned)
+            rows.append(row | {"verdict": judged, "why": why})
     numbers = ["value", "low", "high", "ours", "ours_min", "ours_max", "honest", "honest_low", "honest_high"]
     done = pd.DataFrame(rows)
     return done.astype({"n": "Int64"} | {name: "Float64" for name in numbers}).round(dict.fromkeys(numbers, 4))
@@ -320,6 +302,11 @@ def score_row(record: dict[str, Any], *, where: str | Path = "record") -> dict[s
     where : str or Path
         What errors call it.
 
+    Returns
+    -------
+    dict
+        By the columns of `summary`.
+
     Raises
     ------
     BadInput
@@ -390,6 +377,15 @@ HEAD = (
 def grid_row(row: Any) -> str:
     """Write a row of `summary`, or one of `score_row`, as Markdown under `HEAD`.
 
+    Parameters
+    ----------
+    row : mapping or Series
+        By the columns of `summary`.
+
+    Returns
+    -------
+    str
+
     Examples
     --------
     >>> grid_row({"recipe": "mine", "protocol": "scored", "seeds": "1 of 1", "accuracy": 0.9})[:28]
@@ -413,6 +409,15 @@ def _at(row: Any, name: str) -> str:
 def write(out: str | Path) -> list[Path]:
     """Write ``claims.csv`` (`table`), ``grid.csv`` (`summary`) and ``ablations.csv`` to `out`, and return their paths.
 
+    Parameters
+    ----------
+    out : str or Path
+        As for `table`.
+
+    Returns
+    -------
+    list of Path
+
     Raises
     ------
     BadInput
@@ -425,6 +430,16 @@ def write(out: str | Path) -> list[Path]:
 
 
 def tables(out: str | Path) -> dict[str, pd.DataFrame]:
-    """Return `table`, `summary` and `ablations` by the names of their files, read from the results once."""
+    """Return `table`, `summary` and `ablations` by the names of their files, read from the results once.
+
+    Parameters
+    ----------
+    out : str or Path
+        As for `table`.
+
+    Returns
+    -------
+    dict of str to DataFrame
+    """
     results = _Results(out)
     return {"claims.csv": _table(results), "grid.csv": _summary(results), "ablations.csv": _ablations(results)}

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from cxr_utils import evaluation, files, ledger, recipes, splits, training
-from cxr_utils.errors import BadInput
+from cxr_utils.errors import BadInput, one_of
 
 PROTOCOLS = ("published", "honest")
 SEEDS = (0, 1, 2)
@@ -53,6 +53,15 @@ class Cell:
         """Return what is trained: on the images of an index as `recipes.Recipe.of` says, else as published.
 
         Under the honest protocol validation chooses the epoch, also where the authors took the last one.
+
+        Parameters
+        ----------
+        index : DataFrame, optional
+            From `dataset.scan`.
+
+        Returns
+        -------
+        Recipe
         """
         base, changes = VARIANTS.get(self.recipe, (self.recipe, {}))
         recipe = recipes.get(base).but(**changes)
@@ -76,13 +85,35 @@ class Cell:
         return "test" if wrong else "validation"
 
     def split(self, index: pd.DataFrame) -> pd.DataFrame:
-        """Return the split of the cell's protocol: `splits.published` or `splits.grouped`, the latter by seed 0."""
+        """Return the split of the cell's protocol: `splits.published` or `splits.grouped`, the latter by seed 0.
+
+        Parameters
+        ----------
+        index : DataFrame
+            From `dataset.scan`.
+
+        Returns
+        -------
+        DataFrame
+        """
         if self.protocol == "honest":
             return splits.grouped(index, seed=0)
         return splits.published(index, **self.get_recipe().split, seed=self.seed)
 
     def identity(self, split: pd.DataFrame, index: pd.DataFrame) -> str:
-        """Return 12 hexadecimal digits of all that decides the result: another digest is another result."""
+        """Return 12 hexadecimal digits of all that decides the result: another digest is another result.
+
+        Parameters
+        ----------
+        split : DataFrame
+            From `split`.
+        index : DataFrame
+            Of the same images.
+
+        Returns
+        -------
+        str
+        """
         content = {
             "version": training.VERSION,
             "recipe": self.get_recipe(index).settings(),
@@ -96,6 +127,15 @@ class Cell:
 
 def planned(name: str) -> int:
     """Return how many seeds a recipe or variant of the grid gets.
+
+    Parameters
+    ----------
+    name : str
+        Of a recipe, or of one of `VARIANTS`.
+
+    Returns
+    -------
+    int
 
     Examples
     --------
@@ -119,6 +159,10 @@ def cells(*, recipe=(), protocol=(), seeds: Sequence[int] | None = None) -> list
     seeds : sequence of int, optional
         The repetitions; else as many as are `planned`.
 
+    Returns
+    -------
+    list of Cell
+
     Raises
     ------
     BadInput
@@ -131,29 +175,34 @@ def cells(*, recipe=(), protocol=(), seeds: Sequence[int] | None = None) -> list
     """
     known = [*recipes.names(), *VARIANTS]
     for name in recipe:
-        if name not in known:
-            raise BadInput(f"recipe {name!r}: there is none of this name; there are {', '.join(known)}")
+        one_of("recipe", name, known)
     for name in protocol:
-        if name not in PROTOCOLS:
-            raise BadInput(f"protocol {name!r}: choose one of {', '.join(PROTOCOLS)}")
+        one_of("protocol", name, PROTOCOLS)
     chosen = [
         Cell(name, way, seed)
         for name in recipe or known
         for way in PROTOCOLS
         for seed in (range(planned(name)) if seeds is None else seeds)
-        if (not protocol or way in protocol) and (way == "honest" or _was_published(name))
+        if (not protocol or way in protocol) and (way == "honest" or name not in VARIANTS and recipes.get(name).split)
     ]
     if seeds != [] and not chosen:
         raise BadInput(f"protocol published: {', '.join(recipe)} was never published; it has the honest protocol alone")
     return chosen
 
 
-def _was_published(name: str) -> bool:
-    return name not in VARIANTS and bool(recipes.get(name).split)
-
-
 def image_source(source: str, index: pd.DataFrame) -> str:
     """Say what the images are: their source, how many, and their size if all have the same.
+
+    Parameters
+    ----------
+    source : str
+        Its name.
+    index : DataFrame
+        From `dataset.scan`.
+
+    Returns
+    -------
+    str
 
     Examples
     --------
@@ -237,6 +286,16 @@ KEYS = (*TYPES, "version", "kept_epoch")
 
 def results(out: str | Path) -> dict[str, dict[str, Any]]:
     """Return what is kept of the finished cells, by name, sorted.
+
+    Parameters
+    ----------
+    out : str or Path
+        The folder of results.
+
+    Returns
+    -------
+    dict of str to dict
+        The content of each JSON file.
 
     Raises
     ------

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from cxr_utils import recipes
+from cxr_utils import _pages, recipes
 from cxr_utils.replication import grid
 
-WIDTH = 100  # columns of a terminal that everyone has
+
+def _columns(rows: Sequence[tuple[str, ...]]) -> str:
+    return _pages.columns(rows, width=100)  # of a terminal that everyone has
 
 
 def all_recipes() -> str:
     """List the recipes, and the variants of the grid, without building a network.
+
+    Returns
+    -------
+    str
 
     Examples
     --------
@@ -42,6 +46,10 @@ def one_recipe(name: str) -> str:
     name : str
         Of a recipe, or of one of `grid.VARIANTS`.
 
+    Returns
+    -------
+    str
+
     Raises
     ------
     BadInput
@@ -49,7 +57,8 @@ def one_recipe(name: str) -> str:
 
     Examples
     --------
-    >>> print(one_recipe("plain_224"))  # doctest: +SKIP
+    >>> one_recipe("plain_64").splitlines()[-1]
+    '683,329 parameters, 683,329 of them trainable'
     """
     recipe = grid.Cell(name, "published", 0).get_recipe()
     table = recipe.table().drop(index="name")
@@ -62,16 +71,18 @@ def one_recipe(name: str) -> str:
     trained = f"{table.attrs['parameters']:,} parameters, {table.attrs['trainable']:,} of them trainable"
     base, changes = grid.VARIANTS.get(name, ("", {}))
     title = f"{base}, but {_changed(changes)}" if base else recipe.title
-    head = f"{name}: {title}\nsystem {recipe.system}" + (f"\n{_place(recipe.published)}" if recipe.published else "")
+    place = f"\n{recipe.published.repository} at {recipe.published.commit[:7]}" if recipe.published else ""
+    head = f"{name}: {title}\nsystem {recipe.system}" + place
     return "\n\n".join([head, _columns(settings), *shown, _columns(model), trained])
-
-
-def _place(system: recipes.System) -> str:
-    return f"{system.repository} at {system.commit[:7]}"
 
 
 def layers(recipe: recipes.Recipe) -> pd.DataFrame:
     """Return the layers of a recipe's network at its own size.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        From `recipes.get`.
 
     Returns
     -------
@@ -81,7 +92,7 @@ def layers(recipe: recipes.Recipe) -> pd.DataFrame:
 
     Examples
     --------
-    >>> layers(recipes.get("plain_64"))["parameters"].sum()
+    >>> int(layers(recipes.get("plain_64"))["parameters"].sum())
     683329
     """
     model = recipe.build(compiled=False)
@@ -111,16 +122,3 @@ def _settings(config: dict) -> str:
 
 def _shape(numbers: Iterable[int]) -> str:
     return " x ".join(str(number) for number in numbers)
-
-
-def _columns(rows: Sequence[tuple[str, ...]]) -> str:
-    """Set rows in columns, the last ones broken into lines where they'd be too wide."""
-    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
-    while sum(widths) + 2 * (len(widths) - 1) > WIDTH:
-        widths[widths.index(max(widths))] -= 1
-    lines = []
-    for row in rows:
-        wrapped = [textwrap.wrap(cell, width) for cell, width in zip(row, widths, strict=True)]
-        for parts in itertools.zip_longest(*wrapped, fillvalue=""):
-            lines.append("  ".join(part.ljust(width) for part, width in zip(parts, widths, strict=True)).rstrip())
-    return "\n".join(lines)

@@ -56,7 +56,27 @@ class Bench:
     traced: dict = field(default_factory=dict, repr=False, compare=False)
 
     def fit(self, name: str, seed: int, split, *, pixels=None, imbalance="none", validate_on="validation"):
-        """Train the network in the folder ``<name>-s<seed>``; see `training.fit`."""
+        """Train the network in the folder ``<name>-s<seed>``; see `training.fit`.
+
+        Parameters
+        ----------
+        name : str
+            Of the run folder, without the seed.
+        seed : int
+            Start of every random choice.
+        split : DataFrame
+            From `splits`, row by row with the pixels.
+        pixels : array of uint8, shape (n, s, s, 1), optional
+            Instead of the bench's.
+        imbalance : str
+            One of `imbalance.METHODS`.
+        validate_on : str
+            The part that chooses the epoch.
+
+        Returns
+        -------
+        Run
+        """
         best = {"monitor": "val_accuracy", "mode": "max", "patience": self.epochs, "restore_best_weights": True}
         return training.fit(
             self.recipe.but(imbalance=imbalance, early_stopping=best), self.pixels if pixels is None else pixels, split,
@@ -66,14 +86,38 @@ class Bench:
         )  # fmt: skip
 
     def honest(self, seed: int) -> tuple[pd.DataFrame, float]:
-        """Return validation and test predictions of an honest training, and the threshold chosen on validation."""
+        """Return validation and test predictions of an honest training, and the threshold chosen on validation.
+
+        Parameters
+        ----------
+        seed : int
+            Of split and training.
+
+        Returns
+        -------
+        DataFrame
+            As from `evaluation.predict`.
+        float
+            The threshold.
+        """
         split = splits.grouped(self.index, validation=VALIDATION, seed=seed)
         predictions = evaluation.predict(self.fit("honest", seed, split), self.pixels, split)
         validation = predictions[predictions["split"] == "validation"]
         return predictions, evaluation.best_threshold(validation["label"], validation["probability"])
 
     def table(self, once: Callable[[int], tuple[float, float]]) -> pd.DataFrame:
-        """Return ``once(seed)``, the wrong and the right figure, for each seed."""
+        """Return ``once(seed)``, the wrong and the right figure, for each seed.
+
+        Parameters
+        ----------
+        once : callable
+            Takes a seed.
+
+        Returns
+        -------
+        DataFrame
+            seed (int), wrong, right (float).
+        """
         return pd.DataFrame([(seed, *once(seed)) for seed in self.seeds], columns=["seed", "wrong", "right"])
 
 
@@ -98,7 +142,10 @@ def pool(index: pd.DataFrame, *, images: int | None, seed: int = 0) -> np.ndarra
 
     Examples
     --------
-    >>> rows = pool(index, images=600)  # doctest: +SKIP
+    >>> index = pd.DataFrame({"path": list("abcdef"), "patient": list("ppqqrs"), "sha256": list("abcdef")})
+    >>> index["split"] = "train"
+    >>> len(pool(index, images=6))
+    6
     """
     outside = np.flatnonzero(index["split"] != "test")
     if images is None or images >= len(outside):

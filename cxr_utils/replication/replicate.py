@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import signal
 import subprocess
 import sys
 import threading
-import time
-import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,7 +30,17 @@ class Rehearsal(grid.Cell):
         return f"rehearsal_{super().name}"
 
     def get_recipe(self, index=None):
-        """Return the small recipe: it is part of the identity and of the record, as any."""
+        """Return the small recipe: it is part of the identity and of the record, as any.
+
+        Parameters
+        ----------
+        index : DataFrame, optional
+            As for `grid.Cell.get_recipe`.
+
+        Returns
+        -------
+        Recipe
+        """
         recipe = super().get_recipe(index)
         stop = recipe.early_stopping and {k: v for k, v in recipe.early_stopping.items() if k != "start_from_epoch"}
         small = recipe.at(image_size=min(recipe.image_size, 96), width=recipe.width / 4)
@@ -40,7 +48,19 @@ class Rehearsal(grid.Cell):
 
 
 def cell(recipe: str, protocol: str, seed: int, *, rehearsal: bool = False) -> grid.Cell:
-    """Return a cell of the grid, or its rehearsal."""
+    """Return a cell of the grid, or its rehearsal.
+
+    Parameters
+    ----------
+    recipe, protocol, seed
+        As for `grid.Cell`.
+    rehearsal : bool
+        See `Rehearsal`.
+
+    Returns
+    -------
+    Cell
+    """
     return (Rehearsal if rehearsal else grid.Cell)(recipe, protocol, seed)
 
 
@@ -75,81 +95,54 @@ class Plan:
     records: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def key(self, cell: grid.Cell) -> str:
-        """Name a cell and what decides its result: its run folder, stamp, log and notebook are called so."""
+        """Name a cell and what decides its result: its run folder, stamp, log and notebook are called so.
+
+        Parameters
+        ----------
+        cell : Cell
+            One of those whose identity is known.
+
+        Returns
+        -------
+        str
+        """
         return f"{cell.name}-{self.identity[cell.name]}"
 
     def done(self, cell: grid.Cell) -> bool:
-        """Tell whether the cell's result is there; without images, whether one of its name is."""
+        """Tell whether the cell's result is there; without images, whether one of its name is.
+
+        Parameters
+        ----------
+        cell : Cell
+            One of the plan.
+
+        Returns
+        -------
+        bool
+        """
         there = self.records.get(cell.name)
         return there is not None and there["identity"] == self.identity.get(cell.name, there["identity"])
 
-    def trained(self, cell: grid.Cell) -> bool:
-        """Tell whether the cell's training has ended."""
-        return bool(self.identity) and (self.work / self.key(cell) / "run.json").is_file()
+    def begun(self, cell: grid.Cell) -> bool:
+        """Tell whether there is something of a training.
 
-    def epochs(self, cell: grid.Cell) -> list[dict[str, Any]]:
-        """Return the epochs that are kept of a training that has begun and not ended."""
-        import numpy as np
+        Parameters
+        ----------
+        cell : Cell
+            One of the plan.
 
-        state = self.work / self.key(cell) / "state.npz" if self.identity else None
-        if state is None or not state.is_file():
-            return []
-        try:
-            with state.open("rb") as opened, np.load(opened) as kept:
-                return json.loads(str(kept["rows"]))
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # ended at this moment, or damaged
-            return []
-
-    def seconds(self, cell: grid.Cell) -> float | None:
-        """Foretell how long a cell takes: the mean of those of its recipe that are done, of its protocol if any is."""
-        alike = [there for there in self.records.values() if _recipe(there) == cell.recipe]
-        chosen = [r["seconds"] for r in alike if r["protocol"] == cell.protocol] or [r["seconds"] for r in alike]
-        return sum(chosen) / len(chosen) if chosen else None
-
-    def time_left(self, side_by_side: int = 1) -> str:
-        """Say how long the cells that are not done will take, as far as it can be known."""
-        waiting = [cell for cell in self.cells if not self.done(cell)]
-        known = [(cell, s) for cell in waiting if (s := self.seconds(cell)) is not None]
-        if not known:
-            return "unknown yet" if waiting else "none"
-        left = sum(
-            max(s - sum(row["seconds"] for row in self.epochs(cell)), 0) for cell, s in known if not self.trained(cell)
-        )
-        unknown = len(waiting) - len(known)
-        words = f"about {_duration(left / min(side_by_side, len(known)))}"
-        return words + (f", and {unknown} cells of unknown length" if unknown else "")
-
-
-def _recipe(record: Mapping[str, Any]) -> str:
-    return record["cell"].removeprefix("rehearsal_").rsplit("-", 2)[0]
-
-
-def _duration(seconds: float) -> str:
-    """Write a time in its two largest units.
-
-    Examples
-    --------
-    >>> _duration(50), _duration(200), _duration(7500)
-    ('50 s', '3 min', '2 h 5 min')
-    """
-    minutes = round(seconds / 60)
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
+        Returns
+        -------
+        bool
+        """
+        return bool(self.identity) and (self.work / self.key(cell)).is_dir()
 
 
 def plan(
-    *,
-    recipe: Sequence[str] = (),
-    protocol: Sequence[str] = (),
-    seeds: Sequence[int] | None = None,
-    source: str | None = None,
-    data_dir: str | Path = "data",
-    out: str | Path | None = None,
-    work: str | Path | None = None,
-    rehearsal: bool = False,
-    fetch: bool = False,
-) -> Plan:
+    *, recipe: Sequence[str] = (), protocol: Sequence[str] = (), seeds: Sequence[int] | None = None,
+    source: str | None = None, data_dir: str | Path = "data", out: str | Path | None = None,
+    work: str | Path | None = None, rehearsal: bool = False, fetch: bool = False,
+) -> Plan:  # fmt: skip
     """Say which cells there are, and which of them are done.
 
     Parameters
@@ -166,6 +159,10 @@ def plan(
         Small cells: see `Rehearsal`.
     fetch : bool
         Get images that are not there yet. Otherwise the cells are only named then.
+
+    Returns
+    -------
+    Plan
 
     Raises
     ------
@@ -245,6 +242,15 @@ def _index(source: str, data_dir: Path, *, fetch: bool):
 def parse_seeds(text: str) -> list[int]:
     """Read seeds with commas between them.
 
+    Parameters
+    ----------
+    text : str
+        As on the command line.
+
+    Returns
+    -------
+    list of int
+
     Raises
     ------
     BadInput
@@ -265,12 +271,20 @@ def parse_seeds(text: str) -> list[int]:
 
 
 def listing(found: Plan) -> str:
-    """Write what `plan` found: a line a cell, and the sum."""
-    states = {}
-    for one in found.cells:
-        begun = len(found.epochs(one))
-        began = "trained, not judged" if found.trained(one) else f"begun: {begun} epochs" if begun else "to come"
-        states[one.name] = "done" if found.done(one) else began
+    """Write what `plan` found: a line a cell, and the sum.
+
+    Parameters
+    ----------
+    found : Plan
+        From `plan`.
+
+    Returns
+    -------
+    str
+    """
+    states = {
+        one.name: "done" if found.done(one) else "begun" if found.begun(one) else "to come" for one in found.cells
+    }
     wide = max(map(len, states))
     lines = [f"{name:<{wide}}  {found.identity.get(name, ''):<12}  {state}" for name, state in states.items()]
     done = sum(map(found.done, found.cells))
@@ -278,12 +292,16 @@ def listing(found: Plan) -> str:
     unsure = "" if found.identity else " (by their names: without images their identity is not known)"
     return "\n".join([
         f"images   {here}", f"results  {found.out}", "", *lines, "",
-        f"{len(states)} cells: {done} done{unsure}, {len(states) - done} to come; time left: {found.time_left()}",
+        f"{len(states)} cells: {done} done{unsure}, {len(states) - done} to come",
     ])  # fmt: skip
 
 
 def workflow_folder() -> Path:
     """Find the folder ``workflow``: the project's, else that of this checkout.
+
+    Returns
+    -------
+    Path
 
     Raises
     ------
@@ -305,7 +323,7 @@ def _profile(name: str, where: Path) -> Path:
     return folder
 
 
-def run(found: Plan, *, cores: int | None = None, profile: str = "local", every: float = 60.0) -> dict[str, str]:
+def run(found: Plan, *, cores: int | None = None, profile: str = "local") -> dict[str, str]:
     """Do all cells of a plan that are not done; those that fail stop only themselves.
 
     After a kill at any moment the same call goes on: a finished cell is not touched, a training resumes after its
@@ -320,8 +338,6 @@ def run(found: Plan, *, cores: int | None = None, profile: str = "local", every:
         where the profile sends cells to others.
     profile : str
         "local", "slurm", or a folder with a profile for Snakemake.
-    every : float
-        Seconds between lines of progress where nothing but epochs changes.
 
     Returns
     -------
@@ -368,12 +384,12 @@ def run(found: Plan, *, cores: int | None = None, profile: str = "local", every:
         ]  # fmt: skip
         log = found.work / "snakemake.log"
         status = stack.enter_context(_started(command, log))
-        watch = _Watch(found, todo, side_by_side=max(1, (cores or 4 * len(todo)) // 4), every=every)
+        said = ""
         while status.poll() is None:
-            watch.look()
+            if (now := _progress(found, todo)) != said:
+                print(said := now, file=sys.stderr, flush=True)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 status.wait(1)
-        watch.look(last=True)
     found.records = grid.results(found.out)
     failed = {cell.name: _why(found.work, key) for key, cell in todo.items() if not found.done(cell)}
     if failed and not any(_marker(found.work, key).is_file() for key in todo):
@@ -492,50 +508,23 @@ def _why(work: Path, key: str) -> str:
     return f"{why}; see {' and '.join(map(str, places))}" if places else why
 
 
-class _Watch:
-    """Lines of progress on standard error: as a line that is renewed in a terminal, else when something changed."""
-
-    def __init__(self, found: Plan, todo: dict[str, grid.Cell], *, side_by_side: int, every: float):
-        self.found, self.todo, self.side_by_side, self.every = found, todo, side_by_side, every
-        self.before: Any = None
-        self.said = 0.0
-
-    def look(self, *, last: bool = False) -> None:
-        states = {key: _state(self.found.work, key)["state"] for key in self.todo}
-        for key, cell in self.todo.items():
-            path = self.found.out / "runs" / f"{cell.name}.json"
-            if states[key] == "done" and not self.found.done(cell) and path.is_file():
-                self.found.records[cell.name] = files.read_record(path, *grid.KEYS, **grid.TYPES)
-        terminal, now = sys.stderr.isatty(), time.monotonic()
-        if states == self.before and not terminal and (last or now - self.said < self.every):
-            return
-        self.before, self.said = states, now
-        line = self.line(states)
-        if terminal:
-            width = os.get_terminal_size(sys.stderr.fileno()).columns - 1
-            print(f"\r\x1b[K{line[:width]}", end="\n" if last else "", file=sys.stderr, flush=True)
-        else:
-            print(line, file=sys.stderr, flush=True)
-
-    def line(self, states: dict[str, str]) -> str:
-        total = len(self.found.cells)
-        done = sum(map(self.found.done, self.found.cells))
-        failed = sum(state == "failed" for state in states.values())
-        running = [self.epoch(cell) for key, cell in self.todo.items() if states[key] == "running"]
-        parts = [f"{done} of {total} cells done"]
-        parts += [f"{failed} failed"] if failed else []
-        parts += [f"running {', '.join(running)}"] if running else []
-        parts += [f"{total - done - failed - len(running)} to come"]
-        parts += [f"time left: {self.found.time_left(self.side_by_side)}"]
-        return " · ".join(parts)
-
-    def epoch(self, cell: grid.Cell) -> str:
-        at = len(self.found.epochs(cell))
-        return f"{cell.name} ({at} of at most {cell.get_recipe().epochs} epochs)" if at else cell.name
+def _progress(found: Plan, todo: dict[str, grid.Cell]) -> str:
+    """Say how many cells are done and failed, and which ones are running."""
+    states = {cell.name: _state(found.work, key)["state"] for key, cell in todo.items()}
+    count = Counter(states.values())
+    line = f"{len(found.cells) - len(todo) + count['done']} of {len(found.cells)} cells done"
+    line += f", {count['failed']} failed" if count["failed"] else ""
+    running = ", ".join(name for name, state in states.items() if state == "running")
+    return f"{line}; running {running}" if running else line
 
 
 def write_tables(found: Plan) -> list[Path]:
     """Write the tables of `claims.write` beside the results; of phantoms and rehearsals there are none.
+
+    Parameters
+    ----------
+    found : Plan
+        From `plan`.
 
     Returns
     -------

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from cxr_utils import dataset
-from cxr_utils.errors import BadInput
+from cxr_utils.errors import BadInput, one_of
 from cxr_utils.recipes import Claim
 from cxr_utils.replication import grid
 
@@ -28,12 +29,15 @@ WIDE = 0.15
 NOT_RUN = "not run yet"
 
 
-class Metric(NamedTuple):
-    """What a claim is compared with: in words, of a run under its own protocol, and of test under the honest one."""
+def _recall_minus_precision(metrics: dict) -> Any:
+    return metrics["sensitivity"] - metrics["ppv"]
 
-    words: str
+
+class Metric(NamedTuple):
+    """What a claim is compared with: of a run under its own protocol, and of test under the honest one."""
+
     ours: Callable[[dict, pd.DataFrame], float] | None
-    honest: Callable[[dict], Any]
+    honest: Callable[[dict], Any] = itemgetter("accuracy")
     least: float = 0.0
 
 
@@ -69,49 +73,53 @@ def permuted(predictions: pd.DataFrame, *, threshold: float = 0.5) -> tuple[floa
 
 
 def at_half(record: dict, part: str) -> dict[str, float]:
-    """Return the metrics of a part at .5, without their intervals; NaN where there is none."""
+    """Return the metrics of a part at .5, without their intervals; NaN where there is none.
+
+    Parameters
+    ----------
+    record : dict
+        Of a cell, or of `score.score`.
+    part : str
+        One of those in its metrics.
+
+    Returns
+    -------
+    dict of str to float
+    """
     half = record["metrics"][part]["at_half"]
     return {metric: np.nan if found["value"] is None else found["value"] for metric, found in half.items()}
 
 
-def _accuracy(metrics: dict) -> Any:
-    return metrics["accuracy"]
-
-
-def _recall_minus_precision(metrics: dict) -> Any:
-    return metrics["sensitivity"] - metrics["ppv"]
-
-
 #: What claims are compared with, by the name in `Claim.metric`. Under the honest protocol it is always read on test.
 METRICS: dict[str, Metric] = {
-    "train_accuracy": Metric(
-        "accuracy in training", lambda run, _: run["history"][run["kept_epoch"] - 1]["accuracy"], _accuracy
-    ),
-    "validation_accuracy": Metric(
-        "accuracy in validation", lambda run, _: _accuracy(at_half(run, "validation")), _accuracy
-    ),
-    "best_validation_accuracy": Metric(
-        "accuracy in validation, best epoch", lambda run, _: max(e["val_accuracy"] for e in run["history"]), _accuracy
-    ),
-    "last_validation_accuracy": Metric(
-        "accuracy in validation, last epoch", lambda run, _: run["history"][-1]["val_accuracy"], _accuracy
-    ),
-    "test_accuracy": Metric("accuracy on test", lambda run, _: _accuracy(at_half(run, "test")), _accuracy),
-    "permuted_accuracy": Metric("accuracy of permuted answers", lambda _, test: permuted(test)[0], _accuracy),
+    "train_accuracy": Metric(lambda run, _: run["history"][run["kept_epoch"] - 1]["accuracy"]),
+    "validation_accuracy": Metric(lambda run, _: at_half(run, "validation")["accuracy"]),
+    "best_validation_accuracy": Metric(lambda run, _: max(epoch["val_accuracy"] for epoch in run["history"])),
+    "last_validation_accuracy": Metric(lambda run, _: run["history"][-1]["val_accuracy"]),
+    "test_accuracy": Metric(lambda run, _: at_half(run, "test")["accuracy"]),
+    "permuted_accuracy": Metric(lambda _, test: permuted(test)[0]),
     "recall_minus_precision": Metric(
-        "recall less precision on test",
-        lambda run, _: _recall_minus_precision(at_half(run, "test")),
-        _recall_minus_precision,
-        least=-1.0,
+        lambda run, _: _recall_minus_precision(at_half(run, "test")), _recall_minus_precision, least=-1.0
     ),
     # No published system trained both ways: the grid's ablation of plain_224 answers.
-    "augmentation_gain": Metric("accuracy with augmentation less without, plain_224", None, _accuracy),
+    "augmentation_gain": Metric(None),
 }
 GAIN = ("plain_224", "plain_224-unaugmented")
 
 
 def interval(value: float, n: int) -> tuple[float, float]:
     """Return the 95% interval of a share of `n` images, after Clopper and Pearson [1]_.
+
+    Parameters
+    ----------
+    value : float
+        The share, in [0, 1].
+    n : int
+        Images.
+
+    Returns
+    -------
+    low, high : float
 
     References
     ----------
@@ -250,6 +258,15 @@ def prediction(values: tuple[float, ...]) -> tuple[float, float]:
     Mean ± t s sqrt(1 + 1/k), with k values of standard deviation s and t at k - 1 degrees of freedom; without limits
     for a single value. It takes trainings to be normally distributed.
 
+    Parameters
+    ----------
+    values : tuple of float
+        What the trainings gave.
+
+    Returns
+    -------
+    low, high : float
+
     References
     ----------
     .. [1] Hahn, Meeker, Statistical intervals, 1991, chapter 4.
@@ -286,7 +303,17 @@ def _reach(claim: Claim, found: Found) -> tuple[float, float]:
 
 
 def is_share(claim: Claim) -> bool:
-    """Tell whether a claim is one share, no fact and no range."""
+    """Tell whether a claim is one share, no fact and no range.
+
+    Parameters
+    ----------
+    claim : Claim
+        Of a recipe.
+
+    Returns
+    -------
+    bool
+    """
     return claim.metric in METRICS and not isinstance(claim.value, tuple)
 
 
@@ -365,6 +392,17 @@ VERDICTS: dict[str, Callable[[Claim, Found], str | None]] = {
 def verdict(claim: Claim, found: Found) -> tuple[str, str]:
     """Return the verdict on a claim, and why: the first of `VERDICTS` whose rule answers, and the claim's note.
 
+    Parameters
+    ----------
+    claim : Claim
+        Of a recipe.
+    found : Found
+        What it is judged by.
+
+    Returns
+    -------
+    str, str
+
     Raises
     ------
     BadInput
@@ -375,9 +413,7 @@ def verdict(claim: Claim, found: Found) -> tuple[str, str]:
     >>> verdict(Claim(text="4,538 images", source="README", metric="images", value=4538), Found())[0]
     'not a fact of the dataset'
     """
-    if claim.metric not in METRICS and claim.metric not in FACTS:
-        known = ", ".join([*METRICS, *FACTS])
-        raise BadInput(f"claim {claim.text!r}: metric {claim.metric!r} is not known; there are {known}")
+    one_of(f"claim {claim.text!r}, its metric", claim.metric, [*METRICS, *FACTS])
     if is_share(claim) and not -1 <= claim.value <= 1:
         raise BadInput(f"claim {claim.text!r}: value {claim.value!r} is no share; write 93% as 0.93")
     for name, rule in VERDICTS.items():
@@ -388,6 +424,17 @@ def verdict(claim: Claim, found: Found) -> tuple[str, str]:
 
 def shown(value: Any, places: int = 3) -> str:
     """Write a value as the tables show it: counts with commas, shares with some places and no zero before the point.
+
+    Parameters
+    ----------
+    value : float, int, tuple or str
+        The value.
+    places : int
+        Behind the point, of a share.
+
+    Returns
+    -------
+    str
 
     Examples
     --------
@@ -403,6 +450,15 @@ def shown(value: Any, places: int = 3) -> str:
 
 def published(claim: Claim) -> str:
     """Write what a claim says, with all its digits.
+
+    Parameters
+    ----------
+    claim : Claim
+        Of a recipe.
+
+    Returns
+    -------
+    str
 
     Examples
     --------
@@ -442,5 +498,15 @@ def _compared(claim: Claim, found: Found) -> str:
 
 
 def of_seeds(seeds: int, planned: int) -> str:
-    """Say how many of the seeds are there: "2 of 3"."""
+    """Say how many of the seeds are there: "2 of 3".
+
+    Parameters
+    ----------
+    seeds, planned : int
+        How many there are, and how many there will be.
+
+    Returns
+    -------
+    str
+    """
     return f"{seeds} of {max(seeds, planned)}"

@@ -398,7 +398,7 @@ def test_others_are_let_in_with_a_password_alone(trained, monkeypatch, capsys, s
     monkeypatch.setenv(app.PASSWORD, "short")
     assert cli.main([*model, "--host", "0.0.0.0", "--auth", "teacher"]) == 2
     assert f"at least {app.SHORTEST} characters" in capsys.readouterr().err
-    with pytest.raises(BadInput, match="https://cxr.example.org lets others in"):
+    with pytest.raises(BadInput, match="https://cxr.example.org: lets others in"):
         app.serve(None, public_url="https://cxr.example.org")
     with pytest.raises(BadInput, match="lets other machines in"):
         app.serve(None, host="192.0.2.1")

@@ -49,7 +49,7 @@ def table_of(out):
 def test_a_run_is_judged_as_it_was(trained, tmp_path, name):
     out = tmp_path / "mine.json"
     options = {"source": "sample", "data_dir": trained / "data"}
-    record = elsewhere.evaluate(trained / f"out-{name}/m.keras", **options, out=out)
+    record = elsewhere.judge_model(trained / f"out-{name}/m.keras", **options, out=out)
     kept = evaluation.read_predictions(trained / name / "predictions.csv")
     test = kept[kept["split"] == "test"].reset_index(drop=True)
     found = table_of(out)
@@ -64,21 +64,21 @@ def test_a_run_is_judged_as_it_was(trained, tmp_path, name):
     assert {kind: row["wrong_at_threshold"] for kind, row in record["kinds"].items()} == wrong
     assert files.read_json(out) == json.loads(json.dumps(record))
     assert not (tmp_path / "test_reads.csv").exists()  # phantoms have no test set to be spent
-    assert elsewhere.evaluate(trained / f"out-{name}/m.keras", **options) | {"name": "mine"} == record
+    assert elsewhere.judge_model(trained / f"out-{name}/m.keras", **options) | {"name": "mine"} == record
 
 
 def test_the_parts(trained, model, tmp_path):
     options = {"source": "sample", "data_dir": trained / "data", "out": tmp_path / "mine.json"}
     counts = sources.describe(trained / "data/sample")["counts"]
     sizes = {part: sum(of_part.values()) for part, of_part in counts.items()}
-    record = elsewhere.evaluate(model, **options, part="val")
+    record = elsewhere.judge_model(model, **options, part="val")
     assert record["metrics"]["images"] == record["seen"] == sizes["val"]
     assert set(table_of(options["out"])["split"]) == {"validation"}
     assert f"{sizes['val']} images are of train and val" in elsewhere.as_text(record)
-    record = elsewhere.evaluate(model, **options, part="all")
+    record = elsewhere.judge_model(model, **options, part="all")
     assert record["metrics"]["images"] == sum(sizes.values()) == record["seen"] + sizes["test"]
-    with pytest.raises(BadInput, match="part 'tset': choose one of train, val, test, all"):
-        elsewhere.evaluate(model, **options, part="tset")
+    with pytest.raises(BadInput, match="part: 'tset'; choose one of train, val, test, all"):
+        elsewhere.judge_model(model, **options, part="tset")
 
 
 def test_another_hospital(model, hospital, tmp_path, monkeypatch, capsys):
@@ -105,10 +105,10 @@ def test_another_hospital(model, hospital, tmp_path, monkeypatch, capsys):
 def test_a_folder_without_test_is_judged_whole(model, hospital, tmp_path):
     (hospital / "test").rename(hospital / "train")
     options = {"source": "folder", "path": hospital, "data_dir": tmp_path / "theirs"}
-    record = elsewhere.evaluate(model, **options)
+    record = elsewhere.judge_model(model, **options)
     assert record["part"] == "all" and record["metrics"]["images"] == 40 and record["seen"] == 0
     with pytest.raises(BadInput, match=r"part test: .* has no image in it; there is train"):
-        elsewhere.evaluate(model, **options, part="test")
+        elsewhere.judge_model(model, **options, part="test")
 
 
 def test_one_class_only_is_refused(model, hospital, tmp_path):
@@ -117,20 +117,20 @@ def test_one_class_only_is_refused(model, hospital, tmp_path):
     for path in (folder / "chest_xray/test/NORMAL").iterdir():
         path.write_bytes(b"no image")
     with pytest.raises(BadInput, match="part test: .* only PNEUMONIA is left"):
-        elsewhere.evaluate(model, **options)
+        elsewhere.judge_model(model, **options)
     shutil.rmtree(folder / "chest_xray/test/NORMAL")
     with pytest.raises(BadInput, match="part test: .* only PNEUMONIA is left.*--part"):
-        elsewhere.evaluate(model, **options, out=tmp_path / "mine.json")
+        elsewhere.judge_model(model, **options, out=tmp_path / "mine.json")
     assert not (tmp_path / "mine.json").exists()
 
 
 def test_what_cannot_be_read_is_left_out_and_what_is_strange_counted(model, hospital, tmp_path):
     (hospital / "test/NORMAL/film 3.jpg").write_bytes(b"no image")
     options = {"source": "folder", "path": hospital}
-    before = elsewhere.evaluate(model, **options, data_dir=tmp_path / "before")
+    before = elsewhere.judge_model(model, **options, data_dir=tmp_path / "before")
     film = hospital / "test/NORMAL/film 4.jpg"
     Image.fromarray(255 - images.read(film)).save(film)
-    record = elsewhere.evaluate(model, **options, data_dir=tmp_path / "theirs")
+    record = elsewhere.judge_model(model, **options, data_dir=tmp_path / "theirs")
     assert record["outside"] == before["outside"] + 1 and record["identity"] != before["identity"]
     assert record["unreadable"] == ["chest_xray/test/NORMAL/film 3.jpg"] and record["metrics"]["images"] == 39
     assert "left out: 1, first chest_xray/test/NORMAL/film 3.jpg" in elsewhere.as_text(record)
@@ -138,9 +138,9 @@ def test_what_cannot_be_read_is_left_out_and_what_is_strange_counted(model, hosp
 
 def test_a_model_alone_is_judged_at_half(trained, hospital, tmp_path):
     options = {"source": "folder", "path": hospital, "data_dir": tmp_path / "theirs"}
-    whole = elsewhere.evaluate(trained / "out-gray/m.onnx", **options)
+    whole = elsewhere.judge_model(trained / "out-gray/m.onnx", **options)
     shutil.copy(trained / "out-gray/m.onnx", tmp_path / "alone.onnx")
-    bare = elsewhere.evaluate(tmp_path / "alone.onnx", **options)
+    bare = elsewhere.judge_model(tmp_path / "alone.onnx", **options)
     assert bare["threshold"] is None and bare["outside"] is None and "at_threshold" not in bare["metrics"]
     assert bare["metrics"]["at_half"] == whole["metrics"]["at_half"] and bare["identity"] == whole["identity"]
     assert "only .5 is judged" in elsewhere.as_text(bare) and "own threshold" not in elsewhere.as_text(bare)
@@ -184,7 +184,7 @@ def test_what_a_model_takes_and_gives_can_be_said_and_is_asked(trained, hospital
     right, path, out = tmp_path / "right.keras", tmp_path / "m.keras", tmp_path / "kept.json"
     shutil.copy(trained / f"out-{run}/m.keras", right)
     change(models.load_keras(right), keras).save(path)
-    wanted = elsewhere.evaluate(right, source="folder", path=hospital, data_dir=tmp_path / "d")
+    wanted = elsewhere.judge_model(right, source="folder", path=hospital, data_dir=tmp_path / "d")
     arguments = ["evaluate", "--source", "folder", "--data-dir", str(tmp_path / "d"), "--model", str(path)]
     assert cli.main([*arguments, "--out", str(out), *options.split()]) == 0
     lines, record = capsys.readouterr().out.splitlines(), files.read_json(out)
@@ -214,9 +214,9 @@ def test_a_run_folder_answers_by_what_export_made(trained, hospital, tmp_path):
     shutil.copytree(trained / "gray", tmp_path / "run", ignore=shutil.ignore_patterns("model.json", "exported"))
     options = {"source": "folder", "path": hospital, "data_dir": tmp_path / "theirs"}
     with pytest.raises(BadInput, match="made by: cxr export .*run"):
-        elsewhere.evaluate(tmp_path / "run", **options)
+        elsewhere.judge_model(tmp_path / "run", **options)
     export.export(tmp_path / "run", data_dir=trained / "data")
-    assert elsewhere.evaluate(tmp_path / "run", **options)["metrics"]["images"] == 40
+    assert elsewhere.judge_model(tmp_path / "run", **options)["metrics"]["images"] == 40
 
 
 @pytest.mark.parametrize(
@@ -272,14 +272,14 @@ def test_a_reading_of_test_is_entered_once(model, official, tmp_path, capsys):
     assert ledger[["cell", "identity", "protocol", "reads", "remark"]].to_numpy().tolist() == [
         ["mine", record["identity"], "other", 1, "cxr evaluate, mine.json"]
     ]
-    elsewhere.evaluate(model, source="folder", data_dir=official, part="train", out=tmp_path / "train.json")
+    elsewhere.judge_model(model, source="folder", data_dir=official, part="train", out=tmp_path / "train.json")
     assert not (tmp_path / "test_reads.csv").exists()
 
 
 def test_the_reading_is_entered_before_it_happens(model, official, tmp_path, monkeypatch):
     monkeypatch.setattr(predict, "predict", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        elsewhere.evaluate(model, source="folder", data_dir=official, out=tmp_path / "mine.json")
+        elsewhere.judge_model(model, source="folder", data_dir=official, out=tmp_path / "mine.json")
     assert pd.read_csv(tmp_path / "test_reads.csv")["cell"].tolist() == ["mine"]
     assert not (tmp_path / "mine.json").exists()
 
@@ -290,12 +290,12 @@ def test_images_of_test_are_known_in_any_folder(model, official, home, tmp_path)
     target = official / "folder/chest_xray/train/NORMAL"
     shutil.copy(next(target.glob("IM-*")), target / film.name)
     options = {"source": "folder", "data_dir": official, "part": "train"}
-    assert elsewhere.evaluate(model, **options)["of_test"] == 0  # no table at hand: the folder counts
+    assert elsewhere.judge_model(model, **options)["of_test"] == 0  # no table at hand: the folder counts
     (home / "results/splits").mkdir(parents=True)
     shutil.copy(HONEST, home / "results/splits")
     there = {path.stem for path in (official / "folder/chest_xray/train").rglob("*.jpeg")}
     named = set(split[split["part"] == "test"]["path"].map(dataset.stem_of))
-    record = elsewhere.evaluate(model, **options)
+    record = elsewhere.judge_model(model, **options)
     assert record["of_test"] == len(there & named) >= 1
 
 

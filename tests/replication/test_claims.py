@@ -164,7 +164,7 @@ def test_the_interval_of_a_further_training_holds_it():
 
 
 def test_unknown_metrics_and_rivals_are_refused():
-    with pytest.raises(BadInput, match="'glow' is not known.*test_accuracy"):
+    with pytest.raises(BadInput, match="its metric: 'glow'; choose one of .*test_accuracy"):
         verdicts.verdict(claim("glow"), Found())
     with pytest.raises(BadInput, match="system 000.*'never said'"):
         claims._rival(claim(contradicts="never said"), "000")

@@ -112,15 +112,6 @@ def test_a_wrong_input_is_one_line_and_status_2(arguments, words, capsys):
     assert caught.out == "" and caught.err.count("\n") == 1 and words in caught.err
 
 
-def test_a_damaged_state_of_a_training_does_not_stop_the_others(data, home):
-    found = replicate.plan(data_dir=data, recipe=["plain_64"], seeds=[0], out="out")
-    for content in (b"", b"PK\x03\x04 cut"):
-        state = found.work / found.key(found.cells[0]) / "state.npz"
-        state.parent.mkdir(parents=True, exist_ok=True)
-        state.write_bytes(content)
-        assert found.epochs(found.cells[0]) == []
-
-
 def test_the_kept_epoch_is_that_of_the_weights():
     history = pd.DataFrame({"val_loss": [0.5, 0.3, 0.2, 0.4], "val_accuracy": [0.9, 0.8, 0.7, 0.6]})
 
@@ -179,30 +170,19 @@ def test_rehearsals_are_small_and_never_taken_for_the_grid(tiny_index):
         assert recipe.build(compiled=False).count_params() < cell.get_recipe().build(compiled=False).count_params()
 
 
-def test_time_left_is_what_was_measured(home, tmp_path):
-    cells = grid.cells(recipe=["plain_64", "plain_224"], seeds=[0, 1])
+def test_progress_says_what_is_done_failed_and_running(home, tmp_path):
+    cells = grid.cells(recipe=["plain_64"], seeds=[0, 1])
     found = replicate.Plan(cells, "folder", TINY, tmp_path, tmp_path / "out", tmp_path / "work", False)
     found.identity = {cell.name: "0" * 12 for cell in cells}
-    assert found.time_left() == "unknown yet"
-    first = grid.Cell("plain_64", "published", 0)
-    found.records[first.name] = record(first, "0" * 12, seconds=30)
-    assert found.time_left() == "about 90 s, and 4 cells of unknown length"
-    assert found.time_left(side_by_side=3) == "about 30 s, and 4 cells of unknown length"
-    second = grid.Cell("plain_64", "honest", 0)  # one of the same protocol tells more than one of the other
-    found.records[second.name] = record(second, "0" * 12, seconds=40)
-    assert found.time_left() == "about 70 s, and 4 cells of unknown length"
-    running = grid.Cell("plain_64", "honest", 1)
-    folder = found.work / found.key(running)
-    folder.mkdir(parents=True)
-    np.savez(folder / "state.npz", rows=json.dumps([{"epoch": 1, "seconds": 15.0}]))
-    assert found.time_left() == "about 55 s, and 4 cells of unknown length"
-    watch = replicate._Watch(found, {found.key(c): c for c in cells if not found.done(c)}, side_by_side=1, every=9)
-    states = {key: "running" if cell == running else "to come" for key, cell in watch.todo.items()}
-    line = watch.line(states | {found.key(cells[-1]): "failed"})
-    assert line.startswith("2 of 8 cells done · 1 failed · running plain_64-honest-s1 (1 of at most 5 epochs) · 4 to")
-    files.write_json(folder / "run.json", {})
-    assert found.time_left() == "about 30 s, and 4 cells of unknown length"
-    assert "trained, not judged" in replicate.listing(found)
+    found.records[cells[0].name] = record(cells[0], "0" * 12)
+    todo = {found.key(cell): cell for cell in cells[1:]}
+    assert replicate._progress(found, todo) == "1 of 4 cells done"
+    for key, state in zip(todo, ("running", "failed", "done"), strict=True):
+        files.write_json(found.work / "jobs" / f"{key}.json", {"state": state})
+    assert replicate._progress(found, todo) == f"2 of 4 cells done, 1 failed; running {cells[1].name}"
+    (found.work / found.key(cells[1])).mkdir()
+    states = [line.split()[-1] for line in replicate.listing(found).splitlines() if line.startswith("plain")]
+    assert states == ["done", "begun", "come", "come"]
 
 
 def test_the_cell_notebook_is_what_its_script_says():
