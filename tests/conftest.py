@@ -61,10 +61,10 @@ def originals(shared_data, tmp_path_factory):
 #: Test files that train, or start kernels, servers, browsers or many processes, in whole or in large part.
 SLOW = (
     "acquisition", "app", "backend", "benchmarks", "check", "course", "crash", "elsewhere", "explain", "export",
-    "faults", "kaggle", "lab", "leaving", "mistakes", "models", "predict", "reference", "replicate", "saved", "shift",
-    "sources", "training", "trials",
+    "faults", "kaggle", "lab", "leaving", "limits", "mistakes", "models", "outside", "ownership", "predict",
+    "reference", "replicate", "saved", "shift", "sources", "training", "trials",
 )  # fmt: skip
-HEAVY = {"trained", "real", "originals"}  # fixtures that take as long
+HEAVY = {"trained", "real", "originals", "sample_data"}  # fixtures that take as long
 
 
 def pytest_collection_modifyitems(items):
