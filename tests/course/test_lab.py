@@ -53,7 +53,7 @@ def all_files(folder):
 
 def test_the_copies_of_the_course_are_clean(tmp_path):
     lab.write(tmp_path / "lab")
-    assert sorted(all_files(tmp_path / "lab")) == sorted([*LESSONS, "glossary.md", "lab.json"])
+    assert sorted(all_files(tmp_path / "lab")) == sorted([*LESSONS, "course.toml", "glossary.md", "lab.json"])
     for name in LESSONS:
         copy = json.loads((tmp_path / "lab" / name).read_text())
         code = [cell for cell in copy["cells"] if cell["cell_type"] == "code"]
@@ -77,7 +77,7 @@ def test_git_does_not_see_the_folder():
 
 
 def test_a_second_call_writes_nothing(course):
-    assert len(lab.write()) == 3
+    assert len(lab.write()) == 4
     before = all_files(course / "lab")
     assert lab.write() == [] and all_files(course / "lab") == before
 
