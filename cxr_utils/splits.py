@@ -167,7 +167,7 @@ def rarer(split: pd.DataFrame, *, label: int = 0, one_for: int = 14, seed: int =
     --------
     >>> split = pd.DataFrame({"path": list("abcdef"), "patient": list("abcdef"), "label": [0, 0, 0, 0, 1, 1],
     ...                       "part": "train"})
-    >>> rarer(split, one_for=2)["part"].value_counts().to_dict()
+    >>> rarer(split, one_for=2)["part"].value_counts().sort_index().to_dict()
     {'train': 3, 'validation': 3}
     """
     train, mine = split["part"] == "train", split["label"] == label
