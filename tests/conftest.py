@@ -58,11 +58,12 @@ def originals(shared_data, tmp_path_factory):
     return folder
 
 
-#: Test files that train, or start kernels, servers, browsers or many processes, in whole or in large part.
+#: Test files that train, start kernels, servers, browsers or many processes, or judge every kept run anew, in whole or
+#: in large part.
 SLOW = (
     "acquisition", "app", "backend", "benchmarks", "check", "course", "crash", "elsewhere", "explain", "export",
     "faults", "kaggle", "lab", "leaving", "limits", "mistakes", "models", "outside", "ownership", "predict",
-    "reference", "replicate", "saved", "shift", "sources", "training", "trials",
+    "reference", "replicate", "results", "saved", "shift", "sources", "tables", "training", "trials",
 )  # fmt: skip
 HEAVY = {"trained", "real", "originals", "sample_data"}  # fixtures that take as long
 

@@ -147,6 +147,7 @@ def test_tables_of_any_spreadsheet_are_read(tmp_path, content):
         (b"a,b,c,d,e,f,g,h,i,j,k\n" * 950_000, "10,450,000 values"),
         (bytes(64 * 2**20 + 1), "more than 64 MB"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_tables_that_can_not_be_read_say_why(tmp_path, content, words):
     (tmp_path / "a.csv.gz").write_bytes(gzip.compress(content, 1))
@@ -167,7 +168,9 @@ def test_thousands_are_not_taken_for_decimals(tmp_path):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="asks the system for the peak of memory")
 @pytest.mark.parametrize(
-    "content", [bytes(2**28), b"a\n" + b"," * 2**26, b"a," * 2**25, b"a\n" * 2**25, b"0,0\n" * 2**24]
+    "content",
+    [bytes(2**28), b"a\n" + b"," * 2**26, b"a," * 2**25, b"a\n" * 2**25, b"0,0\n" * 2**24],
+    ids=("zeros", "a long row", "many names", "many rows", "many values"),  # some pytests would take all for a name
 )
 def test_a_packed_table_does_not_fill_the_memory(tmp_path, content):
     (tmp_path / "a.csv.gz").write_bytes(gzip.compress(content, 6))
