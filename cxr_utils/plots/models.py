@@ -34,7 +34,8 @@ def descent(
     Axes
         The curve, the numbered points and arrows between them.
     """
-    ax = new_axes(ax, height=4.2)
+    with plt.rc_context({"figure.hooks": []}):  # a formula's curve: it shows no images, so no phantoms
+        ax = new_axes(ax, height=4.2)
     ax.plot(weights, losses, color=GREY)
     points = list(zip(np.asarray(steps, float), np.asarray(step_losses, float), strict=True))
     for start, end in zip(points, points[1:], strict=False):
