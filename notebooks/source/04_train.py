@@ -264,14 +264,13 @@ losses.dropna().round(3)
 
 # %% tags=["core"]
 after = np.asarray(model.layers[0](one))[0]
-maps = {f"{k + 1}, {when}": seen[:, :, k] for when, seen in (("before", before), ("after", after)) for k in range(4)}
-plots.show(plots.image_grid(list(maps.values()), titles=list(maps), columns=4),
-           alt="Maps of the first four kernels: above with random kernels, below those of the same kernels after training")
+plots.show(plots.feature_maps(np.concatenate([before[:, :, :6], after[:, :, :6]], axis=-1), columns=6),
+           alt="Maps of the first six kernels: above with random kernels, below those of the same kernels after training")
 
 # %% [markdown] tags=["core"]
-# **How to read it**: above is what four of the 16 random kernels see, below what the same kernels see after training. An
-# empty map was all negative, and ReLU cut it. Some kernels moved far from where chance had put them, some hardly. All
-# later layers moved too. (One need not start at random. To start from the kernels of a network that learned something
+# **How to read it**: above (0 to 5) is what six of the 16 random kernels see, below (6 to 11) what the same six see after
+# training; dark is low. An empty map was all negative, and ReLU cut it. Some kernels moved far from where chance had put
+# them, some hardly. All later layers moved too. (One need not start at random. To start from the kernels of a network that learned something
 # else is [transfer learning](glossary.md#transfer-learning): lesson 8.)
 #
 # ### Exercise 4.2

@@ -58,8 +58,7 @@ split = splits.grouped(index, seed=seed)
 # Three of four training images show pneumonia: the classes are [imbalanced](glossary.md#class-imbalance).
 # The loss is a mean over *images*, so the larger class does most of the talking.
 #
-# To feel it, we make it worse. Of the NORMAL patients only a few stay in training: one image for fourteen with pneumonia.
-# The others validate, which also makes the figures steadier.
+# To feel it, we make it worse. Of NORMAL, only one image stays in training for fourteen with pneumonia. The others validate.
 
 # %% tags=["core"]
 rare = splits.rarer(split, label=0, one_for=14, seed=seed)
@@ -68,8 +67,8 @@ pd.crosstab(rare["part"], rare["label"].map({0: "NORMAL", 1: "PNEUMONIA"}))
 # %% [markdown] tags=["core"]
 # ### A fair trial
 #
-# We will compare several networks on these images. Every trial trains the same small network for a few epochs, once for
-# each of several *seeds*. The seed sets the first weights and the order of the images: pure chance.
+# Every trial trains a small network for a few epochs, once for each of several *seeds*. The seed sets the first weights
+# and the order of the images: pure chance.
 
 # %% tags=["core"]
 shuffled = rare.index[rare["part"] == "train"].to_series().sample(frac=1, random_state=seed)
@@ -229,7 +228,7 @@ recipe = recipes.get("smote_224").at(image_size=settings.comparison_size, width=
 recipe.table()
 
 # %% [markdown] tags=["further"]
-# The learning rate is a tenth of the plain network's, so the curves move later than in lesson 4.
+# The learning rate is a tenth of the plain network's, so the curves should move later than in lesson 4.
 
 # %% tags=["further"]
 smote_run = training.fit(recipe, images.cache(index, folder, size=settings.comparison_size), split,
@@ -240,7 +239,8 @@ plots.show(plots.learning_curves(smote_run.history),
 
 # %% [markdown] tags=["further"]
 # **How to read it**: training is measured on a *balanced* set with double exposures in it, validation on images as they
-# come. The two lines do not answer the same question, so their distance is no gap.
+# come. One and the same answer for all is right for half of the first, and for three quarters of the second. So the
+# distance of the two lines is no gap. Has the loss hardly moved? The network has hardly begun.
 
 # %% [markdown] tags=["core"]
 # ## Augmentation: more pictures from the same children
@@ -261,9 +261,8 @@ plots.show(plots.image_grid([chest[0], chest[0, :, ::-1], *copies], titles=["ori
 # **How to read it**: would you still give each the same label? Could an X-ray room have made it?
 #
 # A radiograph is shown as if the child faced you, so the heart points to the right of the picture. After
-# the horizontal *flip*, which four of the five published systems use, it points to the left. Hardly any child is built
-# like that: a cat in a photograph has no wrong side, a chest has. Flips may still raise a figure, for pneumonia strikes
-# both sides. Decide knowingly.
+# the *flip*, which four of the five published systems use, it points to the left. Hardly any child is built
+# like that. Flips may still raise a figure, for pneumonia strikes both sides. Decide knowingly.
 #
 # ## Three more changes
 #
@@ -291,11 +290,9 @@ lessons.compare("With long steps", long_steps, mean_of_change["learning rate x 1
 plots.show(plots.comparison(by_change), alt="Balanced accuracy of over-sampling and of three changes to it, by seed")
 
 # %% [markdown] tags=["core"]
-# **How to read it**: a point at .5 is a network with one answer for all images. With too long steps one seed may go
-# well and the next fail: the spread itself is the finding, and who tries one seed sees either. Does one row's worst
-# seed lie above the other's best? If not, the points show no difference.
-#
-# Augmentation and dropout make training harder and pay late. In a short race they may well lose.
+# **How to read it**: a point at .5 is a network with one answer for all images. Does one row's worst seed lie above
+# another's best? If not, the points show no difference. Is the row of the long steps the widest? Then the spread is the
+# finding: one seed goes well, the next fails, and who tries one sees either.
 #
 # ## So what improved?
 #
@@ -426,7 +423,7 @@ plots.show(plots.learning_curves(reference_run.history),
 # ## Beside the real images
 
 # %% tags=["core"]
-facts = {f"NORMAL found in the trial: {name}": found for name, found in mean_of_way["recall_normal"].items()}
+facts = {f"NORMAL found, where it is rare: {name}": found for name, found in mean_of_way["recall_normal"].items()}
 facts |= {f"gain in balanced accuracy: {row.Index}": f"{row.gain:+.3f} [{row.low:+.3f} to {row.high:+.3f}]"
           for row in summary.itertuples()}
 facts["spread of over-sampling (balanced accuracy)"] = spread["over-sampling"]
