@@ -15,7 +15,7 @@
 # # 5. Improve the network, and know whether you did
 #
 # **You will be able to** measure what imbalance does to the rarer class; treat it by class weights, over-sampling and
-# SMOTE, and see what SMOTE makes; add augmentation and dropout, and change the learning rate; tell an improvement from
+# SMOTE, and see what SMOTE makes; add augmentation, and change the learning rate; tell an improvement from
 # luck, by the spread over seeds and by an interval.
 #
 # **Before you start**: loss, epoch, validation and overfitting of [4. Train](04_train.ipynb).
@@ -179,8 +179,7 @@ exercises.check("05.1", leaking, mixed=mixed, part=part)
 # %% [markdown] tags=["core"]
 # ## Which way helps?
 #
-# We give each way the same trial. (Over-sampling and SMOTE make an epoch longer, so they also take more steps. Part of a
-# lead may be that.)
+# Each way gets the same trial. (Over-sampling and SMOTE make an epoch longer: part of a lead may be the added steps.)
 #
 # **Predict, then run**: which way has the best balanced accuracy?
 
@@ -264,14 +263,11 @@ plots.show(plots.image_grid([chest[0], chest[0, :, ::-1], *copies], titles=["ori
 # the *flip*, which four of the five published systems use, it points to the left. Hardly any child is built
 # like that. Flips may still raise a figure, for pneumonia strikes both sides. Decide knowingly.
 #
-# ## Three more changes
+# ## Two more changes
 #
 # Each gets the same trial, and all start from over-sampling, which is loaded, not trained again.
 #
 # - Augmentation, as above.
-# - [Dropout](glossary.md#dropout) switches off a random part of the outputs at each training step, so that no
-#   unit can rely on a single other one. It fights overfitting, as does an [L2 penalty](glossary.md#l2-penalty), which
-#   keeps the weights small.
 # - Ten times the [learning rate](glossary.md#learning-rate): steps of ten times the length.
 #
 # **Predict, then run**: what will be the mean balanced accuracy with such long steps?
@@ -282,12 +278,11 @@ long_steps = None  # your guess: a share from 0 to 1
 # %% tags=["core", "answer"]
 balanced = small.but(imbalance="oversample")
 changes = {"over-sampling": balanced, "augmentation": balanced.but(augmentation=gentle),
-           "dropout": balanced.but(dropout=0.25),
            "learning rate x 10": balanced.but(learning_rate=10 * balanced.learning_rate)}
 by_change = training.compare(changes, **trial)
 mean_of_change = by_change.groupby("name")["balanced_accuracy"].mean()
 lessons.compare("With long steps", long_steps, mean_of_change["learning rate x 10"])
-plots.show(plots.comparison(by_change), alt="Balanced accuracy of over-sampling and of three changes to it, by seed")
+plots.show(plots.comparison(by_change), alt="Balanced accuracy of over-sampling and of two changes to it, by seed")
 
 # %% [markdown] tags=["core"]
 # **How to read it**: a point at .5 is a network with one answer for all images. Does one row's worst seed lie above
@@ -323,13 +318,16 @@ exercises.check("05.2", improved, summary=summary)
 
 # %% [markdown] tags=["core"]
 # Two cautions. Whoever tries ten changes and keeps the best keeps some luck too. And a change may need more
-# epochs than a trial gives: a trial says what is worth a full training, not what is best.
+# epochs: a trial says what is worth a full training, not what is best.
 
 # %% [markdown] tags=["further"]
-# ### Three changes that show nothing here
+# ### Four changes that show nothing here
 #
 # Published systems use them, but a short trial can't show what they do.
 #
+# - [Dropout](glossary.md#dropout) switches off a random part of the outputs at each training step, so that no
+#   unit can rely on a single other one. It fights overfitting, as does an [L2 penalty](glossary.md#l2-penalty), which
+#   keeps the weights small. That pays late.
 # - [Batch normalization](glossary.md#batch-normalization) rescales what flows between layers to mean 0 and deviation 1:
 #   with the batch's own figures in training, with running averages in predicting. Those averages need hundreds of
 #   steps to settle. Until then such a network may give every image the same answer.
@@ -402,15 +400,16 @@ trials["plain_threshold"].agg(["min", "max"]).to_frame("best threshold in valida
 # aims at, and we saw it too late. Here is all of it; the last column says why.
 
 # %% tags=["further"]
-reference = recipes.get("reference").at(image_size=settings.image_size).but(batch_size=16)
+reference = recipes.get("reference").at(image_size=settings.comparison_size).but(batch_size=16)
 reference.table()
 
 # %% [markdown] tags=["further"]
 # Cut down to smaller images, smaller batches and few epochs it trains within a minute.
 
 # %% tags=["further"]
-reference_run = training.fit(reference, pixels, split, run_dir=f"{run_dir}/reference-s{seed}", seed=seed,
-                             epochs=settings.comparison_epochs, image_source=source, beside=True, progress=True)
+reference_run = training.fit(reference, images.cache(index, folder, size=settings.comparison_size), split,
+                             run_dir=f"{run_dir}/reference-s{seed}", seed=seed, epochs=settings.comparison_epochs,
+                             image_source=source, beside=True, progress=True)
 plots.show(plots.learning_curves(reference_run.history),
            alt="Loss and accuracy of the cut-down reference recipe in training and validation")
 
