@@ -433,8 +433,6 @@ def clear(folder: str | Path) -> list[Path]:
     found += filter(report.is_ours, [folder / "report.html"])
     found += [path for training in _trainings(folder) for path in _ownership.of_run(training)]
     found += [folder / "course.json"] * bool(state)
-    copy = folder / "copy.keras"  # which 04_train saves
-    found += [copy] * ("04_train" in state and _ownership.RUN["model.keras"](copy))
     _ownership.remove(found, below=folder)
     return sorted(path for path in folder.rglob("*") if path.is_file() and not files.PASSING.fullmatch(path.name))
 

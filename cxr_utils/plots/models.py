@@ -39,7 +39,8 @@ def descent(
     >>> weights = np.linspace(-1, 1, 9)
     >>> ax = descent(weights, weights**2, np.array([1.0, 0.5]), np.array([1.0, 0.25]))
     """
-    ax = new_axes(ax, height=4.2)
+    with plt.rc_context({"figure.hooks": []}):  # a formula's curve: it shows no images, so no phantoms
+        ax = new_axes(ax, height=4.2)
     ax.plot(weights, losses, color=GREY)
     points = list(zip(np.asarray(steps, float), np.asarray(step_losses, float), strict=True))
     for start, end in zip(points, points[1:], strict=False):

@@ -13,8 +13,8 @@
 # %% [markdown] tags=["core"]
 # # 4. Train: what a convolutional network does, and how it learns
 #
-# **You will be able to** explain loss, gradient, batch and epoch; calculate a convolution by hand and find it
-# again in Keras; train a plain network, read its curves and see overfitting; stop in time; save and load.
+# **You will be able to** explain loss, gradient, batch and epoch; say what a convolution computes; build a network in
+# Keras, train it and read its curves; see overfitting, and stop in time; save and load.
 #
 # **Before you start**: the arrays and the grouped split of [3. Preprocess](03_preprocess.ipynb), and what a
 # slope is.
@@ -31,15 +31,13 @@ profile = None
 seed = None
 
 # %% tags=["core"]
-import inspect
-import math
-import zipfile
+import tempfile
 
 import numpy as np
 import pandas as pd
-from IPython.display import Code
 
-from cxr_utils import course, dataset, files, images, plots, recipes, sources, splits, training
+from cxr_utils import course, dataset, images, plots, recipes, sources, splits, training
+from cxr_utils.backend import keras  # Keras, started quietly
 from cxr_utils.course import exercises, lessons
 
 source, path, data_dir, run_dir, profile, seed = lessons.chosen(source, path, data_dir, run_dir, profile, seed)
@@ -47,14 +45,14 @@ settings = course.profile(profile)
 plots.style(source, data_dir)
 
 # %% [markdown] tags=["core"]
-# Pick up the thread. A small [profile](glossary.md#profile) takes small pictures, so that training takes
-# seconds.
+# We pick up the thread. A small [profile](glossary.md#profile) takes small pictures, so that training takes seconds.
 
 # %% tags=["core", "nbval-check-output"]
 recipe = recipes.get("plain_224")
+size = settings.image_size or recipe.image_size
 folder = sources.fetch(source, data_dir=data_dir, path=path)
 index = dataset.scan(folder)
-pixels = images.cache(index, folder, size=settings.image_size or recipe.image_size)
+pixels = images.cache(index, folder, size=size)
 split = splits.grouped(index, seed=seed)
 splits.sizes(split)
 
@@ -66,15 +64,19 @@ splits.sizes(split)
 #
 # The [loss](glossary.md#loss) of an answer is −log of the probability that it gave to the truth.
 #
-# **Predict, then run**: the child is healthy. How much more does the answer .99 cost than the answer .60?
+# **Predict, then run**: the child is healthy. The answer .60 costs something. How many times as much does .99 cost?
 
-# %% tags=["core", "nbval-check-output"]
+# %% tags=["guess", "core"]
+times = None  # your guess: a number, such as 2
+
+# %% tags=["core", "answer", "nbval-check-output"]
 answer = np.array([0.01, 0.40, 0.60, 0.99])
 loss = pd.DataFrame({"if PNEUMONIA": -np.log(answer), "if NORMAL": -np.log(1 - answer)}, index=answer)
+lessons.compare("Times the cost of .60", times, loss.loc[0.99, "if NORMAL"] / loss.loc[0.6, "if NORMAL"], within=1)
 loss.rename_axis("answer").round(2)
 
 # %% [markdown] tags=["core"]
-# Wrong costs. Wrong and sure costs five times as much here.
+# To be wrong costs. To be wrong and sure costs much more.
 #
 # ## Gradient: which way is down?
 #
@@ -83,9 +85,7 @@ loss.rename_axis("answer").round(2)
 #
 # new weight = weight − [learning rate](glossary.md#learning-rate) × slope
 #
-# A toy: one weight *w*, the loss (*w* − 2)², and so the slope 2 (*w* − 2).
-#
-# **Predict, then run**: are all steps equally long?
+# Here is a toy: one weight *w*, the loss (*w* − 2)², and so the slope 2 (*w* − 2).
 
 # %% tags=["core"]
 weights = np.linspace(-2, 6, 100)
@@ -93,31 +93,25 @@ steps = [-1.5]
 for _ in range(8):
     steps.append(steps[-1] - 0.2 * 2 * (steps[-1] - 2))
 steps = np.array(steps)
-plots.show(
-    plots.descent(weights, (weights - 2) ** 2, steps, (steps - 2) ** 2),
-    alt="A parabola of loss over one weight; dots step down to its lowest point, in ever shorter steps",
-)
+plots.show(plots.descent(weights, (weights - 2) ** 2, steps, (steps - 2) ** 2),
+           alt="A parabola of loss over one weight; dots step down to its lowest point, in ever shorter steps")
 
 # %% [markdown] tags=["core"]
-# **How to read it**: a dot is the weight after a step. Steep means a long step, flat a short one. With a
-# learning rate of 1.1 in place of 0.2 each step would leap over the bottom, and land higher. A network does
-# the same with all its weights at once. How it makes steps of slopes, its [optimizer](glossary.md#optimizer) says.
+# **How to read it**: a dot is the weight after a step. Where the curve is steep, the step is long. Change the learning
+# rate from 0.2 to 1.1 and run the cell again: each step leaps over the bottom, and lands higher.
 #
-# ## Batch and epoch
+# A network does the same with all its weights at once. [Backpropagation](glossary.md#backpropagation) finds the slopes:
+# it goes through the layers from the loss back to the picture. The [optimizer](glossary.md#optimizer) turns the slopes
+# into steps.
 #
-# The slope over *all* pictures takes long. So a step uses a [batch](glossary.md#batch): 32 pictures drawn at
-# random. Once through all training pictures is an [epoch](glossary.md#epoch).
-#
-# **Predict, then run**: how many steps make an epoch here?
-
-# %% tags=["core", "nbval-check-output"]
-in_training = int((split["part"] == "train").sum())
-in_training, math.ceil(in_training / recipe.batch_size)
+# The slope over *all* pictures takes long to compute. So each step uses a [batch](glossary.md#batch): 32 pictures,
+# drawn at random. Once through all training pictures is an [epoch](glossary.md#epoch).
 
 # %% [markdown] tags=["further"]
-# Each epoch wants a new order. After `set_random_seed`, Keras on TensorFlow shuffles an array in the *same*
-# order every epoch. So `training` draws the order from seed and epoch: new each time, and the same again when
-# you run it again.
+# ### A new order in each epoch
+#
+# After `set_random_seed`, Keras on TensorFlow shuffles an array in the *same* order every epoch. So `training`, which we
+# use below, draws the order from seed and epoch: new each time, and the same again when you run it again.
 
 # %% tags=["further", "nbval-check-output"]
 [np.random.default_rng([seed, epoch]).permutation(8).tolist() for epoch in range(3)]
@@ -126,314 +120,294 @@ in_training, math.ceil(in_training / recipe.batch_size)
 # ## A convolution by hand
 #
 # A [convolution](glossary.md#convolution) slides a small table, the [kernel](glossary.md#kernel), over the
-# picture. At each place it multiplies the pixels by the kernel's numbers, and adds up.
+# picture. At each place it multiplies the pixels by the kernel's numbers, and adds up. (Mathematics calls this a
+# cross-correlation. Its convolution turns the kernel by half a turn first; networks don't.)
 #
 # Here is a patch of a radiograph. The kernel has 1 on the left, −1 on the right.
-#
-# **Predict, then run**: when is the sum 0?
 
 # %% tags=["core"]
 number = int(np.flatnonzero((split["label"] == 1) & (split["part"] == "validation"))[0])
 picture = images.resize(images.read(folder / index.loc[number, "path"]), 128) / np.float32(255)
 kernel = np.array([[1, 0, -1]] * 3, dtype="float32")
-patch = picture[60:63, 40:43]
-patch.round(2)
-
-# %% tags=["core"]
-products = patch * kernel
+products = picture[60:63, 40:43] * kernel
 products.round(2), round(float(products.sum()), 2)
 
 # %% [markdown] tags=["core"]
-# It is 0 where left and right are equally bright. It is far from 0 at an edge that runs up and down.
-#
-# **Predict, then run**: at *every* place of 128 x 128 pixels: how many sums are there?
+# The sum is 0 where left and right are equally bright, and far from 0 at an edge that runs up and down. Now for all
+# places, and once more by Keras:
 
 # %% tags=["core"]
-from cxr_utils.backend import keras  # Keras, started quietly
-
 windows = np.lib.stride_tricks.sliding_window_view(picture, (3, 3))  # all patches: 126 x 126 of 3 x 3
 result = (windows * kernel).sum(axis=(2, 3))
 by_keras = keras.ops.conv(picture[None, :, :, None], kernel[:, :, None, None])  # None adds the axes Keras wants
-result.shape, np.allclose(result, np.asarray(by_keras)[0, :, :, 0], atol=1e-5)
-
-# %% [markdown] tags=["core"]
-# The kernel has to fit in, so a pixel is lost on each side. `True` says: Keras calculates just this.
-
-# %% tags=["core"]
-plots.show(
-    plots.kernel_steps(picture, kernel, result),
-    alt="A radiograph, a kernel of 1, 0 and -1, and the result, in which edges that run up and down stand out",
-)
+print("the same as Keras:", np.allclose(result, np.asarray(by_keras)[0, :, :, 0], atol=1e-5))
+plots.show(plots.kernel_steps(picture, kernel, result),
+           alt="A radiograph, a kernel of 1, 0 and -1, and the result, in which edges that run up and down stand out")
 
 # %% [markdown] tags=["core"]
 # **How to read it**: the result is a [feature map](glossary.md#feature-map). It says where a feature is, here
 # an edge. Light: brighter on the left. Dark: brighter on the right.
 #
-# A network is not given kernels. It starts with random ones and *learns* them, step by step.
-#
+# Nobody gives a network its kernels. It starts with random ones and *learns* them, step by step.
+
+# %% [markdown] tags=["further"]
 # ### Exercise 4.1
 #
 # Write a 3 x 3 kernel for edges that run *sideways*: positive where it is bright above and dark below, 0 at an
 # edge that runs up and down.
 
-# %% tags=["exercise", "core"]
+# %% tags=["exercise", "further"]
 sideways = ...  # replace the dots
 
-# %% tags=["solution", "core"]
+# %% tags=["solution", "further"]
 sideways = np.array([[1, 1, 1], [0, 0, 0], [-1, -1, -1]])
 
-# %% tags=["check", "core"]
+# %% tags=["check", "further"]
 exercises.check("04.1", sideways)
 
 # %% [markdown] tags=["core"]
-# ## ReLU, pooling, dense
+# ## Build a network
 #
-# - [ReLU](glossary.md#relu) turns negative values into 0. Without such a bend, many layers could do no more
-#   than one.
+# A network with convolutions is a *convolutional neural network*, a [CNN](glossary.md#cnn). Its other parts are:
+#
+# - [ReLU](glossary.md#relu) turns negative values into 0. Without it, two layers in a row could compute nothing that a
+#   single one can't.
 # - [Max pooling](glossary.md#max-pooling) keeps the largest of 2 x 2 values. The next kernel then sees a wider
 #   part of the chest.
+# - [Dense layers](glossary.md#dense-layer) are weighted sums of *all* values. The last sum goes
+#   through a [sigmoid](glossary.md#sigmoid), which brings any number between 0 and 1.
+#
+# This is the plainest of five published networks, that of system 004, line by line:
 
 # %% tags=["core"]
-relu = np.maximum(result, 0)
-pooled = relu.reshape(63, 2, 63, 2).max(axis=(1, 3))  # blocks of 2 x 2, of each the largest
-plots.show(
-    plots.image_grid([result, relu, pooled], titles=["convolution", "ReLU", "max pooling"], columns=3),
-    alt="Three maps: after the convolution, after ReLU with half of the edges gone, after pooling, coarser",
-)
+layers = keras.layers
+keras.utils.set_random_seed(seed)
+network = keras.Sequential([
+    keras.Input((size, size, 1)),
+    layers.Conv2D(16, 3, activation="relu"), layers.MaxPooling2D(),  # 16 kernels of 3 x 3
+    layers.Conv2D(32, 3, activation="relu"), layers.MaxPooling2D(),
+    layers.Conv2D(64, 3, activation="relu"), layers.MaxPooling2D(),
+    layers.Flatten(),  # all maps in one long row
+    layers.Dense(100, activation="relu"),
+    layers.Dense(1, activation="sigmoid")])
 
 # %% [markdown] tags=["core"]
-# **How to read it**: after ReLU only one side of each edge is left. After pooling the map is coarser: 63 x 63.
-#
-# At the end stand [dense layers](glossary.md#dense-layer): weighted sums of *all* values. The last sum goes
-# through a [sigmoid](glossary.md#sigmoid), 1 / (1 + e⁻ˣ), which brings any number between 0 and 1.
-#
-# ## The network of system 004
-#
-# All that defines a training is a [recipe](glossary.md#recipe). This is the plainest of the five published
-# ones.
+# **Predict, then run**: which kind of layer holds most weights?
 
-# %% tags=["core", "nbval-check-output"]
-pd.options.display.max_colwidth = None
-recipe.table()
+# %% tags=["guess", "core"]
+heaviest = None  # your guess: "Conv2D" or "Dense"
+
+# %% tags=["core", "answer", "nbval-check-output"]
+rows = [(type(layer).__name__, layer.output.shape[1:], layer.count_params()) for layer in network.layers]
+table = pd.DataFrame(rows, columns=["layer", "output shape", "weights"])
+lessons.compare("Most weights", heaviest, table["layer"][table["weights"].idxmax()])
+table
+
+# %% [markdown] tags=["core"]
+# A convolution has few weights: it uses the same small kernels at every place. A dense layer has one weight for each pair
+# of an input and an output.
+#
+# ## Train it
+#
+# `compile` says what is to fall (the loss), by which optimizer, and what else to count. `fit` takes the steps.
 
 # %% tags=["core"]
-Code(inspect.getsource(recipe.layers), language="python")
-
-# %% [markdown] tags=["core"]
-# `width` is ours, a factor on the size of every layer, here 1. The random changes of pictures (`augmentation`) and
-# what says `none` wait for notebook 5, and our validation set is *not* test.
-#
-# **Predict, then run**: which layer holds most weights?
-
-# %% tags=["core", "nbval-check-output"]
-plain = recipe.at(image_size=settings.image_size, width=settings.width).but(augmentation=None)
-model = plain.build(seed=seed)
-rows = [(type(layer).__name__, layer.output.shape[1:], layer.count_params()) for layer in model.layers]
-pd.DataFrame(rows, columns=["layer", "output shape", "weights"])
-
-# %% [markdown] tags=["core"]
-# Not a convolution: it uses the same small kernels at every place. The first dense layer has one weight for
-# each pair of an input and an output.
-#
-# ### Exercise 4.2
-#
-# System 000 has a convolution with 3 x 3 kernels, 64 input channels, 128 output channels, and one more number, the
-# bias, for each output channel. How many weights are that?
-
-# %% tags=["exercise", "core"]
-count = ...  # replace the dots
-
-# %% tags=["solution", "core"]
-count = 3 * 3 * 64 * 128 + 128
-
-# %% tags=["check", "core"]
-exercises.check("04.2", count)
-
-# %% [markdown] tags=["further"]
-# The published network has 4,349,897 weights. And ours, at full size?
-
-# %% tags=["further", "nbval-check-output"]
-recipe.build().count_params()
-
-# %% [markdown] tags=["core"]
-# **Predict, then run**: the network is untrained. What does it answer? And what do its first kernels see?
-
-# %% tags=["core"]
+train, validation = (np.flatnonzero(split["part"] == part) for part in ("train", "validation"))
+x, y = pixels[train] / np.float32(255), split["label"].to_numpy()[train]
+x_validation, y_validation = pixels[validation] / np.float32(255), split["label"].to_numpy()[validation]
 one = pixels[number : number + 1] / np.float32(255)
-before = np.asarray(model.layers[0](one))[0]
-print(f"probability of PNEUMONIA: {float(np.asarray(model(one))[0, 0]):.2f}")
-plots.show(plots.feature_maps(before), alt="Feature maps of the first layer with random kernels")
-
-# %% [markdown] tags=["core"]
-# **How to read it**: one map a kernel, dark is low. An empty map was all negative, and ReLU cut it. Random
-# kernels find edges too, but nobody told them which edges matter. So the answer is a guess.
-#
-# ## Training
-#
-# One call trains, looks at the validation set after each epoch, and leaves a folder. The same call again
-# opens that folder.
-#
-# **Predict, then run**: how will the accuracy move, on training and on validation pictures?
+before = np.asarray(network.layers[0](one))[0]  # what the random kernels see, to compare later
 
 # %% tags=["core"]
-run = training.fit(
-    plain,
-    pixels,
-    split,
-    run_dir=f"{run_dir}/plain_224-s{seed}",
-    seed=seed,
-    epochs=settings.epochs,
-    image_source=source,
-)
-run.history[["epoch", "loss", "accuracy", "val_loss", "val_accuracy"]].round(3)
-
-# %% tags=["core"]
-plots.show(
-    plots.learning_curves(run.history),
-    alt="Loss and accuracy over epochs, each for training and for validation pictures",
-)
+network.compile(optimizer=keras.optimizers.Adam(0.001), loss="binary_crossentropy", metrics=["accuracy"])
+by_hand = network.fit(x, y, batch_size=32, epochs=3, validation_data=(x_validation, y_validation), verbose=2)
 
 # %% [markdown] tags=["core"]
-# **How to read it**: epochs run to the right. Loss should fall, accuracy rise. The dotted line marks the epoch
+# Each line is an epoch. The loss of the training pictures should fall. (Run the cell again, and training goes on from
+# here. For fresh weights, run the cell of the network and those after it.)
+#
+# Learning rate, batch size, the number of epochs and of layers: what we choose, and training does not change, is a
+# [hyperparameter](glossary.md#hyperparameter). A [recipe](glossary.md#recipe) holds all of them in one place.
+#
+# `training.fit` takes a recipe and does what you did. It also writes everything down in a folder, and the same call opens
+# that folder again. (`augmentation` waits for lesson 5.)
+#
+# **Predict, then run**: which share of the validation pictures will be answered right, after the last epoch?
+
+# %% tags=["guess", "core"]
+right = None  # your guess: a share from 0 to 1
+
+# %% tags=["core", "answer"]
+plain = recipe.at(image_size=size).but(augmentation=None)
+run = training.fit(plain, pixels, split, run_dir=f"{run_dir}/plain_224-s{seed}", seed=seed, epochs=settings.epochs,
+                   image_source=source, beside=True, progress=True)
+lessons.compare("Right in validation", right, run.history["val_accuracy"].iloc[-1], within=0.05)
+plots.show(plots.learning_curves(run.history),
+           alt="Loss and accuracy over epochs, each for training and for validation pictures")
+
+# %% [markdown] tags=["core"]
+# **How to read it**: epochs run to the right. The loss should fall, the accuracy rise. The dotted line marks the epoch
 # with the lowest validation loss. (Training values are means *during* an epoch, so validation may be ahead.)
 #
-# And the kernels?
+# Are the two networks the same, yours and the recorded one?
 
 # %% tags=["core"]
 model = run.load_model()
-after = np.asarray(model.layers[0](one))[0]
-print(f"probability of PNEUMONIA: {float(np.asarray(model(one))[0, 0]):.2f}")
-plots.show(plots.feature_maps(after), alt="Feature maps of the first layer after training, same radiograph")
+same_layers = [type(layer).__name__ for layer in model.layers] == list(table["layer"])
+print("same layers:", same_layers, "same number of weights:", model.count_params() == network.count_params())
+losses = run.history[["epoch", "loss"]].assign(yours=pd.Series(by_hand.history["loss"]))
+losses.dropna().round(3)
 
 # %% [markdown] tags=["core"]
-# **How to read it**: compare with the maps before, one by one. Some kernels moved far from where chance had
-# put them, some hardly. All the later layers moved too, and with them the answer.
+# They even began with the same random weights. The losses fall alike, but they are not equal: the pictures came in
+# another order. What did training do to the kernels?
+
+# %% tags=["core"]
+after = np.asarray(model.layers[0](one))[0]
+plots.show(plots.feature_maps(np.concatenate([before[:, :, :6], after[:, :, :6]], axis=-1), columns=6),
+           alt="Maps of the first six kernels: above with random kernels, below those of the same kernels after training")
+
+# %% [markdown] tags=["core"]
+# **How to read it**: above (0 to 5) is what six of the 16 random kernels see, below (6 to 11) what the same six see after
+# training; dark is low. An empty map was all negative, and ReLU cut it. Some kernels moved far from where chance had put
+# them, some hardly. All later layers moved too. (One need not start at random. To start from the kernels of a network that learned something
+# else is [transfer learning](glossary.md#transfer-learning): lesson 8.)
 #
+# ### Exercise 4.2
+#
+# Build `deeper`: the same network with a fourth convolution, 64 kernels of 3 x 3 with ReLU, directly before `Flatten`.
+# Compile it, and fit it for two epochs. How many weights has the new layer? (64 maps come in. Each kernel has one
+# more number, its bias.)
+
+# %% tags=["exercise", "core"]
+deeper = ...  # replace the dots by keras.Sequential([...]), then deeper.compile(...) and deeper.fit(...)
+added = ...  # replace the dots by the number of weights
+
+# %% tags=["solution", "core"]
+deeper = keras.Sequential([
+    keras.Input((size, size, 1)),
+    layers.Conv2D(16, 3, activation="relu"), layers.MaxPooling2D(),
+    layers.Conv2D(32, 3, activation="relu"), layers.MaxPooling2D(),
+    layers.Conv2D(64, 3, activation="relu"), layers.MaxPooling2D(),
+    layers.Conv2D(64, 3, activation="relu"),
+    layers.Flatten(),
+    layers.Dense(100, activation="relu"),
+    layers.Dense(1, activation="sigmoid")])
+deeper.compile(optimizer=keras.optimizers.Adam(0.001), loss="binary_crossentropy", metrics=["accuracy"])
+deeper.fit(x, y, batch_size=32, epochs=2, verbose=2)
+added = 3 * 3 * 64 * 64 + 64
+
+# %% tags=["check", "core"]
+exercises.check("04.2", deeper, added, network=network)
+
+# %% [markdown] tags=["core"]
 # ## Overfitting, on purpose
 #
-# Many weights can learn pictures by heart. That is [overfitting](glossary.md#overfitting). We make it easy:
-# 40 pictures to train on, batches of 8, twice the learning rate, 40 epochs. 40 other pictures validate.
+# Many weights can learn pictures by heart. That is [overfitting](glossary.md#overfitting). We make it easy: only 40
+# pictures to train on, 40 epochs, and ten wrong labels, as if a tired reader had written them. These can *only* be
+# learned by heart.
 #
-# **Predict, then run**: what will the accuracy be on the first 40, and on the others?
+# **Predict, then run**: which share of *other* pictures will be answered right, after the last epoch?
 
-# %% tags=["core"]
-drawn = [split[split["part"] == part].sample(frac=1, random_state=seed).head(40) for part in ("train", "validation")]
-few = pd.concat(drawn).sort_index()
-few_pixels = pixels[few.index]
-keen = plain.but(batch_size=8, learning_rate=0.002, epochs=40)
-by_heart = training.fit(keen, few_pixels, few, run_dir=f"{run_dir}/by_heart-s{seed}", seed=seed)
-plots.show(
-    plots.learning_curves(by_heart.history),
-    alt="Training loss falls towards 0; validation loss falls at first, then climbs",
-)
+# %% tags=["guess", "core"]
+others_right = None  # your guess: a share from 0 to 1
 
-# %% [markdown] tags=["core"]
-# **How to read it**: the training lines go on towards perfect. The validation lines stop following. The space
-# between is the *gap*, the sign of learning by heart. Accuracy may look steady while the loss climbs: the same
-# errors, made with more confidence.
-
-# %% tags=["core"]
-last = pd.DataFrame({"all": run.history.iloc[-1], "40 pictures": by_heart.history.iloc[-1]}).T
-last["gap"] = last["accuracy"] - last["val_accuracy"]
-last[["accuracy", "val_accuracy", "gap"]].round(3)
+# %% tags=["core", "answer"]
+rng = np.random.default_rng(seed)
+few, others = rng.permutation(len(x))[:40], rng.permutation(len(x_validation))[:160]
+told = np.where(np.arange(40) < 10, 1 - y[few], y[few])  # the first ten are wrong
+forty = {"x": x[few], "y": told, "batch_size": 8, "epochs": 40, "verbose": 0,
+         "validation_data": (x_validation[others], y_validation[others])}
+by_heart = pd.DataFrame(plain.build(seed=seed).fit(**forty).history).assign(epoch=range(1, 41))
+lessons.compare("Right among the others", others_right, by_heart["val_accuracy"].iloc[-1], within=0.05)
+plots.show(plots.learning_curves(by_heart), alt="Training loss falls to 0; validation loss falls at first, then climbs")
 
 # %% [markdown] tags=["core"]
-# One of 40 pictures is 2.5 points, and the two trainings differ in more than the number of pictures. So take the gap
-# as a sign, not as a measure.
+# **How to read it**: the training lines go on to perfect, wrong labels and all. The validation loss falls at first. From
+# its lowest place on it climbs: what is learned now helps with no other picture. The space between the lines is the
+# *gap*, the sign of learning by heart. (Accuracy can look steady while the loss climbs: the same errors, made with more
+# confidence.)
 #
 # ## Early stopping
 #
-# The best epoch has the lowest validation loss. [Early stopping](glossary.md#early-stopping) ends the training
-# when no better one has come for some epochs, the *patience*. Then it takes the best weights back.
+# [Early stopping](glossary.md#early-stopping) ends a training when no new lowest validation loss has come for
+# some epochs, the *patience*, and takes the best weights back. In Keras it is a [callback](glossary.md#callback):
+# something that `fit` calls after each epoch.
+#
+# **Predict, then run**: how many of the 40 epochs will be run?
 
-# %% tags=["core"]
-best = by_heart.history.loc[by_heart.history["val_loss"].idxmin()]
-best[["epoch", "val_loss", "val_accuracy"]].round(3).to_frame("best epoch")
+# %% tags=["guess", "core"]
+epochs_run = None  # your guess: a number from 1 to 40
+
+# %% tags=["core", "answer"]
+stop = keras.callbacks.EarlyStopping(monitor="val_loss", patience=5, restore_best_weights=True)
+stopped = plain.build(seed=seed).fit(**forty, callbacks=[stop])
+lessons.compare("Epochs run", epochs_run, len(stopped.epoch), within=5)
+kept = stopped.history["val_accuracy"][stop.best_epoch]
+print(f"{len(stopped.epoch)} epochs run, the weights of epoch {stop.best_epoch + 1} kept: of the others {kept:.0%} right,",
+      f"in place of {by_heart['val_accuracy'].iloc[-1]:.0%} after 40 epochs")
+
+# %% [markdown] tags=["core"]
+# One caution: the kept epoch has the lowest of many losses *on these pictures*, so part of it is luck. Look at the
+# curve again. In a wide valley the epochs beside it do nearly as well, and the choice is safe. A single dip would mean
+# little. On new pictures expect a little less either way: that is why test is a set of its own, and still closed.
 
 # %% [markdown] tags=["further"]
 # ### Exercise 4.3
 #
-# With a patience of 5, after which epoch does this training end? Read it from `by_heart.history`. (If the
-# patience never runs out: after the last.)
+# Break it on purpose: find a learning rate with which the network learns nothing. `but` changes a setting of a recipe:
+# `plain.but(learning_rate=0.002).build(seed=seed)` is a fresh network, compiled. Fit it on `x` and `y` for three epochs,
+# and keep what `fit` returns.
 
 # %% tags=["exercise", "further"]
-ends = ...  # replace the dots
+broken = ...  # replace the dots by what fit returns
 
 # %% tags=["solution", "further"]
-val_loss = by_heart.history["val_loss"]
-waited = val_loss.index - val_loss.expanding().apply(np.argmin)
-ends = int((waited >= 5).idxmax()) + 1 if (waited >= 5).any() else len(val_loss)
+broken = plain.but(learning_rate=1.0).build(seed=seed).fit(x, y, epochs=3, verbose=2)
 
 # %% tags=["check", "further"]
-exercises.check("04.3", ends, history=by_heart.history)
-
-# %% [markdown] tags=["core"]
-# In a recipe it is one setting; `but` changes it.
-#
-# **Predict, then run**: how many of the 40 epochs are run?
-
-# %% tags=["core"]
-patient = {"monitor": "val_loss", "patience": 5, "restore_best_weights": True}
-careful = keen.but(early_stopping=patient)
-stopped = training.fit(careful, few_pixels, few, run_dir=f"{run_dir}/stopped-s{seed}", seed=seed)
-stopped.record["epochs_run"]
+exercises.check("04.3", broken, truth=y)
 
 # %% [markdown] tags=["core"]
 # ## Save and load
 #
-# The run's folder holds the model, as a zip file of layers, weights and versions. What Keras saves opens in the same
-# version of Keras, and in later ones. For older ones there is `cxr export`, which leaves out what these do not know.
-
-# %% tags=["core", "nbval-check-output"]
-sorted(zipfile.ZipFile(run.folder / "model.keras").namelist())
-
-# %% [markdown] tags=["core"]
-# **Predict, then run**: save it again, load that, and ask both. How far apart are their answers?
+# A saved model holds layers, weights and versions. It opens in the same version of Keras, and in later ones.
+# Load it, ask both: their answers should not differ at all.
 
 # %% tags=["core"]
-copy = files.resolve(run_dir) / "copy.keras"
-model.save(copy)
-loaded = keras.models.load_model(copy)
-validation = np.flatnonzero(split["part"] == "validation")
-pictures = pixels[validation] / np.float32(255)
-probability = model.predict(pictures, verbose=0)[:, 0]
-float(np.abs(loaded.predict(pictures, verbose=0)[:, 0] - probability).max())
+with tempfile.TemporaryDirectory() as place:
+    model.save(f"{place}/copy.keras")
+    loaded = keras.models.load_model(f"{place}/copy.keras")
+probability = model.predict(x_validation, verbose=0)[:, 0]
+float(np.abs(loaded.predict(x_validation, verbose=0)[:, 0] - probability).max())
 
 # %% [markdown] tags=["core"]
 # ## Against the laziest answer
-#
-# **Predict, then run**: how far above "always PNEUMONIA" is the network, on the validation set?
 
 # %% tags=["core"]
-truth = split["label"].to_numpy()[validation]
-accuracy = {"network": np.mean((probability >= 0.5) == truth), "always PNEUMONIA": np.mean(truth)}
+accuracy = {"network": np.mean((probability >= 0.5) == y_validation), "always PNEUMONIA": np.mean(y_validation)}
 pd.Series(accuracy, name="validation accuracy").round(3).to_frame()
 
 # %% [markdown] tags=["core"]
-# The difference is what was learned, of lungs or of shortcuts, give or take chance: few validation pictures, coarse
-# steps. Is there none? Look at the curves. If the training loss still falls, more epochs may help; if it does not
-# move, look at the learning rate. None of your networks answers test until notebook 6.
+# The difference is what was learned, of lungs or of shortcuts, give or take chance. None of your networks
+# answers test until lesson 6.
 #
 # ## What went wrong in published work
 #
-# - **000**, **002** and **004** take the *last* epoch, whatever it was. The validation accuracies of 000 were .851,
-#   .878, .755, .889, .907. Two epochs less, and it would have been .755.
+# - **000**, **002** and **004** take the *last* epoch, whatever it was. In 000 the validation accuracy fell by 12 points in
+#   one epoch, and rose by 13 in the next. Two epochs less, and it would have published another figure.
 # - All three validate on *test*. Had they chosen the best epoch, they would have chosen it on test.
-# - **004** moved between .769 and .896 in ten epochs, **002** between .729 and .941 in fifty. A single epoch is no
-#   result.
-# - **001** stops early, as one should. But its .9375 comes from one batch: 30 pictures of 32.
+# - **001** stops early, as one should. But its figure comes from one batch of 32 pictures.
 
 # %% [markdown] tags=["core"]
 # ## Beside the real images
 
 # %% tags=["core"]
-facts = {
-    "validation accuracy": float(accuracy["network"]),
-    "validation accuracy of always PNEUMONIA": float(accuracy["always PNEUMONIA"]),
-    "gap after the last epoch, all training pictures": float(last.loc["all", "gap"]),
-    "gap after the last epoch, 40 training pictures": float(last.loc["40 pictures", "gap"]),
-    "best epoch of 40, 40 training pictures": int(best["epoch"]),
-}
+gap, gap_of_40 = ((seen["accuracy"] - seen["val_accuracy"]).iloc[-1] for seen in (run.history, by_heart))
+facts = {"validation accuracy": accuracy["network"],
+         "validation accuracy of always PNEUMONIA": accuracy["always PNEUMONIA"],
+         "gap after the last epoch, all training pictures": gap,
+         "gap after the last epoch, 40 training pictures, ten labels wrong": gap_of_40}
 course.beside_real("04_train", facts, run_dir=run_dir, source=source)
 
 # %% [markdown] tags=["core"]
@@ -441,8 +415,13 @@ course.beside_real("04_train", facts, run_dir=run_dir, source=source)
 #
 # - The loss measures an answer, the gradient says which way is down, a batch makes a step, an epoch sees all.
 # - A convolution multiplies and adds, with the same small kernel everywhere. Training finds the kernel.
+# - `Sequential`, `compile`, `fit`: that is a training. What you choose for it are hyperparameters.
 # - A growing gap between training and validation is the sign of overfitting. Watch the loss, not the accuracy alone.
-# - Choose the epoch on validation, never on test.
+# - Choose the epoch on validation, never on test. Even there, the best of many epochs is partly luck.
 # - Compare with the laziest answer first.
-#
+
+# %% tags=["core"]
+lessons.score()
+
+# %% [markdown] tags=["core"]
 # Next: [5. Improve](05_improve.ipynb), which asks what this network does to the NORMAL pictures.

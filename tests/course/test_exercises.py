@@ -2,7 +2,9 @@
 
 import inspect
 import re
+from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -47,3 +49,48 @@ def test_names_follow_the_notebooks():
         assert re.fullmatch(r"\d\d\.\d", name)
         if name != "99.1":
             assert inspect.isfunction(checker) and checker.__name__ == "_" + name.replace(".", "_")
+
+
+@pytest.fixture(scope="module")
+def networks():
+    """A network of one convolution, and others with one more: fitted or not, of 64 kernels or of 8."""
+    from cxr_utils.backend import keras
+
+    def made(*more, kernels=64):
+        layers = [keras.layers.Conv2D(64, 3), *(keras.layers.Conv2D(kernels, 3) for _ in more)]
+        network = keras.Sequential([keras.Input((7, 7, 1)), *layers, keras.layers.Flatten(), keras.layers.Dense(1)])
+        network.compile(loss="mse")
+        return network
+
+    fitted = made(1)
+    fitted.fit(np.zeros((2, 7, 7, 1)), np.zeros((2, 1)), verbose=0)
+    more = {"fitted": fitted, "not fitted": made(1), "of 8": made(1, kernels=8), "two more": made(1, 2)}
+    return {"plain": made()} | more
+
+
+@pytest.mark.parametrize(
+    "answer, added, hint",
+    [
+        ("fitted", 36928, "✅"),
+        ("fitted", 36864, "now add one bias"),
+        ("fitted", 640, "reaches through all 64 maps"),
+        ("fitted", 1, "plus biases"),
+        ("not fitted", 36928, "not taken a step"),
+        ("of 8", 36928, "8 kernels"),
+        ("plain", 36928, "has 1 convolutions"),
+        ("two more", 36928, "has 3 convolutions"),
+    ],
+)
+def test_a_network_is_judged_by_its_layers(networks, capsys, answer, added, hint):
+    exercises.check("04.2", networks[answer], added, network=networks["plain"])
+    assert hint in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "losses, hint",
+    [([0.9, 0.8, 0.6], "✅"), ([0.7, float("nan"), float("nan")], "✅"), ([0.5, 0.3, 0.1], "it learned"),
+     ([0.9, 0.9], "2 epoch")],
+)  # fmt: skip
+def test_a_broken_training_is_judged_by_its_last_loss(capsys, losses, hint):
+    exercises.check("04.3", SimpleNamespace(history={"loss": losses}), truth=[1, 1, 1, 0])
+    assert hint in capsys.readouterr().out
