@@ -93,7 +93,7 @@ def test_a_kept_split_is_the_one_that_its_name_says(path, monkeypatch):
     assert (table["label"] == (table["kind"] != "normal")).all()
 
 
-def test_the_ablations_are_as_notebook_05_tells_them():
+def test_the_ablations_are_as_notebook_06_tells_them():
     table = claims.ablations(RESULTS).set_index(["setting", "recipe"])
     assert (table.loc["augmentation", "accuracy_low"] > 0).all()
     assert table.loc[("augmentation", "reference"), "auc_low"] > 0
