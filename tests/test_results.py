@@ -102,6 +102,19 @@ def test_the_ablations_are_as_notebook_06_tells_them():
         assert len(others) == 2 and (others[f"{metric}_low"] < 0).all() and (others[f"{metric}_high"] > 0).all()
 
 
+def test_the_table_of_notebook_06_is_of_these_results():
+    kept = files.read_csv(RESULTS / "ablations.csv")
+    pd.testing.assert_frame_equal(kept, claims.ablations(RESULTS), check_dtype=False, atol=1e-4)
+
+
+def test_the_box_of_notebook_08_has_the_figures_of_the_shipped_network():
+    tests = files.read_record(RESULTS / "reference.json")["tests"]
+    heat = {f"heat in the {name}": tests["heat"]["hirescam"][part]["value"]
+            for name, part in (("central chest", "centre"), ("border", "border"))}  # fmt: skip
+    changed = {f"AUC, {name}": row["value"] for name, row in tests["shortcuts"].items()}
+    assert files.read_record(RESULTS / "course" / "08_explain_and_predict.json")["facts"] == heat | changed
+
+
 def test_intervals_over_seeds_are_those_of_other_code():
     """Computed by someone else from the same predictions, with other draws."""
     summary = claims.summary(RESULTS).set_index(["recipe", "protocol"])
