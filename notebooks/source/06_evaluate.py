@@ -219,6 +219,18 @@ plots.show(plots.roc({f"{name}, {part}": rows for (name, part), rows in both.ite
 # No threshold helps a network whose curve is lower.
 
 # %% [markdown] tags=["further"]
+# ### Precision, recall and F1
+#
+# scikit-learn has its own words for the same rates: recall is read along rows of the confusion matrix, precision down
+# columns, and F1 is a mean of both that stays near the smaller.
+
+# %% tags=["further"]
+from sklearn.metrics import classification_report
+
+said = (mine["probability"] >= cut).astype(int)
+print(classification_report(mine["label"], said, target_names=dataset.CLASSES, zero_division=0))
+
+# %% [markdown] tags=["further"]
 # ### Exercise 6.2
 #
 # `higher` compares every ill image of validation with every healthy one. Compute AUC from it, without scikit-learn.
