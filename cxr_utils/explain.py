@@ -479,7 +479,7 @@ def cascade(model: Any, images: np.ndarray, *, seeds: Sequence[int] = (0, 1, 2),
     kinds = [type(layer).__name__ for layer in reversed(model.layers) if layer.weights]
     rows = {"none": [similarity(trained, trained).mean()]}
     for number, kind in enumerate(kinds, start=1):
-        name = f"{number}, down to a {kind}"
+        name = f"the last {number}, from {kind} on" if number > 1 else f"the last ({kind})"
         copies = (randomised(model, layers=number, seed=seed) for seed in seeds)
         rows[name] = [similarity(trained, heat_maps(copy, images, **options)).mean() for copy in copies]
     return pd.DataFrame({name: {"value": np.mean(v), "low": min(v), "high": max(v)} for name, v in rows.items()}).T

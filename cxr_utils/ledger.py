@@ -5,9 +5,12 @@ from __future__ import annotations
 import datetime
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cxr_utils import files
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 NAME = "test_reads.csv"
 COLUMNS = ("date", "cell", "identity", "protocol", "reads", "remark")
@@ -49,3 +52,14 @@ def enter(folder: str | Path, **row: Any) -> None:
         usual = {"date": today, "identity": "", "protocol": "other", "reads": 1, "remark": ""}
         new = pd.DataFrame([usual | row], columns=COLUMNS).astype("string")
         files.write_csv(path, pd.concat([there, new]), ours=COLUMNS)
+
+
+def read(folder: str | Path) -> pd.DataFrame:
+    """Return the ledger of a folder, one row a reading; a relative folder is taken from the project's root.
+
+    Raises
+    ------
+    BadInput
+        There is none, or the file is no ledger.
+    """
+    return files.read_csv(files.resolve(folder) / NAME, columns=COLUMNS)

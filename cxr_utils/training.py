@@ -552,10 +552,10 @@ def _callbacks(recipe: Recipe, epochs: int) -> list:
 
 
 def _fresh(recipe: Recipe, seed: int, used: str, traced: dict[tuple, Any]):
-    """Return the recipe's network with fresh weights, in the one of `traced` where only the seed differs."""
+    """Return the recipe's network with fresh weights, in the one of `traced` if only seed or imbalance differ."""
     with dtype_policy(used):
         model = recipe.build(seed=seed)
-    key = (recipe.layers, used, json.dumps(recipe.settings(), sort_keys=True))
+    key = (recipe.layers, used, json.dumps(recipe.but(imbalance="none").settings(), sort_keys=True))
     if key not in traced:
         traced.clear()  # one at a time: the large ones hold much memory
         return traced.setdefault(key, model)

@@ -225,7 +225,7 @@ def test_similarity_is_spearmans():
 def test_cascade_forgets():
     model, _ = bright_patch()
     found = explain.cascade(model, PICTURES, seeds=(0, 1))
-    assert list(found.index) == ["none", "1, down to a Dense", "2, down to a Conv2D"]
+    assert list(found.index) == ["none", "the last (Dense)", "the last 2, from Conv2D on"]
     assert found.loc["none", "value"] == pytest.approx(1) and found["value"].iloc[1:].abs().max() < 0.6
     assert (found["low"] <= found["value"]).all() and (found["value"] <= found["high"]).all()
 

@@ -3,8 +3,10 @@
 import shutil
 
 import pandas as pd
+import pytest
 
 from cxr_utils import dataset, evaluation, images, ledger, splits, training
+from cxr_utils.errors import BadInput
 
 
 def test_a_reading_is_entered_once_and_another_training_is_another(tmp_path):
@@ -17,6 +19,9 @@ def test_a_reading_is_entered_once_and_another_training_is_another(tmp_path):
     assert tuple(table.columns) == ledger.COLUMNS
     assert table["cell"].tolist() == ["plain_64-honest-s0"] * 2 + ["mine"]
     assert table["protocol"].tolist() == ["honest", "honest", "other"] and (table["reads"] == 1).all()
+    pd.testing.assert_frame_equal(ledger.read(tmp_path), table)
+    with pytest.raises(BadInput, match=ledger.NAME):
+        ledger.read(tmp_path / "gone")
 
 
 def test_a_run_that_answers_for_test_is_entered_in_its_folder_and_validation_is_not(trained, tmp_path):

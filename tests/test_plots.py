@@ -85,7 +85,7 @@ CLAIMED = pd.DataFrame(
 ).astype({name: "Float64" for name in ("value", "low", "high", "ours", "ours_min", "ours_max", "honest")})
 JUDGED = pd.DataFrame(
     {
-        "recipe": ["plain_64", "plain_64", "smote_224"],
+        "system": ["system 000", "system 000", "ours"],
         "protocol": ["published", "honest", "honest"],
         "validation": [0.88, 0.95, 0.97],
         "test": [0.88, 0.89, 0.7],
@@ -562,7 +562,7 @@ def test_a_point_a_run_full_where_honest():
     ax = plots.validation_against_test(JUDGED)
     drawn = {(x, y): line.get_fillstyle() for line in ax.lines[1:] for x, y in zip(*line.get_data(), strict=True)}
     assert drawn == {(0.88, 0.88): "none", (0.95, 0.89): "full", (0.97, 0.7): "full"}
-    assert legend(ax) == ["plain_64", "smote_224", "honest protocol", "published protocol"]
+    assert legend(ax) == ["system 000", "ours", "honest protocol", "published protocol"]
 
 
 def test_a_mistake_has_a_dot_a_seed_and_its_interval():

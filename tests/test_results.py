@@ -82,13 +82,26 @@ def test_a_kept_split_is_the_one_that_its_name_says(path, monkeypatch):
     assert (table["label"] == (table["kind"] != "normal")).all()
 
 
-def test_the_ablations_are_as_notebook_05_tells_them():
+def test_the_ablations_are_as_notebook_06_tells_them():
     table = claims.ablations(RESULTS).set_index(["setting", "recipe"])
     assert (table.loc["augmentation", "accuracy_low"] > 0).all()
     assert table.loc[("augmentation", "reference"), "auc_low"] > 0
     others = table.loc[["SMOTE", "class weights"]]
     for metric in ("accuracy", "auc"):  # no gain is seen, no loss either
         assert len(others) == 2 and (others[f"{metric}_low"] < 0).all() and (others[f"{metric}_high"] > 0).all()
+
+
+def test_the_table_of_notebook_06_is_of_these_results():
+    kept = files.read_csv(RESULTS / "ablations.csv")
+    pd.testing.assert_frame_equal(kept, claims.ablations(RESULTS), check_dtype=False, atol=1e-4)
+
+
+def test_the_box_of_notebook_08_has_the_figures_of_the_shipped_network():
+    tests = files.read_record(RESULTS / "reference.json")["tests"]
+    heat = {f"heat in the {name}": tests["heat"]["hirescam"][part]["value"]
+            for name, part in (("central chest", "centre"), ("border", "border"))}  # fmt: skip
+    changed = {f"AUC, {name}": row["value"] for name, row in tests["shortcuts"].items()}
+    assert files.read_record(RESULTS / "course" / "08_explain_and_predict.json")["facts"] == heat | changed
 
 
 def test_intervals_over_seeds_are_those_of_other_code():

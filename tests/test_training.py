@@ -61,6 +61,7 @@ def test_a_network_that_is_used_again_keeps_nothing_of_its_last_training(tmp_pat
     training.fit(recipe, *data, run_dir=tmp_path / "before", seed=1, traced=traced)
     (network,) = traced.values()
     again = training.fit(recipe, *data, run_dir=tmp_path / "again", seed=2, traced=traced)
+    training.fit(recipe.but(imbalance="oversample"), *data, run_dir=tmp_path / "more", seed=2, traced=traced)
     assert list(traced.values()) == [network]
     alone = training.fit(recipe, *data, run_dir=tmp_path / "alone", seed=2)
     for one, other in zip(again.load_model().get_weights(), alone.load_model().get_weights(), strict=True):

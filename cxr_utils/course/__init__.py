@@ -123,15 +123,17 @@ def beside_real(notebook: str, facts: Mapping[str, Any], *, run_dir: str | Path,
     if source != "sample":
         rows = [[name, _shown(value)] for name, value in here.items()]
         return Markdown(_pages.table(["", f"here ({source})"], rows))
-    kept = files.project(f"results/course/{notebook}.json")
-    real = files.read_record(kept, facts=dict) if kept else {}
+    record = files.project(f"results/course/{notebook}.json")
+    real = files.read_record(record, facts=dict) if record else {}
     there = real.get("facts", {})
-    rows = [[name, _shown(value), _shown(there.get(name))] for name, value in here.items()]
-    table = _pages.table(["", "here (synthetic phantoms)", "on the real images"], rows)
-    if kept:
-        note = f"Real images: {real.get('images', 'not stated')}, by `{real.get('command', 'not stated')}`."
-    else:
-        note = "No figures of the real images are kept in this project yet; run the course on them to see yours."
+    columns = 3 if there.keys() & here.keys() else 2  # no column of dashes
+    rows = [[name, _shown(value), _shown(there.get(name))][:columns] for name, value in here.items()]
+    table = _pages.table(["", "here (synthetic phantoms)", "on the real images"][:columns], rows)
+    if columns == 2:
+        return Markdown(f"{table}
+
+Run this lesson on the real images to see the same figures of them.")
+    note = f"Real images: {real.get('images', 'not stated')}, by `{real.get('command', 'not stated')}`."
     return Markdown(f"{table}\n\n{note}")
 
 
@@ -151,6 +153,11 @@ def results() -> Path:
     if found is None:
         raise BadInput(f"{files.root() / 'results'}: no such folder; the results of the runs come with a checkout")
     return found
+
+
+def kept(name: str) -> dict[str, Any]:
+    """Return a record of `results`, such as ``reference.json``."""
+    return files.read_record(results() / name)
 
 
 def _plain(value: Any) -> Any:
@@ -424,7 +431,8 @@ def clear(folder: str | Path) -> list[Path]:
     >>> clear("gone")
     []
     """
-    from cxr_utils.course import report
+    from cxr_utils import ledger
+    from cxr_utils.course import lessons, report
 
     folder = Path(folder)
     state = read_state(folder)
@@ -433,6 +441,8 @@ def clear(folder: str | Path) -> list[Path]:
     found += filter(report.is_ours, [folder / "report.html"])
     found += [path for training in _trainings(folder) for path in _ownership.of_run(training)]
     found += [folder / "course.json"] * bool(state)
+    found += filter(files.has_keys(*lessons.SEALED), folder.glob("exam-s*/protocol.json"))  # of 06_evaluate
+    found += filter(_ownership.RUN[ledger.NAME], folder.glob(f"exam-s*/{ledger.NAME}"))
     _ownership.remove(found, below=folder)
     return sorted(path for path in folder.rglob("*") if path.is_file() and not files.PASSING.fullmatch(path.name))
 

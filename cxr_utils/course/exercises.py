@@ -337,32 +337,20 @@ def _06_3(share_ill: float, *, final: Any) -> str | None:
 
 
 @exercise("07.1")
-def _07_1(enough: int) -> str | None:
-    lower = [0.025 ** (1 / n) if n > 0 else 0 for n in (enough - 1, enough)]
-    if enough == int(enough) and lower[0] < 0.98 <= lower[1]:
+def _07_1(same: float, *, runs: Any) -> str | None:
+    published = runs["protocol"] == "published"
+    equal = runs["validation"] == runs["test"]
+    if abs(same - equal[published].mean()) < 5e-3:
         return None
-    if lower[1] < 0.98:
-        return f"with that many the lower end is {lower[1]:.3f}: more are needed"
-    return "that is enough, but is it the smallest whole number that is?"
+    if same > 1:
+        return "a share runs from 0 to 1: divide by the number of published runs"
+    if abs(same - equal.mean()) < 5e-3:
+        return "you took all runs; keep those whose protocol is 'published'"
+    return "keep the published runs; in which of their rows are validation and test equal?"
 
 
 @exercise("07.2")
-def _07_2(fall: float, *, runs: Any) -> str | None:
-    honest = runs[runs["protocol"] == "honest"]
-    points = 100 * (honest["validation"] - honest["test"]).mean()
-    if abs(fall - points) < 5e-2:
-        return None
-    if abs(fall - points / 100) < 5e-4:
-        return "that is a share; a point is a hundredth, so multiply by 100"
-    if abs(fall + points) < 5e-2:
-        return "a fall is validation minus test, not the other way round"
-    if abs(fall - 100 * (runs["validation"] - runs["test"]).mean()) < 5e-2:
-        return "you took all runs; keep those whose protocol is 'honest'"
-    return "keep the honest runs, subtract test from validation row by row, and take the mean"
-
-
-@exercise("07.3")
-def _07_3(told: Any, *, worth: Any) -> str | None:
+def _07_2(told: Any, *, worth: Any) -> str | None:
     told = {told} if isinstance(told, str) else set(told)
     if unknown := told - set(worth.index):
         return f"{sorted(map(str, unknown))[0]} is not a name in worth"

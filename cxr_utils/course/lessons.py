@@ -1,12 +1,16 @@
-"""What a lesson asks of the learner besides its exercises: which images, how big a run, and guesses before results."""
+"""What a lesson asks of the learner besides exercises: images, size of a run, guesses, a protocol before test."""
 
 from __future__ import annotations
 
+import json
+import os
 import tomllib
+from collections.abc import Mapping
 from numbers import Real
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from cxr_utils import files, ledger
 from cxr_utils.errors import BadInput, one_of
 
 FILE = "course.toml"
@@ -123,3 +127,82 @@ def score() -> None:
         print("You wrote no guess. They are for you alone: a wrong one teaches more than none.")
     else:
         print(f"{sum(_GUESSED.values())} of your {len(_GUESSED)} guesses came true.")
+
+
+SEALED = ("digest", "protocol")
+"""What a sealed protocol is kept as."""
+
+
+def seal(protocol: Mapping[str, Any], folder: str | Path) -> str:
+    """Write down what will be reported of test, before it is opened; another protocol is refused from then on.
+
+    Parameters
+    ----------
+    protocol : mapping of str to str or number
+        Such as which network, which threshold, which figure. Nothing may be left open.
+    folder : str or Path
+        Gets ``protocol.json``; a relative one is taken from the project's root.
+
+    Returns
+    -------
+    str
+        The digest of the protocol: the same words and numbers give the same, any other give another. `open_test`
+        asks for it.
+
+    Raises
+    ------
+    BadInput
+        Something in it is None or ``...``, or another protocol was sealed there before.
+
+    Examples
+    --------
+    >>> seal({"network": "plain", "threshold": 0.4, "figure": "auc"}, "exam")
+    '2f0f25b3f6ef5c45'
+    """
+    if empty := [name for name, value in protocol.items() if value is None or value is ...]:
+        raise BadInput(f"protocol: {empty[0]!r} is still open; decide it before you seal the protocol")
+    path = files.resolve(folder) / "protocol.json"
+    digest = files.digest(json.dumps(dict(protocol), sort_keys=True, default=str))
+    if not os.path.lexists(path):
+        files.write_json(path, {"digest": digest, "protocol": dict(protocol)}, ours=SEALED)
+    elif (kept := files.read_record(path, *SEALED))["digest"] != digest:
+        raise BadInput(
+            f"{path}: holds another protocol, sealed before ({kept['protocol']}); report what that one gives. For a "
+            "second look at test move the file away: your ledger will count it"
+        )
+    return digest
+
+
+def open_test(runs: Mapping[str, Any], pixels: Any, split: Any, *, seal: str, folder: str | Path) -> dict[str, Any]:
+    """Let networks answer the test images, for whoever has sealed a protocol; each reading is entered first.
+
+    Parameters
+    ----------
+    runs : mapping of str to cxr_utils.training.Run
+        The networks by name.
+    pixels, split
+        As for `evaluation.predict`.
+    seal : str
+        What `seal` returned.
+    folder : str or Path
+        Where it is sealed. Gets the ledger, ``test_reads.csv``: one reading a network and protocol.
+
+    Returns
+    -------
+    dict of str to DataFrame
+        The answers in validation and on test, as `evaluation.predict` gives them.
+
+    Raises
+    ------
+    BadInput
+        No protocol with this digest is sealed there.
+    """
+    from cxr_utils import evaluation
+
+    path = files.resolve(folder) / "protocol.json"
+    kept = files.read_record(path, *SEALED)["digest"] if path.is_file() else "no protocol"
+    if kept != seal:
+        raise BadInput(f"seal: {seal!r}, but {path} holds {kept}; seal your protocol first, and give the digest")
+    for run in runs.values():
+        ledger.enter(path.parent, cell=run.folder.name, identity=seal, protocol="sealed")
+    return {name: evaluation.predict(run, pixels, split, entered=True) for name, run in runs.items()}

@@ -85,15 +85,15 @@ def validation_against_test(table: pd.DataFrame, *, ax: Axes | None = None) -> A
     Parameters
     ----------
     table : DataFrame
-        A row a run: ``recipe``, ``protocol`` ("published" or "honest"), ``validation`` and ``test`` (accuracy in
-        [0, 1]).
+        From `claims.runs`, or a row a run: ``system``, ``protocol`` ("published" or "honest"), ``validation`` and
+        ``test`` (accuracy in [0, 1]).
     ax : Axes, optional
         Where to draw.
 
     Returns
     -------
     Axes
-        A point a run: a colour and shape a recipe; full under the honest protocol, hollow under the published one.
+        A point a run: a colour and shape a system; full under the honest protocol, hollow under the published one.
         On the diagonal validation keeps its promise; what validated on test lies on it by construction.
 
     Examples
@@ -107,10 +107,10 @@ def validation_against_test(table: pd.DataFrame, *, ax: Axes | None = None) -> A
     ax.plot([low, 1], [low, 1], color=GREY, linewidth=1, zorder=1)
     ax.text(low + 0.012, low + 0.022, "test = validation", color=GREY, fontsize=11, rotation=45)
     handles = []
-    for number, name in enumerate(dict.fromkeys(table["recipe"])):
+    for number, name in enumerate(sorted(set(table["system"]), key=lambda name: (not name[-1].isdigit(), name))):
         colour, marker = LINES[number % len(LINES)][0], "osD^vP<>X*h"[number % 11]
         look = {"marker": marker, "linestyle": "", "color": colour, "markersize": 9, "markeredgewidth": 1.8}
-        for protocol, rows in table[table["recipe"] == name].groupby("protocol"):
+        for protocol, rows in table[table["system"] == name].groupby("protocol"):
             full = "full" if protocol == "honest" else "none"
             ax.plot(rows["validation"], rows["test"], fillstyle=full, clip_on=False, **look)  # whole at 1, too
         handles.append(Line2D([], [], label=name, **look))

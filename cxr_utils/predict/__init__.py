@@ -492,6 +492,13 @@ def load(
     return Predictor(model, content, outside.Check.from_json(content["outside"]))
 
 
+def save(run_dir: str | Path, *, to: str = "keras", data_dir: str | Path = "data") -> Path:
+    """Save the model of a finished run for others, with its JSON and model card: `export.export`."""
+    from cxr_utils.predict import export
+
+    return export.export(run_dir, to=to, data_dir=data_dir)
+
+
 def _reference() -> Path:
     """Return the path of the shipped model, without a suffix."""
     if found := files.project(f"{REFERENCE}.json"):

@@ -196,6 +196,30 @@ MEASURES = ("accuracy", "auc", "sensitivity", "specificity")
 _WITHOUT = ("accuracy_without_known", "auc_without_known")
 
 
+def runs(out: str | Path, metric: str = "accuracy") -> pd.DataFrame:
+    """List the runs of the grid with a metric in validation and on test, answers from .5 on.
+
+    Parameters
+    ----------
+    out : str or Path
+        As for `table`.
+    metric : str
+        One of `evaluation.METRICS`.
+
+    Returns
+    -------
+    DataFrame
+        system ("system 001", "tutorial", "ours"), recipe, protocol (str), seed (int), validation, test (float).
+    """
+    rows = []
+    for name, run in grid.results(out).items():
+        recipe, number = name.rsplit("-", 2)[0], recipes.get(name.partition("-")[0]).number
+        system = f"system {number}" if number.isdigit() else "ours" if number == "reference" else "tutorial"
+        figures = {part: run["metrics"][part]["at_half"][metric]["value"] for part in ("validation", "test")}
+        rows.append({"system": system, "recipe": recipe, "protocol": run["protocol"], "seed": run["seed"]} | figures)
+    return pd.DataFrame(rows)
+
+
 def summary(out: str | Path) -> pd.DataFrame:
     """Sum up the grid: one row a recipe (or variant) and protocol, and one a table of `cxr score`.
 

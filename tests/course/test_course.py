@@ -194,7 +194,8 @@ def test_relative_folders_are_the_roots_wherever_the_kernel_is(project):
 def test_beside_real(project):
     facts = {"images": 720, "share | ill": 0.7431, "nothing": float("nan")}
     shown = course.beside_real("02_explore", facts, run_dir="runs/x", source="sample").data
-    assert "synthetic" in shown and "| images | 720 | – |" in shown and "share \\| ill" in shown
+    assert "synthetic" in shown and "| images | 720 |\n" in shown and "share \\| ill" in shown
+    assert "on the real images |" not in shown, "no column of dashes"
     kept = json.loads((project / "runs" / "x" / "facts" / "02_explore.json").read_text())
     assert kept == {"source": "sample", "facts": {"images": 720, "share | ill": 0.7431, "nothing": None}}
     real = {"facts": {"images": 5856}, "images": "all 5,856 images", "command": "cxr run"}

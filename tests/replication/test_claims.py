@@ -291,6 +291,19 @@ def test_what_augmentation_gives_is_a_paired_difference(tmp_path):
     assert found["auc"][0] == pytest.approx(gain, abs=2e-4)
 
 
+def test_runs_name_their_system_and_both_figures(tmp_path):
+    for name in ("plain_64-published-s0", "plain_224-unaugmented-honest-s1", "reference-honest-s2"):
+        keep(tmp_path, name, skill=2)
+    table = claims.runs(tmp_path, "auc").set_index("recipe")
+    assert table["system"].to_dict() == {
+        "plain_224-unaugmented": "system 004", "plain_64": "system 000", "reference": "ours"
+    }  # fmt: skip
+    assert table["seed"].to_dict() == {"plain_224-unaugmented": 1, "plain_64": 0, "reference": 2}
+    kept = grid.results(tmp_path)["reference-honest-s2"]["metrics"]
+    for part in ("validation", "test"):
+        assert table.loc["reference", part] == kept[part]["at_half"]["auc"]["value"]
+
+
 def test_the_interval_holds_the_seeds_as_well_as_the_images(tmp_path):
     for seed, skill in enumerate((1, 2, 4)):
         keep(tmp_path, f"plain_64-honest-s{seed}", skill=skill)
