@@ -59,7 +59,7 @@ def test_notebooks_are_what_the_scripts_say():
 
 
 def test_numbers_follow_each_other():
-    assert [name[:2] for name in COURSE] == [f"{number:02d}" for number in range(1, len(COURSE) + 1)]
+    assert [name[:2] for name in COURSE] == [f"{number:02d}" for number in range(len(COURSE))]
 
 
 @each
@@ -121,9 +121,12 @@ def test_head_and_figures(name):
 
 @each
 def test_exercises_come_in_four_parts(name):
+    """But in 00, which is a door: ten minutes for one who looks on, in a talk too."""
     stubs, answers = list(cells(name, tag="exercise")), list(cells(name, tag="solution", course=SOLVED))
     checks = [ast.literal_eval(call.args[0]) for call in calls(name, "exercises.check")]
-    assert 2 <= len(checks) <= 3 and checks == [f"{name[:2]}.{n}" for n in range(1, len(checks) + 1)]
+    assert (name.startswith("00") or 2 <= len(checks) <= 3) and checks == [
+        f"{name[:2]}.{n}" for n in range(1, len(checks) + 1)
+    ]
     assert len(stubs) == len(answers) == len(checks) == len(list(cells(name, tag="check")))
     assert all("..." in stub.source for stub in stubs)
     assert not any("solution" in cell.metadata.tags for cell in cells(name))
@@ -221,7 +224,7 @@ def test_solutions_are_right_and_wrong_answers_get_a_hint(name, tmp_path, monkey
             printed = "".join(out.get("text", "") for out in cell.outputs)
             assert printed.startswith(starts[tag]) and "✅" not in printed[1:], cell.source + printed
             seen += 1
-    assert seen >= 10
+    assert seen >= 10 or name.startswith("00")
 
 
 @each

@@ -130,9 +130,7 @@ def beside_real(notebook: str, facts: Mapping[str, Any], *, run_dir: str | Path,
     rows = [[name, _shown(value), _shown(there.get(name))][:columns] for name, value in here.items()]
     table = _pages.table(["", "here (synthetic phantoms)", "on the real images"][:columns], rows)
     if columns == 2:
-        return Markdown(f"{table}
-
-Run this lesson on the real images to see the same figures of them.")
+        return Markdown(f"{table}\n\nRun this lesson on the real images to see the same figures of them.")
     note = f"Real images: {real.get('images', 'not stated')}, by `{real.get('command', 'not stated')}`."
     return Markdown(f"{table}\n\n{note}")
 

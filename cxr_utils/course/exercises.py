@@ -124,16 +124,7 @@ def _01_1(viral: int, *, index: Any) -> str | None:
 
 
 @exercise("01.2")
-def _01_2(with_pneumonia: Any, *, quiz: Any) -> str | None:
-    chosen = {int(number) for number in with_pneumonia}
-    if not chosen <= set(range(1, len(quiz) + 1)):
-        return f"give the numbers above the pictures, from 1 to {len(quiz)}"
-    wrong = sum((number in chosen) != label for number, label in enumerate(quiz["label"], start=1))
-    return None if wrong == 0 else f"{len(quiz) - wrong} of {len(quiz)} pictures read right; look again"
-
-
-@exercise("01.3")
-def _01_3(total: int) -> str | None:
+def _01_2(total: int) -> str | None:
     splits = pd.DataFrame(dataset.RECORD.counts).sum()
     wrong = {"that is one split; add up all three": splits}
     return _number(int(total), splits.sum(), wrong, "add up the counts of both classes in all three splits")
@@ -205,18 +196,6 @@ def _03_2(share: float, *, split: Any) -> str | None:
     }
     way = "take the patient column of each part; .isin() and .mean() do the rest"
     return _number(share, right, wrong, way, share="divide by the number of validation images, or take the mean")
-
-
-@exercise("03.3")
-def _03_3(needed: int) -> str | None:
-    from scipy.stats import binomtest
-
-    n = int(needed)
-    if n < 1 or binomtest(n, n).proportion_ci().low < 0.95:
-        return "with so few images the lower bound is still below .95"
-    if n > 1 and binomtest(n - 1, n - 1).proportion_ci().low >= 0.95:
-        return "that is enough, but fewer do it too: try smaller numbers"
-    return None
 
 
 # --- 04 train ------------------------------------------------------------------------------------

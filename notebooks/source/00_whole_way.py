@@ -1,0 +1,173 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown] tags=["core"]
+# # 0. The whole way: a wonderful figure, and why it is not true
+#
+# **You will be able to** say what this course is about: a network that reads chests, a wonderful figure, three questions
+# that it does not survive, and where each is answered.
+#
+# **Before you start**: nothing. Not each line need be understood yet.
+#
+# **Minutes**: counted when this is built
+#
+# > **Not a medical device.** This course is for teaching and research. Nothing in it may be used to diagnose
+# > or treat anyone.
+
+# %% tags=["parameters", "core"]
+# None: what course.toml beside this lesson says. The images are the sample's here, whatever the source is.
+source = None
+path = None
+data_dir = None
+run_dir = None
+profile = None
+seed = None
+
+# %% tags=["core"]
+import numpy as np
+import pandas as pd
+from scipy import stats
+from sklearn import linear_model, pipeline, preprocessing
+
+from cxr_utils import dataset, images, plots, sources, splits
+from cxr_utils.course import lessons
+
+source, path, data_dir, run_dir, profile, seed = lessons.chosen(source, path, data_dir, run_dir, profile, seed)
+plots.style("sample")
+
+# %% [markdown] tags=["core"]
+# ## The images
+#
+# The pictures here are [phantoms](glossary.md#phantom): radiographs that a program drew. They show no child. Some chests are healthy (NORMAL). In others (PNEUMONIA) parts of the lungs are light
+# that should be dark.
+#
+# There are three folders: `train` to learn from, `val` to choose by, and `test` for the end.
+
+# %% tags=["core", "nbval-check-output"]
+folder = sources.fetch("sample", data_dir=data_dir)  # drawn the first time, in about half a minute
+index = dataset.scan(folder)
+pixels = images.cache(index, folder, size=48)  # all shrunk to 48 x 48
+dataset.counts(index)
+
+# %% [markdown] tags=["core"]
+# ## A network that answers
+#
+# We take the smallest network there is, a single neuron. It multiplies each pixel by a number of its own, adds all up,
+# and turns the sum into a probability of PNEUMONIA. It learns good numbers from `train`, but for 15% of the patients,
+# whom we keep aside.
+
+# %% tags=["core"]
+inputs = pixels.reshape(len(pixels), -1) / 255
+aside = (splits.grouped(index, seed=seed)["part"] == "validation") & (index["split"] == "train")
+learn = (index["split"] == "train") & ~aside
+neuron = pipeline.make_pipeline(preprocessing.StandardScaler(), linear_model.LogisticRegression(C=0.001))
+answers = neuron.fit(inputs[learn], index["label"][learn]).predict_proba(inputs)[:, 1]
+
+# %% [markdown] tags=["core"]
+# Now ask it about the 16 chests of `val`, which it has never seen. A probability of .5 or more counts as PNEUMONIA.
+#
+# **Predict, then run**: which share of the 16 does it get right?
+
+# %% tags=["core", "guess"]
+share_of_16 = None  # your guess: a share from 0 to 1
+
+# %% tags=["core", "answer"]
+right, val = (answers >= 0.5) == index["label"], index["split"] == "val"
+chests = index[val].groupby("label").head(4)
+titles = [f"{kind}\nanswer {answers[row]:.2f}" for row, kind in chests["kind"].items()]
+lessons.compare("The share right of the 16", share_of_16, right[val].mean(), within=0.05)
+print(f"Accuracy on images never seen before: {right[val].mean():.0%} ({right[val].sum()} of {val.sum()})")
+grid = plots.image_grid([images.read(folder / name) for name in chests["path"]], titles=titles)
+plots.show(grid, alt="Four normal chests with low probabilities of pneumonia, and four ill ones with high ones")
+
+# %% [markdown] tags=["core"]
+# **How to read it**: eight of the 16 chests. A title says what was drawn, normal or the cause of a pneumonia, and the
+# probability that the network gave. In the upper row less than .50 is right, in the lower row .50 or more.
+#
+# Such a slide wins applause. Is it true?
+#
+# ## Three questions
+#
+# **How sure is it?** The patients kept aside are more than 16.
+#
+# **Does it know the disease?** A second neuron gets *only the edge*, four pixels wide, with hardly any lung in it.
+#
+# **Does it hold elsewhere?** The pictures in `test` were taken in another manner, as the real ones were.
+
+# %% tags=["core"]
+edge = inputs[:, np.pad(np.zeros((40, 40)), 4, constant_values=1).ravel() == 1]
+edge_answers = neuron.fit(edge[learn], index["label"][learn]).predict_proba(edge)[:, 1]
+edge_right = (edge_answers >= 0.5) == index["label"]
+
+# %% [markdown] tags=["core"]
+# **Predict, then run**: which share of `test` does the first network, which sees all, get right?
+
+# %% tags=["core", "guess"]
+share_of_test = None  # your guess: a share from 0 to 1
+
+# %% tags=["core", "answer"]
+asked = {"the 16 of val": val, "patients kept aside": aside, "test": index["split"] == "test"}
+shares = {}
+for network, correct in {"sees the whole picture": right, "sees the edge alone": edge_right}.items():
+    counted = [stats.binomtest(int(correct[rows].sum()), int(rows.sum())) for rows in asked.values()]
+    bounds = [(one.statistic, *one.proportion_ci()) for one in counted]
+    shares[network] = pd.DataFrame(bounds, index=asked, columns=["value", "low", "high"])
+lessons.compare("The share right in test", share_of_test, right[asked["test"]].mean())
+plots.show(plots.intervals(shares), alt="Shares right: near 1 on the 16 and on patients kept aside, far lower in test")
+
+# %% [markdown] tags=["core"]
+# **How to read it**: a row is a set of images, a point the share of right answers. The bar is its
+# [confidence interval](glossary.md#confidence-interval): what the share may truly be, given so many images.
+#
+# - **Sixteen are few.** With all 16 right, the bar still reaches down to about .8.
+# - **The edge tells much of it.** A coin would be right on eight of the 16; the second network is right on far more,
+#   without a look at a lung. Exposure and borders go with the class here: a [shortcut](glossary.md#shortcut). The patients
+#   kept aside can't uncover it: their pictures were taken in the same manner.
+# - **Elsewhere it falls.** Which answers of the first network are wrong?
+
+# %% tags=["core"]
+index[asked["test"]].assign(right=right).groupby("kind")["right"].agg(["size", "mean"]).round(2)
+
+# %% [markdown] tags=["core"]
+# It finds nearly all of the ill. But it calls most of the *healthy* ill. Pictures in test are brighter, and in
+# training a bright picture was more often an ill one.
+#
+# Nobody lied. The figure is true of those 16 images, not of what we wanted to know.
+#
+# ## What went wrong in published work
+#
+# Of five published projects, three chose their network by the test images, and in one the
+# figure was typed into the program. A network trained on these children fell from .95 to .54 on children from
+# elsewhere, where .5 is a coin toss ([Xin and others, 2021](https://doi.org/10.1007/s10140-021-01954-x)).
+
+# %% tags=["core"]
+lessons.score()
+
+# %% [markdown] tags=["core"]
+# ## What to remember
+#
+# - A figure needs its set, its number of images and its interval.
+# - Ask what a network *could* have learned besides the disease, and measure that too.
+# - Good on patients kept aside is not yet good elsewhere.
+#
+# ## The way on
+#
+# | question | answered in |
+# | --- | --- |
+# | Whose images are these? | [1. Download](01_download.ipynb) |
+# | What could a network learn by mistake? | [2. Explore](02_explore.ipynb) |
+# | How are patients kept apart? What do 16 images tell? | [3. Preprocess](03_preprocess.ipynb) |
+# | How does a larger network learn? | [4. Train](04_train.ipynb) |
+# | Better, or luck? | [5. Improve](05_improve.ipynb) |
+# | How good, how sure, and in test? | [6. Evaluate](06_evaluate.ipynb) |
+# | What are published figures worth? | [7. Replicate](07_replicate.ipynb) |
+# | Where does a network look? | [8. Explain and predict](08_explain_and_predict.ipynb) |
