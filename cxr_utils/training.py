@@ -641,11 +641,7 @@ def compare(
         slug = "".join(c if c.isalnum() else "_" for c in name.lower()).strip("_")
         folder = Path(run_dir) / f"{slug}-s{seed}"
         run = fit(recipes[name], pixels, split, run_dir=folder, seed=seed, epochs=epochs, beside=True, traced=traced)
-        answers = run.folder / "predictions.csv"
-        if not answers.is_file():
-            made = evaluation.predict(run, pixels, split, parts=("validation",))
-            files.write_csv(answers, made, ours=True)
-        predictions = evaluation.read_predictions(answers)
+        predictions = evaluation.predict(run, pixels, split, parts=("validation",))
         found = evaluation.metrics(predictions["label"], predictions["probability"])
         rows.append(
             {
@@ -700,6 +696,7 @@ def gains(compared: pd.DataFrame, *, against: str, metric: str = "balanced_accur
     arms, drawn = {}, {}
     for name, folders in compared.groupby("name", sort=False)["folder"]:
         tables = [evaluation.read_predictions(Path(folder) / "predictions.csv") for folder in folders]
+        tables = [table[table["split"] == "validation"] for table in tables]
         arms[name] = [evaluation.metrics(one["label"], one["probability"])[metric] for one in tables]
         drawn[name] = np.mean([evaluation.resample(one)[metric] for one in tables], axis=0)
     rows = {

@@ -120,6 +120,37 @@ def test_head_and_figures(name):
 
 
 @each
+def test_each_guess_is_compared_with_what_came_out(name):
+    """A question has a place for the guess; the cell that answers puts both side by side, in values made from data."""
+    code = list(cells(name, "code"))
+    guesses = [number for number, cell in enumerate(code) if "guess" in cell.metadata.tags]
+    prose = "\n".join(cell.source for cell in cells(name, "markdown"))
+    assert prose.count("**Predict, then run**") == len(guesses) <= 5
+    for number in guesses:
+        (assigned,) = ast.parse(code[number].source).body
+        assert isinstance(assigned.value, ast.Constant) and assigned.value.value is None and "#" in code[number].source
+        variable = assigned.targets[0].id
+        calls = [
+            call
+            for cell in code[number + 1 :]
+            if "answer" in cell.metadata.tags
+            for call in ast.walk(ast.parse(cell.source))
+            if isinstance(call, ast.Call) and ast.unparse(call.func) == "lessons.compare"
+        ]
+        (call,) = (call for call in calls if ast.unparse(call.args[1]) == variable)
+        assert not isinstance(call.args[2], ast.Constant), ast.unparse(call)  # not what the author saw
+    assert not guesses or any("lessons.score()" in cell.source for cell in code)
+
+
+@each
+def test_each_figure_is_explained(name):
+    book = list(COURSE[name].cells)
+    for cell, after in zip(book, book[1:], strict=False):
+        if "plots.show(" in cell.source and cell.cell_type == "code":
+            assert "**How to read it**" in after.source, cell.source
+
+
+@each
 def test_exercises_come_in_four_parts(name):
     """But in 00, which is a door: ten minutes for one who looks on, in a talk too."""
     stubs, answers = list(cells(name, tag="exercise")), list(cells(name, tag="solution", course=SOLVED))
@@ -132,11 +163,13 @@ def test_exercises_come_in_four_parts(name):
     assert not any("solution" in cell.metadata.tags for cell in cells(name))
 
 
-def test_the_minutes_are_those_of_the_formula():
-    """A stated formula, `minutes` of the build script, which also writes them into the lessons."""
+def test_the_core_is_half_a_day():
+    """By a stated formula, `minutes` of the build script, which also writes the minutes into the lessons."""
+    core = {name: builder.minutes(book, "core") for name, book in COURSE.items()}
+    assert sum(core[name] for name in core if "01" <= name[:2] <= "06") <= 150
     for name, book in COURSE.items():
         head = re.search(r"^\*\*Minutes\*\*: (\d+) core \+ (\d+) further$", book.cells[0].source, re.M)
-        assert head and int(head[1]) == round(builder.minutes(book, "core")) <= 45, name
+        assert head and int(head[1]) == round(core[name]), name
 
 
 def _anchors():

@@ -60,7 +60,7 @@ def write(folder: str | Path = "lab", *, reset: Sequence[str] = ()) -> list[str]
         texts = {path.name: _lesson(path) for path in notebooks.select((), source)}
         if (source / _GLOSSARY).is_file():
             texts[_GLOSSARY] = report.anchored((source / _GLOSSARY).read_text(encoding="utf-8"))
-        if not (place / lessons.FILE).exists():  # the learner's own from then on
+        if not os.path.lexists(place / lessons.FILE):  # the learner's own from then on
             with files.atomic(place / lessons.FILE) as temporary:
                 temporary.write_text(lessons.TEXT, encoding="utf-8")
             said.append(f"{lessons.FILE}: says which images the lessons use, and how big a run")

@@ -66,7 +66,9 @@ def chosen(source=None, path=None, data_dir=None, run_dir=None, profile=None, se
     try:
         kept = tomllib.loads(place.read_text(encoding="utf-8")) if place.is_file() else {}
     except (OSError, ValueError) as error:
-        raise BadInput(f"{place}: can't be read ({error}); mend that line, or delete the file for a new one") from None
+        raise BadInput(
+            f"{place}: can't be read ({error}); mend that line, or delete the file, and cxr lab writes a new one"
+        ) from None
     for name, value in kept.items():
         one_of(f"{place}: name", name, given)
         if isinstance(value, bool) or not isinstance(value, int if name == "seed" else str):

@@ -73,7 +73,7 @@ def minutes(notebook: nbformat.NotebookNode, path: str) -> float:
     text = " ".join(cell.source for cell in cells if cell.cell_type == "markdown")
     tasks = [cell for cell in cells if {"exercise", "solution"} & set(cell.metadata.tags)]
     code = [cell for cell in cells if cell.cell_type == "code" and cell not in tasks]
-    words = len(re.findall(r"[^\W\d_]+(?:['’-][^\W\d_]+)*", re.sub(r"\]\([^)]*\)", "]", text)))
+    words = len(re.findall(r"[^\W\d_]+(?:['’-][^\W\d_]+)*", re.sub(r"\]\([^)]*\)|\*\*Minutes\*\*:.*", "]", text)))
     lines = sum(bool(line.strip()) for cell in code for line in cell.source.splitlines())
     figures = sum(cell.source.count("plots.show(") for cell in code)
     questions = text.lower().count("predict, then run")

@@ -1,6 +1,7 @@
 """What a lesson asks besides its exercises: its parameters, guesses, and a protocol before test."""
 
 import pytest
+from helpers import notebook
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -57,8 +58,6 @@ def test_a_wrong_file_is_named(here, text, words):
 
 
 def test_lab_writes_the_file_once(home, monkeypatch):
-    from test_course import notebook
-
     (home / "notebooks").mkdir()
     notebook(home / "notebooks", "01_a", "1")
     assert any(lessons.FILE in said for said in lab.write("lab"))
