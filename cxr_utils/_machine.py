@@ -154,7 +154,8 @@ def for_kernels() -> dict[str, str]:
     """Return the variables with which a kernel runs faster, less those that the user has set.
 
     glibc gives each large array back to the system at once, and asks for it again for the next batch: with these,
-    lesson 04 took 60 s in place of 67 on two cores in float32. Read when a process starts; other systems don't know them.
+    lesson 04 took 60 s in place of 67 on two cores in float32. A process reads them when it starts; other systems don't
+    know them.
     """
     wanted = {"MALLOC_MMAP_THRESHOLD_": str(2**25), "MALLOC_TRIM_THRESHOLD_": str(2**29)}
     return {name: value for name, value in wanted.items() if name not in os.environ}
