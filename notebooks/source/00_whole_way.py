@@ -145,8 +145,8 @@ index[asked["test"]].assign(right=right).groupby("kind")["right"].agg(["size", "
 #
 # ## What went wrong in published work
 #
-# Of five published projects, three chose their network by the test images, and in one the
-# figure was typed into the program. A network trained on these children fell from .95 to .54 on children from
+# Of five published projects, three let the test images validate, and in one
+# two figures were typed into the program. A network trained on these children fell from .95 to .54 on children from
 # elsewhere, where .5 is a coin toss ([Xin and others, 2021](https://doi.org/10.1007/s10140-021-01954-x)).
 
 # %% tags=["core"]
