@@ -55,11 +55,27 @@ def enter(folder: str | Path, **row: Any) -> None:
 
 
 def read(folder: str | Path) -> pd.DataFrame:
-    """Return the ledger of a folder, one row a reading; a relative folder is taken from the project's root.
+    """Return the ledger of a folder, one row a reading.
+
+    Parameters
+    ----------
+    folder : str or Path
+        A relative one is taken from the project's root.
+
+    Returns
+    -------
+    DataFrame
+        The columns of `COLUMNS`.
 
     Raises
     ------
     BadInput
         There is none, or the file is no ledger.
+
+    Examples
+    --------
+    >>> enter("exam", cell="plain")
+    >>> read("exam")["cell"].tolist()
+    ['plain']
     """
     return files.read_csv(files.resolve(folder) / NAME, columns=COLUMNS)

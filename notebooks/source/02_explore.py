@@ -282,7 +282,7 @@ plots.show(plots.shortcut_bars(table), alt="Bars: eight statistics beat always P
 #
 # (We have just read labels of test, to describe the dataset. No network is chosen by these figures.)
 #
-# **A trap in the real images**: on 199 of the 3,883 PNEUMONIA images of train and val a small stamp is burnt in at the lower
+# **A trap in the real images.** On 199 of the 3,883 PNEUMONIA images of train and val a small stamp is burnt in at the lower
 # right, "KV59" or another number; on none of the 1,349 NORMAL images. A network that reads it finds
 # pneumonia without a look at a lung. `workflow/acquisition.py` counts it.
 
