@@ -159,7 +159,7 @@ def seal(protocol: Mapping[str, Any], folder: str | Path) -> str:
     Examples
     --------
     >>> seal({"network": "plain", "threshold": 0.4, "figure": "auc"}, "exam")
-    '2f0f25b3f6ef5c45'
+    '5cd39552e97d81d1'
     """
     if empty := [name for name, value in protocol.items() if value is None or value is ...]:
         raise BadInput(f"protocol: {empty[0]!r} is still open; decide it before you seal the protocol")

@@ -98,7 +98,7 @@ def validation_against_test(table: pd.DataFrame, *, ax: Axes | None = None) -> A
 
     Examples
     --------
-    >>> runs = {"recipe": ["plain_64"], "protocol": ["honest"], "validation": [0.9], "test": [0.8]}
+    >>> runs = {"system": ["000"], "protocol": ["honest"], "validation": [0.9], "test": [0.8]}
     >>> validation_against_test(pd.DataFrame(runs)).get_legend_handles_labels()[1]
     []
     """
