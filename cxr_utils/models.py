@@ -38,6 +38,15 @@ _DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
 _MOST_ONNX = 2**31 - 1
 
 
+def __getattr__(name: str) -> Any:
+    """Offer Keras to notebooks, started only where one asks for it: it takes seconds."""
+    if name == "keras":
+        from cxr_utils.backend import keras
+
+        return keras
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 @dataclass(frozen=True)
 class Meaning:
     """What a model takes for black and white, and what it gives: the one place that interprets outputs.

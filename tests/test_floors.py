@@ -12,14 +12,6 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "notebooks/source").glob("[0-9]*.py"))
 MACHINERY = {"backend", "export", "files", "grid"}
-#: What these notebooks still import of the machinery; see what the face offers instead, and shorten this list.
-STILL = {
-    "03_preprocess": {"files"},
-    "04_train": {"backend", "files"},
-    "06_evaluate": {"files", "grid"},
-    "07_replicate": {"grid"},
-    "08_explain_and_predict": {"export", "files"},
-}
 
 
 def lint_imports(folder):
@@ -67,5 +59,4 @@ def test_a_notebook_imports_no_machinery(path):
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "cxr_utils":
             found |= set(node.module.split(".")[1:]) | {each.name for each in node.names}
-    machinery = {name for name in found if name in MACHINERY or name.startswith("_")}
-    assert machinery <= STILL.get(path.stem, set())
+    assert {name for name in found if name in MACHINERY or name.startswith("_")} == set()

@@ -37,8 +37,8 @@ import numpy as np
 import pandas as pd
 
 from cxr_utils import course, dataset, images, plots, recipes, sources, splits, training
-from cxr_utils.backend import keras  # Keras, started quietly
 from cxr_utils.course import exercises, lessons
+from cxr_utils.models import keras  # Keras, started quietly
 
 source, path, data_dir, run_dir, profile, seed = lessons.chosen(source, path, data_dir, run_dir, profile, seed)
 settings = course.profile(profile)
