@@ -80,7 +80,7 @@ IMAGES = {
     "script.jpeg": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "of no known format"),
     "moving.jpeg": (picture("GIF"), "GIF is not read; save it as JPEG, PNG, TIFF, BMP, WebP or DICOM"),
     "phone.heic": (b"\0\0\0\x18ftypheic" + bytes(99), "HEIC, as phones make it, is not read; save it as JPEG, PNG"),
-    "new.avif": (picture("AVIF"), "AVIF is not read; save it as"),
+    "new.avif": (b"\0\0\0\x20ftypavif" + bytes(99), "AVIF is not read; save it as"),
     "j2k.jp2": (picture("JPEG2000"), "JPEG 2000 is not read; save it as"),
     "stream.j2k": (picture("JPEG2000", no_jp2=True), "JPEG 2000 is not read; save it as"),
     "scan.pdf": (b"%PDF-1.7\n", "PDF is not read; save it as"),
