@@ -23,7 +23,7 @@ def test_root_is_the_project_wherever_the_kernel_started(tmp_path, monkeypatch):
 def test_what_belongs_to_the_project_is_found_under_the_root_first_and_else_beside_the_package(home):
     assert files.project("pyproject.toml") == files.CHECKOUT / "pyproject.toml" and files.project("none.txt") is None
     first = files.project("notebooks/[0-9][0-9]_*.ipynb")
-    assert first.parent == files.CHECKOUT / "notebooks" and first.name.startswith("01_")
+    assert first.parent == files.CHECKOUT / "notebooks" and first.name.startswith("00_")
     (home / "notebooks").mkdir()
     assert files.project("notebooks") == home / "notebooks"
     assert files.project("notebooks/[0-9][0-9]_*.ipynb") == first  # an empty folder is none of notebooks
