@@ -321,7 +321,7 @@ def replicate(
     rehearse : bool
         Small cells on phantoms, to try the way: some seconds a cell.
     source : NAME, default the real images that are fetched
-        folder, kaggle, medmnist or sample.
+        One of those that cxr fetch --help lists.
     out : FOLDER, default runs/replication, or runs/rehearsal
         Results: relative to the project's root.
     work : FOLDER, default OUT/work; for results runs/results/work
@@ -504,7 +504,7 @@ def evaluate(
     Parameters
     ----------
     source : NAME
-        sample, folder, kaggle or medmnist; fetched, if it is not there yet.
+        One of those that cxr fetch --help lists; fetched, if it is not there yet.
     model : MODEL, default the shipped one
         A run folder or a model's file (.keras, .h5, .onnx). Without its JSON it is judged at .5 only.
     path : PATH
