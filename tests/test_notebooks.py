@@ -12,7 +12,7 @@ import nbformat
 import pandas as pd
 import pytest
 
-from cxr_utils.course import notebooks
+from cxr_utils.course import exercises, notebooks
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "notebooks"
@@ -160,6 +160,9 @@ def test_exercises_come_in_four_parts(name):
     ]
     assert len(stubs) == len(answers) == len(checks) == len(list(cells(name, tag="check")))
     assert all("..." in stub.source for stub in stubs)
+    for number, cell in zip(checks, cells(name, tag="check"), strict=True):  # hint and solution on request
+        for ask in ("hint", "solution"):
+            assert cell.source.count(f'\n# exercises.{ask}("{number}")') == 1, cell.source
     assert not any("solution" in cell.metadata.tags for cell in cells(name))
 
 
@@ -230,12 +233,15 @@ def test_committed_outputs(name):
 
 
 @each
-def test_solutions_are_right_and_wrong_answers_get_a_hint(name, tmp_path, monkeypatch):
-    """In the run folder of the papermill stage, where everything is trained already."""
+def test_solutions_are_right_and_wrong_answers_get_a_hint(name, tmp_path, monkeypatch, capsys):
+    """As a learner gets them printed; in the run folder of the papermill stage, where everything is trained already."""
     if not (BUILT / "course" / "runs" / "sample" / "course.json").is_file():
         pytest.skip(NEEDS_RUNS)
     monkeypatch.setenv("CXR_HOME", str(BUILT / "course"))
     book = builder.build(FOLDER / "source" / f"{name}.py", solved=True)
+    for number, cell in enumerate((cell for cell in book.cells if "solution" in cell.metadata.tags), 1):
+        exercises.solution(f"{name[:2]}.{number}")
+        cell.source = capsys.readouterr().out
     for cell in [cell for cell in book.cells if "check" in cell.metadata.tags]:
         call = next(
             node
