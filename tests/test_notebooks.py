@@ -6,11 +6,14 @@ import re
 import statistics
 import subprocess
 import sys
+from base64 import b64decode
+from io import BytesIO
 from pathlib import Path
 
 import nbformat
 import pandas as pd
 import pytest
+from PIL import Image
 
 from cxr_utils.course import exercises, notebooks
 
@@ -226,8 +229,8 @@ def test_committed_outputs(name):
     assert len(figures) >= 2
     for figure in figures:
         assert figure.metadata.get("image/png", figure.metadata).get("alt"), "a figure without a text alternative"
-        assert len(figure.data["image/png"]) < 600_000
-    assert path.stat().st_size < 4_000_000
+        assert Image.open(BytesIO(b64decode(figure.data["image/png"]))).width >= 1_000, "too small for a projector"
+    assert path.stat().st_size <= 1_200_000
     text = path.read_text(encoding="utf-8")
     assert not re.search(r"/home/|/Users/|/tmp/|/root/|site-packages", re.sub(r'"image/png": "[^"]*"', "", text))
 
