@@ -6,13 +6,16 @@ import re
 import statistics
 import subprocess
 import sys
+from base64 import b64decode
+from io import BytesIO
 from pathlib import Path
 
 import nbformat
 import pandas as pd
 import pytest
+from PIL import Image
 
-from cxr_utils.course import notebooks
+from cxr_utils.course import exercises, notebooks
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "notebooks"
@@ -160,6 +163,9 @@ def test_exercises_come_in_four_parts(name):
     ]
     assert len(stubs) == len(answers) == len(checks) == len(list(cells(name, tag="check")))
     assert all("..." in stub.source for stub in stubs)
+    for number, cell in zip(checks, cells(name, tag="check"), strict=True):  # hint and solution on request
+        for ask in ("hint", "solution"):
+            assert cell.source.count(f'\n# exercises.{ask}("{number}")') == 1, cell.source
     assert not any("solution" in cell.metadata.tags for cell in cells(name))
 
 
@@ -223,19 +229,22 @@ def test_committed_outputs(name):
     assert len(figures) >= 2
     for figure in figures:
         assert figure.metadata.get("image/png", figure.metadata).get("alt"), "a figure without a text alternative"
-        assert len(figure.data["image/png"]) < 600_000
-    assert path.stat().st_size < 4_000_000
+        assert Image.open(BytesIO(b64decode(figure.data["image/png"]))).width >= 1_000, "too small for a projector"
+    assert path.stat().st_size <= 1_200_000
     text = path.read_text(encoding="utf-8")
     assert not re.search(r"/home/|/Users/|/tmp/|/root/|site-packages", re.sub(r'"image/png": "[^"]*"', "", text))
 
 
 @each
-def test_solutions_are_right_and_wrong_answers_get_a_hint(name, tmp_path, monkeypatch):
-    """In the run folder of the papermill stage, where everything is trained already."""
+def test_solutions_are_right_and_wrong_answers_get_a_hint(name, tmp_path, monkeypatch, capsys):
+    """As a learner gets them printed; in the run folder of the papermill stage, where everything is trained already."""
     if not (BUILT / "course" / "runs" / "sample" / "course.json").is_file():
         pytest.skip(NEEDS_RUNS)
     monkeypatch.setenv("CXR_HOME", str(BUILT / "course"))
     book = builder.build(FOLDER / "source" / f"{name}.py", solved=True)
+    for number, cell in enumerate((cell for cell in book.cells if "solution" in cell.metadata.tags), 1):
+        exercises.solution(f"{name[:2]}.{number}")
+        cell.source = capsys.readouterr().out
     for cell in [cell for cell in book.cells if "check" in cell.metadata.tags]:
         call = next(
             node

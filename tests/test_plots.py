@@ -188,6 +188,12 @@ def check_text(figure) -> None:
             assert ax.get_ylabel() or all(label.get_text() for label in ax.get_yticklabels())
 
 
+def wide(png: bytes) -> bytes:
+    """See that a projector shows it well, and that a page is not made of it alone."""
+    assert 1_000 <= Image.open(io.BytesIO(png)).width < 1_100
+    return png
+
+
 def legend(ax) -> list[str]:
     return [text.get_text() for text in ax.get_legend().get_texts()]
 
@@ -207,7 +213,7 @@ def test_axes_functions_return_axes_and_render(name):
     ax = AXES[name]()
     assert isinstance(ax, Axes)
     check_text(ax.get_figure())
-    assert len(plots.render(ax)) < 40_000
+    assert len(wide(plots.render(ax))) < 40_000
     assert not plt.get_fignums()
 
 
@@ -223,7 +229,7 @@ def test_figure_functions_return_a_figure_and_render(name):
     figure = FIGURES[name]()
     assert isinstance(figure, Figure)
     check_text(figure)
-    assert len(plots.render(figure)) < 150_000
+    assert len(wide(plots.render(figure))) < 150_000
     assert not plt.get_fignums()
 
 
@@ -236,8 +242,7 @@ def test_every_public_function_is_tried():
 def test_show_embeds_the_text_and_closes_the_figure(shown):
     assert plots.show(plots.roc(PREDICTIONS), alt='Curve of "A" \n over B') is None
     data, metadata = shown[0]._repr_mimebundle_()
-    image = Image.open(io.BytesIO(base64.b64decode(data["image/png"])))
-    assert image.format == "PNG" and 380 < image.width < 700
+    assert Image.open(io.BytesIO(wide(base64.b64decode(data["image/png"])))).format == "PNG"
     assert metadata == {"image/png": {"alt": 'Curve of "A" over B'}}
     assert data["text/plain"] == '[figure: Curve of "A" over B]'
     assert not plt.get_fignums()
@@ -330,7 +335,7 @@ def test_the_mark_covers_nothing():
     plain = Image.open(io.BytesIO(plots.render(plots.roc(PREDICTIONS))))
     plots.style("sample")
     marked = Image.open(io.BytesIO(plots.render(plots.roc(PREDICTIONS))))
-    assert abs(marked.width - plain.width) < 10 and 8 <= marked.height - plain.height <= 20
+    assert abs(marked.width - plain.width) < 10 and 14 <= marked.height - plain.height <= 40
 
 
 def test_a_large_photographic_grid_stays_small_and_true():
@@ -338,8 +343,8 @@ def test_a_large_photographic_grid_stays_small_and_true():
     pictures = [
         np.uint8(np.clip(150 + 60 * np.sin(9 * wave + i) + RNG.normal(0, 9, wave.shape), 0, 255)) for i in range(12)
     ]
-    png = plots.render(plots.image_grid(pictures, titles=["a title"] * 12))
-    assert len(png) < 150_000
+    png = wide(plots.render(plots.image_grid(pictures, titles=["a title"] * 12)))
+    assert len(png) < 250_000
     gray = np.asarray(Image.open(io.BytesIO(png)).convert("L"), float)
     assert len(np.unique(gray)) >= 16
 
@@ -348,9 +353,8 @@ def test_figures_are_the_same_each_time():
     assert plots.render(plots.class_counts(INDEX)) == plots.render(plots.class_counts(INDEX))
 
 
-def test_style_is_safe_for_the_colour_blind_and_at_72_dpi():
+def test_style_is_safe_for_the_colour_blind():
     assert plots.CLASS_COLOURS == {"NORMAL": "#0072B2", "PNEUMONIA": "#D55E00"}
-    assert matplotlib.rcParams["figure.dpi"] == 72
     assert len(set(plots.KIND_COLOURS.values())) == 4
 
 

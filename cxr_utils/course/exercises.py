@@ -1,7 +1,8 @@
 """The exercises of the notebooks: each has a checker that is silent about the answer, not about the way.
 
-A checker takes the learner's answers and what else it needs, and returns None if they are right,
-otherwise one sentence that helps: the hint. It never shows the answer.
+A checker takes the learner's answers and what else it needs, and returns None if they are right, otherwise one sentence
+that helps: what went wrong, or "" where it can't tell. Its docstring says the way: `hint` prints it before anything was
+tried, `check` where the checker returned "". None of these shows the answer; `solution` does, on request.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cxr_utils import dataset
-from cxr_utils.errors import one_of
+from cxr_utils import dataset, files
+from cxr_utils.course import notebooks
+from cxr_utils.errors import BadInput, one_of
 
 CHECKERS: dict[str, Callable[..., str | None]] = {}
 
@@ -47,7 +49,7 @@ def exercise(name: str) -> Callable[[Callable[..., str | None]], Callable[..., s
 
 
 def check(name: str, *answers: Any, **given: Any) -> None:
-    """Print one line: ``✅`` for a right answer, ``Not yet`` for dots, otherwise a hint.
+    """Print one line: ``✅`` for a right answer, ``Not yet`` for dots, otherwise what may help.
 
     Parameters
     ----------
@@ -75,16 +77,67 @@ def check(name: str, *answers: Any, **given: Any) -> None:
     # A table or an array of a single value is that value.
     answers = [a.item() if getattr(a, "size", 0) == 1 and hasattr(a, "item") else a for a in answers]
     try:
-        hint = CHECKERS[name](*answers, **given)
+        said = CHECKERS[name](*answers, **given)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         # An answer of a wrong kind or shape is a learner's mistake, not the checker's failure.
         kinds = ", ".join(type(answer).__name__ for answer in answers)
-        hint = f"the answer could not be compared ({kinds}: {error}); is it of the kind that was asked for?"
-    print(f"✅ {name}: right." if hint is None else f"Hint: {hint}")
+        said = f"the answer could not be compared ({kinds}: {error}); is it of the kind that was asked for?"
+    if said == "":
+        hint(name)
+    else:
+        print(f"✅ {name}: right." if said is None else f"Hint: {said}")
+
+
+def hint(name: str) -> None:
+    """Print the way to an answer, and not the answer.
+
+    Parameters
+    ----------
+    name : str
+        Number of the exercise: notebook, dot, number.
+
+    Raises
+    ------
+    BadInput
+        There is no exercise called `name`.
+
+    Examples
+    --------
+    >>> hint("06.2")
+    Hint: In `higher` an entry is True where the ill child got the higher probability. Take the share of these.
+    """
+    one_of("exercise", name, sorted(CHECKERS))
+    print("Hint:", " ".join((CHECKERS[name].__doc__ or "").split()))
+
+
+def solution(name: str) -> None:
+    """Print the code that solves an exercise, as it stands in ``notebooks/solutions``.
+
+    Parameters
+    ----------
+    name : str
+        Number of the exercise: notebook, dot, number.
+
+    Raises
+    ------
+    BadInput
+        There is no exercise called `name`, or the solutions are not at hand: an installed package brings none along.
+
+    Examples
+    --------
+    >>> solution("06.2")
+    auc = higher.mean()
+    """
+    one_of("exercise", name, sorted(CHECKERS))
+    book = files.project(f"notebooks/solutions/{name[:2]}_*.ipynb")
+    if book is None:
+        raise BadInput(f"{files.root()}: holds no notebooks/solutions; they come with a clone of the course")
+    solved = [cell.source for cell in notebooks.load(book).cells if "solution" in cell.metadata.get("tags", [])]
+    print(solved[int(name[3:]) - 1])
 
 
 def _number(
-    answer: float, right: float, wrong: Mapping[str, Any], otherwise: str, *, within: float = 5e-3, share: str = ""
+    answer: float, right: float, wrong: Mapping[str, Any], *, within: float = 5e-3, share: str = ""
 ) -> str | None:
     """Judge a number.
 
@@ -94,8 +147,6 @@ def _number(
         The learner's, and the one that is asked for.
     wrong : mapping of str to float or array
         Hints, and the wrong numbers that call for each.
-    otherwise : str
-        The hint for any other number.
     within : float
         How far from such a number an answer may be to be taken for it.
     share : str
@@ -104,12 +155,13 @@ def _number(
     Returns
     -------
     str or None
+        "" for any other number.
     """
     if abs(answer - right) < within:
         return None
     if share and answer > 1:
         return f"a share runs from 0 to 1: {share}"
-    return next((hint for hint, number in wrong.items() if np.any(abs(answer - number) < within)), otherwise)
+    return next((hint for hint, number in wrong.items() if np.any(abs(answer - number) < within)), "")
 
 
 # --- 01 download ---------------------------------------------------------------------------------
@@ -117,17 +169,18 @@ def _number(
 
 @exercise("01.1")
 def _01_1(viral: int, *, index: Any) -> str | None:
+    """Compare the column split with one word and the column kind with another, each in brackets, and join both by &."""
     virus = index["kind"] == "virus"
     wrong = {"you counted all splits; keep the rows whose split is 'train'": virus.sum()}
-    way = "compare the columns split and kind with a word each, join the two by &, and sum"
-    return _number(int(viral), (virus & (index["split"] == "train")).sum(), wrong, way)
+    return _number(int(viral), (virus & (index["split"] == "train")).sum(), wrong)
 
 
 @exercise("01.2")
 def _01_2(total: int) -> str | None:
+    """RECORD.counts holds one dictionary for each split. Sum the .values() of each, and add up these sums."""
     splits = pd.DataFrame(dataset.RECORD.counts).sum()
     wrong = {"that is one split; add up all three": splits}
-    return _number(int(total), splits.sum(), wrong, "add up the counts of both classes in all three splits")
+    return _number(int(total), splits.sum(), wrong)
 
 
 # --- 02 explore ----------------------------------------------------------------------------------
@@ -135,25 +188,27 @@ def _01_2(total: int) -> str | None:
 
 @exercise("02.1")
 def _02_1(lazy: float, *, index: Any) -> str | None:
+    """It is right whenever the label is 1. Keep the rows of test; the mean of zeros and ones is the share of ones."""
     means = index.groupby("split")["label"].mean()
     wrong = {
         "that is the share it gets wrong: the NORMAL ones": 1 - means["test"],
         "keep the rows whose split is 'test' first": pd.Series([index["label"].mean(), means["train"]]),
     }
-    way = "it is right whenever the label is 1; which share of the test images is that?"
-    return _number(lazy, means["test"], wrong, way, share="divide by the number of test images")
+    return _number(lazy, means["test"], wrong, share="divide by the number of test images")
 
 
 @exercise("02.2")
 def _02_2(spare: int, *, twice: Any) -> str | None:
+    """A group of n files holds one picture, so n - 1 of them can go. Compare the number of rows with that of groups."""
     groups = twice["group"].nunique()
     wrong = {"one file of each group has to stay": len(twice)} if groups else {}
-    way = "a group of n files holds one picture, so n - 1 of them can go: compare rows with groups"
-    return _number(int(spare), len(twice) - groups, wrong, way)
+    return _number(int(spare), len(twice) - groups, wrong)
 
 
 @exercise("02.3")
 def _02_3(strongest: str, *, statistics: Any, index: Any) -> str | None:
+    """Group the rows of statistics by the label and take means; divide their difference by .std(), take away its sign,
+    and let .idxmax() name the largest."""
     if strongest not in statistics.columns:
         return f"name a column of statistics: {', '.join(statistics.columns)}"
     means = statistics.groupby(index["label"].to_numpy()).mean()
@@ -170,6 +225,7 @@ def _02_3(strongest: str, *, statistics: Any, index: Any) -> str | None:
 
 @exercise("03.1")
 def _03_1(batch: Any, *, image: Any) -> str | None:
+    """After images.resize three steps are left: .astype for the kind of number, a division, .reshape for the shape."""
     from cxr_utils import images
 
     square = images.resize(image, 224)
@@ -188,14 +244,14 @@ def _03_1(batch: Any, *, image: Any) -> str | None:
 
 @exercise("03.2")
 def _03_2(share: float, *, split: Any) -> str | None:
+    """Take the patients of both parts, and ask with .isin() which of validation are in training. Then the mean."""
     train, validation = (split.loc[split["part"] == part, "patient"] for part in ("train", "validation"))
     right, other = validation.isin(train.dropna()).mean(), train.isin(validation.dropna()).mean()
     wrong = {
         "that is the share of the others, whose patient is not in training": 1 - right,
         "that is the share of the training images; ask it of the validation images": other,
     }
-    way = "take the patient column of each part; .isin() and .mean() do the rest"
-    return _number(share, right, wrong, way, share="divide by the number of validation images, or take the mean")
+    return _number(share, right, wrong, share="divide by the number of validation images, or take the mean")
 
 
 # --- 04 train ------------------------------------------------------------------------------------
@@ -203,6 +259,7 @@ def _03_2(share: float, *, split: Any) -> str | None:
 
 @exercise("04.1")
 def _04_1(kernel: Any) -> str | None:
+    """The kernel above compares left with right. Let yours compare the upper row with the lower one in the same way."""
     kernel = np.asarray(kernel, dtype=float)
     if kernel.shape != (3, 3):
         return f"the shape is {kernel.shape}; a kernel here has 3 rows of 3 numbers"
@@ -220,6 +277,8 @@ def _04_1(kernel: Any) -> str | None:
 
 @exercise("04.2")
 def _04_2(deeper: Any, added: int, *, network: Any) -> str | None:
+    """Copy the network of this lesson, and add a line before Flatten. A kernel has 3 x 3 numbers for each map that
+    comes in, and one bias; count them for all 64 kernels."""
     new, old = ([layer for layer in model.layers if hasattr(layer, "filters")] for model in (deeper, network))
     if len(new) != len(old) + 1:
         return f"your network has {len(new)} convolutions; it needs one more than the {len(old)} of network"
@@ -236,12 +295,12 @@ def _04_2(deeper: Any, added: int, *, network: Any) -> str | None:
         3 * 3 * 64: "each kernel reaches through all 64 maps that come in, and each has a bias",
         (3 * 3 * 64 + 64) * 64: "one bias for each kernel, not for each pair of maps",
     }
-    way = "numbers in a kernel (3 x 3 x maps that come in), times kernels, plus biases"
-    return None if int(added) == new[-1].count_params() else hints.get(int(added), way)
+    return None if int(added) == new[-1].count_params() else hints.get(int(added), "")
 
 
 @exercise("04.3")
 def _04_3(broken: Any, *, truth: Any) -> str | None:
+    """A rate of .002 works. Take one so large that each step jumps far over the lowest point, and look at the loss."""
     import numpy as np
 
     share, losses = np.mean(truth), broken.history["loss"]
@@ -258,26 +317,26 @@ def _04_3(broken: Any, *, truth: Any) -> str | None:
 
 @exercise("05.1")
 def _05_1(leaking: int, *, mixed: Any, part: Any) -> str | None:
+    """Compare the part of each parent with 'validation', join the two by |, for one is enough, and sum."""
     one, other = (part[mixed[parent]] == "validation" for parent in ("first", "second"))
     wrong = {
         "you looked at one of the parents; a leak through either counts": pd.Series([one.sum(), other.sum()]),
         "you counted those with both parents in validation; one is enough": (one & other).sum(),
     }
-    way = "compare the part of both parents with 'validation', join the two by |, and sum"
-    return _number(leaking, (one | other).sum(), wrong, way)
+    return _number(leaking, (one | other).sum(), wrong)
 
 
 @exercise("05.2")
 def _05_2(improved: Any, *, summary: Any) -> str | None:
+    """Compare the column gain with the column spread, and the column low with 0; join both by &, each in brackets."""
     improved = {improved} if isinstance(improved, str) else set(improved)
     if unknown := improved - set(summary.index):
         return f"{sorted(map(str, unknown))[0]} is not a name in summary"
     right = set(summary.index[(summary["gain"] > summary["spread"]) & (summary["low"] > 0)])
     if improved == right:
         return None
-    if improved > right:
-        return "you trust too much: leave out whose gain is not larger than its spread, and whose interval reaches 0"
-    return "go row by row: gain > spread, and low > 0; join the two by &"
+    much = "you trust too much: leave out whose gain is not larger than its spread, and whose interval reaches 0"
+    return much if improved > right else ""
 
 
 # --- 06 evaluate ---------------------------------------------------------------------------------
@@ -285,6 +344,7 @@ def _05_2(improved: Any, *, summary: Any) -> str | None:
 
 @exercise("06.1")
 def _06_1(sensitivity: float, specificity: float, *, counts: tuple[int, int, int, int]) -> str | None:
+    """A row of the matrix holds all who are ill, or all who are healthy. Divide its right answers by its sum."""
     true_negative, false_positive, false_negative, true_positive = counts
     right = true_positive / (true_positive + false_negative), true_negative / (true_negative + false_positive)
     missed = abs(sensitivity - right[0]) > 5e-3
@@ -298,18 +358,18 @@ def _06_1(sensitivity: float, specificity: float, *, counts: tuple[int, int, int
 
 @exercise("06.2")
 def _06_2(auc: float, *, predictions: Any) -> str | None:
+    """In `higher` an entry is True where the ill child got the higher probability. Take the share of these."""
     ill, healthy = (predictions.loc[predictions["label"] == c, "probability"].to_numpy() for c in (1, 0))
-    way = "the entries are True where the ill child got the higher probability: which share is that?"
     share = "divide the number of pairs won by the number of all pairs"
-    return _number(auc, (ill[:, None] > healthy[None, :]).mean(), {}, way, within=5e-4, share=share)
+    return _number(auc, (ill[:, None] > healthy[None, :]).mean(), {}, within=5e-4, share=share)
 
 
 @exercise("06.3")
 def _06_3(share_ill: float, *, final: Any) -> str | None:
+    """How many of the 50 are called ill, and how many of the other 950? Divide the first number by the sum of both."""
     true_alarms, false_alarms = 50 * final["sensitivity"], 950 * (1 - final["specificity"])
     wrong = {"divide by those called ill, not by all children": true_alarms / 1000}
-    way = "how many of the 50 are called ill, how many of the 950? Divide the first by the sum of both"
-    return _number(share_ill, true_alarms / (true_alarms + false_alarms), wrong, way, within=5e-4)
+    return _number(share_ill, true_alarms / (true_alarms + false_alarms), wrong, within=5e-4)
 
 
 # --- 07 replicate --------------------------------------------------------------------------------
@@ -317,19 +377,16 @@ def _06_3(share_ill: float, *, final: Any) -> str | None:
 
 @exercise("07.1")
 def _07_1(same: float, *, runs: Any) -> str | None:
+    """Keep the rows whose protocol is 'published'. Compare validation with test, and take the mean."""
     published = runs["protocol"] == "published"
     equal = runs["validation"] == runs["test"]
-    if abs(same - equal[published].mean()) < 5e-3:
-        return None
-    if same > 1:
-        return "a share runs from 0 to 1: divide by the number of published runs"
-    if abs(same - equal.mean()) < 5e-3:
-        return "you took all runs; keep those whose protocol is 'published'"
-    return "keep the published runs; in which of their rows are validation and test equal?"
+    wrong = {"you took all runs; keep those whose protocol is 'published'": equal.mean()}
+    return _number(same, equal[published].mean(), wrong, share="divide by the number of published runs")
 
 
 @exercise("07.2")
 def _07_2(told: Any, *, worth: Any) -> str | None:
+    """An interval leaves 0 out if its low end is above 0, or if its high end is below 0. Join the two by |."""
     told = {told} if isinstance(told, str) else set(told)
     if unknown := told - set(worth.index):
         return f"{sorted(map(str, unknown))[0]} is not a name in worth"
@@ -338,7 +395,7 @@ def _07_2(told: Any, *, worth: Any) -> str | None:
         return None
     if told < right and right - told <= set(worth.index[worth["high"] < 0]):
         return "an interval can also lie wholly below 0"
-    return "0 is outside if low is above it, or high below it"
+    return ""
 
 
 # --- 08 explain and predict ----------------------------------------------------------------------
@@ -346,27 +403,26 @@ def _07_2(told: Any, *, worth: Any) -> str | None:
 
 @exercise("08.1")
 def _08_1(below: float, *, validation: Any, probability: float) -> str | None:
+    """Keep the rows whose label is 1. Compare their probability with that of the new image, and take the share."""
     of_ill = (validation.loc[validation["label"] == 1, "probability"] < probability).mean()
     wrong = {"that is the share with a higher probability": 1 - of_ill}
-    way = "keep the rows whose label is 1; of how many of them is the probability below the new one?"
-    return _number(below, of_ill, wrong, way, share="divide by the number of those labelled PNEUMONIA")
+    return _number(below, of_ill, wrong, share="divide by the number of those labelled PNEUMONIA")
 
 
 @exercise("08.2")
 def _08_2(inside: float, *, heat: Any, lesion: Any) -> str | None:
+    """A mask in square brackets picks pixels: sum the heat inside the lesion, and divide it by the sum of all heat."""
     wrong = {
         "that is the lesion's share of the picture; weigh each pixel by its heat": lesion.mean(),
         "that is the mean heat inside; take the sum inside, and divide it by the sum of all heat": heat[lesion].mean(),
     }
-    way = "heat[lesion] is the heat inside: divide its sum by the sum of all heat"
-    return _number(inside, heat[lesion].sum() / heat.sum(), wrong, way, within=5e-4)
+    return _number(inside, heat[lesion].sum() / heat.sum(), wrong, within=5e-4)
 
 
 @exercise("08.3")
 def _08_3(still: Any, *, tests: Any, suspects: Any) -> str | None:
+    """Each change has a row in `tests`. Keep the names where the column low, the interval's lower end, is above .7."""
     still = {still} if isinstance(still, str) else set(still)
     if unknown := still - set(suspects):
         return f"{sorted(map(str, unknown))[0]} is not among the suspects"
-    if still == {name for name in suspects if tests.loc[name, "low"] > 0.7}:
-        return None
-    return "look at the lower end of the interval, tests.loc[name, 'low'], and compare it with .7"
+    return None if still == {name for name in suspects if tests.loc[name, "low"] > 0.7} else ""

@@ -13,6 +13,7 @@ import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 from PIL import Image
 
 from cxr_utils import sources
@@ -23,8 +24,10 @@ CLASS_COLOURS = {"NORMAL": "#0072B2", "PNEUMONIA": "#D55E00"}
 KIND_COLOURS = {"normal": "#0072B2", "bacteria": "#E69F00", "virus": "#882255", "unknown": "#D55E00"}
 LINES = (("#333333", "-"), ("#009E73", "--"), ("#CC79A7", "-."), ("#56B4E9", ":"), ("#E69F00", (0, (5, 1, 1, 1, 1, 1))))
 GREY = "#6B6B6B"  # reference lines and marks: dark enough to be read on white
+BESIDE = {"loc": "center left", "bbox_to_anchor": (1.02, 0.5), "frameon": False}  # a legend that hides no data
 MARK = "synthetic (phantoms)"
-BYTES = 120_000  # a figure that is larger gets fewer colours
+WIDE = 1_010  # pixels, of each figure: readable on a projector
+BYTES = 240_000  # a figure that is larger gets fewer colours
 
 
 def style(source: str, data_dir: str | Path = "data", *, synthetic: bool | None = None) -> None:
@@ -50,7 +53,7 @@ def style(source: str, data_dir: str | Path = "data", *, synthetic: bool | None 
         style="whitegrid",
         font="DejaVu Sans",  # comes with matplotlib, so figures are the same everywhere
         rc={
-            **sizes, "figure.dpi": 72, "savefig.dpi": 72, "font.size": 12, "axes.labelsize": 12,
+            **sizes, "figure.dpi": 120, "savefig.dpi": 120, "font.size": 12, "axes.labelsize": 12,
             "axes.titlesize": 13, "axes.titleweight": "bold", "lines.linewidth": 2,
             "grid.color": "#E6E6E6", "image.cmap": "gray",
             "figure.hooks": [f"{__name__}:_mark"] if synthetic else [],  # what matplotlib does to each new figure
@@ -63,7 +66,7 @@ def _mark(figure: Figure) -> None:
 
 
 def show(figure_or_axes: Figure | Axes, alt: str) -> None:
-    """Display a figure as PNG at 72 dpi with a text alternative, and close it.
+    """Display a figure as PNG, 1,000 pixels wide, with a text alternative, and close it.
 
     Under phantoms it carries the mark "synthetic (phantoms)". Outside Jupyter the text is printed.
 
@@ -92,7 +95,7 @@ def show(figure_or_axes: Figure | Axes, alt: str) -> None:
 
 
 def render(figure_or_axes: Figure | Axes) -> bytes:
-    """Return a figure as PNG at 72 dpi, marked if synthetic, and close it.
+    """Return a figure as PNG, 1,000 pixels wide, marked if synthetic, and close it.
 
     Parameters
     ----------
@@ -120,12 +123,13 @@ def render(figure_or_axes: Figure | Axes) -> bytes:
     figure = figure_or_axes.get_figure()
     buffer = io.BytesIO()
     try:
+        figure.draw_without_rendering()
+        box, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
+        box = box if np.isfinite(box.x1) else Bbox.from_extents(0, 0, width, height)  # nothing is drawn
         if figure.get_gid() == MARK:  # below all that is drawn: the tight box makes room for it, so it covers nothing
-            figure.draw_without_rendering()
-            box, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
-            x, y = (box.x1 / width, (box.y0 - 0.05) / height) if np.isfinite(box.x1) else (1, 0)
+            x, y = box.x1 / width, (box.y0 - 0.05) / height
             figure.text(x, y, MARK, ha="right", va="top", fontsize=10, fontstyle="italic", color=GREY)
-        figure.savefig(buffer, format="png", dpi=72, bbox_inches="tight", pad_inches=0.06)
+        figure.savefig(buffer, format="png", dpi=WIDE / (box.width + 0.12), bbox_inches="tight", pad_inches=0.06)
     finally:
         plt.close(figure)
     return _small(Image.open(buffer).convert("RGB"))

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from cxr_utils.plots._base import GREY, LINES, above, new_axes
+from cxr_utils.plots._base import BESIDE, GREY, LINES, above, new_axes
 
 PUBLISHED, OURS, HONEST = "#D55E00", "#56B4E9", "#333333"
 
@@ -118,7 +118,7 @@ def validation_against_test(table: pd.DataFrame, *, ax: Axes | None = None) -> A
         look = {"marker": "o", "linestyle": "", "color": GREY, "markersize": 9, "markeredgewidth": 1.8}
         handles.append(Line2D([], [], label=text, fillstyle=fill, **look))
     ax.set(xlabel="accuracy in validation", ylabel="accuracy on test", xlim=(low, 1), ylim=(low, 1), aspect="equal")
-    ax.legend(handles=handles, loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False)
+    ax.legend(handles=handles, **BESIDE)
     return ax
 
 

@@ -15,7 +15,7 @@ from matplotlib.ticker import PercentFormatter
 
 from cxr_utils.dataset import CLASSES
 from cxr_utils.errors import BadInput
-from cxr_utils.plots._base import CLASS_COLOURS, GREY, LINES, above, lines, new_axes, pretty
+from cxr_utils.plots._base import BESIDE, CLASS_COLOURS, GREY, LINES, above, lines, new_axes, pretty
 
 Predictions: TypeAlias = pd.DataFrame | Mapping[str, pd.DataFrame]
 UNIT = (-0.02, 1.02)
@@ -42,15 +42,15 @@ def confusion(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     >>> confusion(evaluation.confusion(predictions["label"], predictions["probability"])).get_xlabel()
     'answer'
     """
-    ax = new_axes(ax, 6.4, 4.8)
+    ax = new_axes(ax, height=4.2)
     shares = table.div(table.sum(axis=1).clip(lower=1), axis=0)
     texts = [
         [f"{count:,}\n{share:.0%} of {name}" for count, share in zip(table.loc[name], shares.loc[name], strict=True)]
         for name in table.index
     ]
     sns.heatmap(
-        shares, annot=np.array(texts), fmt="", cmap="Blues", vmin=0, vmax=1, cbar=False, square=True,
-        linewidths=2, annot_kws={"fontsize": 12}, ax=ax,
+        shares, annot=np.array(texts), fmt="", cmap="Blues", vmin=0, vmax=1, cbar=False,
+        linewidths=2, annot_kws={"fontsize": 14}, ax=ax,
     )  # fmt: skip
     ax.set(xlabel="answer", ylabel="truth")
     ax.tick_params(axis="both", labelrotation=0)
@@ -84,7 +84,7 @@ def roc(predictions: Predictions, *, ax: Axes | None = None) -> Axes:
     """
     from sklearn.metrics import auc, roc_curve
 
-    ax = new_axes(ax, 6.4, 5.6)
+    ax = new_axes(ax, height=4.8)
     for (name, y_true, y_score), look in zip(_each(predictions), lines(), strict=False):
         false_alarms, found, _ = roc_curve(y_true, y_score)
         text = f"{name}: AUC {auc(false_alarms, found):.3f}".removeprefix(": ")
@@ -92,7 +92,7 @@ def roc(predictions: Predictions, *, ax: Axes | None = None) -> Axes:
     ax.plot([0, 1], [0, 1], color=GREY, linewidth=1, label="chance: AUC 0.500")
     ax.set_xlabel("share of NORMAL called PNEUMONIA (1 − specificity)")
     ax.set(ylabel="share of PNEUMONIA found (sensitivity)", xlim=UNIT, ylim=UNIT, aspect="equal")
-    ax.legend(loc="lower right")
+    ax.legend(**BESIDE)
     return ax
 
 
@@ -121,7 +121,7 @@ def precision_recall(predictions: Predictions, *, ax: Axes | None = None) -> Axe
     """
     from sklearn.metrics import average_precision_score, precision_recall_curve
 
-    ax = new_axes(ax, 6.4, 5.6)
+    ax = new_axes(ax, height=4.8)
     prevalences = {}
     for (name, y_true, y_score), look in zip(_each(predictions), lines(), strict=False):
         precision, recall, _ = precision_recall_curve(y_true, y_score)
@@ -132,7 +132,7 @@ def precision_recall(predictions: Predictions, *, ax: Axes | None = None) -> Axe
         ax.axhline(prevalence, color=GREY, linewidth=1, label=f"chance = prevalence, {text}")
     ax.set_ylabel("precision (share of the called that are PNEUMONIA)")
     ax.set(xlabel="recall (share of PNEUMONIA found)", xlim=UNIT, ylim=UNIT, aspect="equal")
-    ax.legend(loc="lower left")
+    ax.legend(**BESIDE)
     return ax
 
 
@@ -158,7 +158,7 @@ def calibration(table: pd.DataFrame, *, fitted: Mapping[str, float] | None = Non
     >>> len(calibration(table).axes)
     2
     """
-    figure, (ax, counts) = plt.subplots(2, 1, figsize=(6.4, 6), layout="constrained", sharex=True, height_ratios=(3, 1))
+    figure, (ax, counts) = plt.subplots(2, 1, figsize=(8, 5.6), layout="constrained", sharex=True, height_ratios=(3, 1))
     ax.plot([0, 1], [0, 1], color=GREY, linewidth=1, label="perfectly calibrated")
     ax.plot(table["mean_probability"], table["observed"], "o-", color=LINES[1][0], label="model")
     if fitted is not None:

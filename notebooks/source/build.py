@@ -32,6 +32,9 @@ SOURCE = Path(__file__).resolve().parent
 README = SOURCE.parents[1] / "README.md"
 CELL = SOURCE.parents[1] / "workflow" / "cell.py"
 FURTHER = "*Further: skip this part if time is short.*"
+ASK = """
+# exercises.hint("{0}")  # stuck? Delete the first # of a line, and run the cell again
+# exercises.solution("{0}")"""
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 
@@ -54,6 +57,8 @@ def build(script: Path, *, solved: bool) -> nbformat.NotebookNode:
             cell.source = re.sub(r"\A((?:#+ .*\n+)?)", rf"\1{FURTHER}\n\n", cell.source)
         cell.id = f"{script.stem[:2]}-{number:03d}"  # the same at each build, so that differences stay small
         cell.metadata = nbformat.from_dict({"tags": cell.metadata.get("tags", [])})
+        if not solved and "check" in cell.metadata.tags:
+            cell.source += ASK.format(re.search(r'exercises\.check\("([^"]+)"', cell.source)[1])
         if solved and cell.cell_type == "markdown":
             cell.source = re.sub(r"\]\((?=glossary\.md)", "](../", cell.source)
     notebook.nbformat, notebook.nbformat_minor = 4, 5
@@ -66,18 +71,18 @@ def build(script: Path, *, solved: bool) -> nbformat.NotebookNode:
 def minutes(notebook: nbformat.NotebookNode, path: str) -> float:
     """Return the minutes that a learner needs for the cells of a path, "core" or "further".
 
-    165 words a minute, 6 s a line of code, 30 s a figure or a question, 4.5 minutes an exercise. What runs meanwhile is
-    read meanwhile; what takes longer is `RUNS`.
+    165 words a minute, 6 s a line of code, 30 s a figure or a question, 4.5 minutes an exercise with all its cells.
+    What runs meanwhile is read meanwhile.
     """
     cells = [cell for cell in notebook.cells if path in cell.metadata.get("tags", [])]
     text = " ".join(cell.source for cell in cells if cell.cell_type == "markdown")
-    tasks = [cell for cell in cells if {"exercise", "solution"} & set(cell.metadata.tags)]
-    code = [cell for cell in cells if cell.cell_type == "code" and cell not in tasks]
+    code = [c for c in cells if c.cell_type == "code" and not {"exercise", "solution", "check"} & set(c.metadata.tags)]
+    tasks = sum("check" in cell.metadata.tags for cell in cells)
     words = len(re.findall(r"[^\W\d_]+(?:['’-][^\W\d_]+)*", re.sub(r"\]\([^)]*\)|\*\*Minutes\*\*:.*", "]", text)))
     lines = sum(bool(line.strip()) for cell in code for line in cell.source.splitlines())
     figures = sum(cell.source.count("plots.show(") for cell in code)
     questions = text.lower().count("predict, then run")
-    return words / 165 + lines / 10 + (figures + questions) / 2 + 4.5 * len(tasks)
+    return words / 165 + lines / 10 + (figures + questions) / 2 + 4.5 * tasks
 
 
 def target(script: Path, *, solved: bool) -> Path:

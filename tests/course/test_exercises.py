@@ -1,5 +1,6 @@
 """The mechanism of the exercises; the checkers themselves are tested through the solutions."""
 
+import ast
 import inspect
 import re
 from types import SimpleNamespace
@@ -8,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cxr_utils import files
 from cxr_utils.course import exercises
 from cxr_utils.errors import BadInput
 
@@ -18,6 +20,9 @@ def doubled(monkeypatch):
 
     @exercises.exercise("99.1")
     def _(answer, *, number):
+        """Add it to itself."""
+        if answer < 0:
+            return ""
         return None if answer == 2 * number else f"twice {number} is {'more' if answer < number else 'other'}"
 
 
@@ -32,14 +37,40 @@ def test_right_wrong_and_not_yet(capsys):
     assert said(capsys, ..., number=2).startswith("Not yet: ")
 
 
+def test_the_way_is_told_before_a_try_and_after_one_that_tells_nothing(capsys):
+    exercises.hint("99.1")
+    assert capsys.readouterr().out == said(capsys, -1, number=2) == "Hint: Add it to itself.\n"
+
+
+@pytest.mark.parametrize("name", exercises.CHECKERS)
+def test_each_exercise_has_a_hint_and_a_solution_and_they_differ(name, capsys):
+    """From an empty project, as in a learner's folder outside the checkout."""
+    exercises.hint(name)
+    hint = capsys.readouterr().out
+    assert 20 < len(hint) < 240 and hint.count("\n") == 1
+    exercises.solution(name)
+    solution = capsys.readouterr().out
+    ast.parse(solution)
+    for line in solution.splitlines():
+        answer = re.sub(r"\s", "", line.partition(" = ")[2] or line)
+        assert answer not in re.sub(r"\s", "", hint), answer
+
+
+def test_without_a_checkout_no_solution(home, monkeypatch):
+    monkeypatch.setattr(files, "CHECKOUT", home / "site-packages")
+    with pytest.raises(BadInput, match="home: holds no notebooks/solutions; .* clone"):
+        exercises.solution("04.1")
+
+
 def test_an_answer_of_another_kind_gets_a_hint(capsys):
     for answer in (None, "four", pd.DataFrame({"a": [1, 2]})):
         assert said(capsys, answer, number=2).startswith("Hint: the answer could not be compared")
 
 
 def test_unknown_and_double_names():
-    with pytest.raises(BadInput, match="'98.7'.*99.1"):
-        exercises.check("98.7", 1)
+    for ask in (exercises.check, exercises.hint, exercises.solution):
+        with pytest.raises(BadInput, match="'98.7'.*99.1"):
+            ask("98.7")
     with pytest.raises(ValueError, match="two checkers"):
         exercises.exercise("99.1")(lambda answer: None)
 
@@ -74,7 +105,7 @@ def networks():
         ("fitted", 36928, "✅"),
         ("fitted", 36864, "now add one bias"),
         ("fitted", 640, "reaches through all 64 maps"),
-        ("fitted", 1, "plus biases"),
+        ("fitted", 1, "for all 64 kernels"),
         ("not fitted", 36928, "not taken a step"),
         ("of 8", 36928, "8 kernels"),
         ("plain", 36928, "has 1 convolutions"),
