@@ -83,8 +83,8 @@ plots.show(plots.class_shares(index, by="kind"), alt="Bars: the share of normal 
 # %% [markdown] tags=["core"]
 # ### Exercise 2.1
 #
-# The laziest reader ignores the picture and always answers PNEUMONIA. What is its [accuracy](glossary.md#accuracy), its share of
-# right answers, on the *test* images?
+# The laziest reader ignores the picture and always answers PNEUMONIA. What is its [accuracy](glossary.md#accuracy), its
+# share of right answers, on the *test* images?
 
 # %% tags=["exercise", "core"]
 lazy = ...  # replace the dots; `label` is 1 for PNEUMONIA
@@ -311,8 +311,8 @@ exercises.check("02.3", strongest, statistics=statistics, index=index)
 #   about 98% in validation.
 # - Nothing that we could read of the five projects mentions duplicates, patients with many images, or picture size
 #   as a clue.
-# - None of the five says what a program without any shapes would reach. Keep the last row of the box below: it will be
-#   a hard rival for the networks of notebooks 6 and 7.
+# - Whoever reports a network's accuracy should show such a rival beside it. Keep the last row of the box below, eight
+#   statistics and no shapes, for the networks of notebooks 6 and 7.
 #
 # ## Beside the real images
 
