@@ -43,7 +43,7 @@ settings = course.profile(profile)
 plots.style(source, data_dir)
 
 # %% [markdown] tags=["core"]
-# We pick up the thread: index, image cache, split by patient, and the plain network of lesson 4.
+# We pick up the thread: index, image cache, split by patient, and the plain network of notebook 4.
 
 # %% tags=["core"]
 plain = recipes.get("plain_224").but(augmentation=None).at(image_size=settings.image_size, width=settings.width)
@@ -227,7 +227,7 @@ recipe = recipes.get("smote_224").at(image_size=settings.comparison_size, width=
 recipe.table()
 
 # %% [markdown] tags=["further"]
-# The learning rate is a tenth of the plain network's, so the curves should move later than in lesson 4.
+# The learning rate is a tenth of the plain network's, so the curves should move later than in notebook 4.
 
 # %% tags=["further"]
 smote_run = training.fit(recipe, images.cache(index, folder, size=settings.comparison_size), split,
@@ -371,7 +371,7 @@ pd.Series({degrees: 255 * np.abs(image - chest).mean() for degrees, image in tur
 # | `blocks` | the highest numbers in the file names |
 #
 # These are real figures. The [AUC](glossary.md#auc) says how well a network ranks PNEUMONIA above NORMAL, wherever one
-# cuts between them; lesson 6 draws it. `random` is a validation as usual.
+# cuts between them; notebook 6 draws it. `random` is a validation as usual.
 
 # %% tags=["further"]
 trials = pd.read_csv(course.results() / "trials.csv").set_index("name")
@@ -428,6 +428,9 @@ facts |= {f"gain in balanced accuracy: {row.Index}": f"{row.gain:+.3f} [{row.low
 facts["spread of over-sampling (balanced accuracy)"] = spread["over-sampling"]
 course.beside_real("05_improve", facts, run_dir=run_dir, source=source)
 
+# %% tags=["core"]
+lessons.score()
+
 # %% [markdown] tags=["core"]
 # ## What to remember
 #
@@ -436,10 +439,6 @@ course.beside_real("05_improve", facts, run_dir=run_dir, source=source)
 # - Augment with changes that really happen, and know what a flip does to a heart.
 # - Train with several seeds. A difference smaller than the spread has not been shown.
 # - Give a difference its interval, and count how many changes you tried.
-
-# %% tags=["core"]
-lessons.score()
-
-# %% [markdown] tags=["core"]
+#
 # All your choices were made on validation, and none of your networks has answered the test images yet.
 # Next: [6. Evaluate](06_evaluate.ipynb), where we open them once.

@@ -14,16 +14,13 @@
 # %% [markdown] tags=["core"]
 # # 6. Evaluate: what the network knows, and how surely we know it
 #
+# **You will be able to** read a confusion matrix, and get sensitivity, specificity and predictive values from it; choose a
+# threshold on validation, write a protocol, seal it, and only then open test; give a figure, and the difference of two
+# networks, its 95% interval; say what a figure would mean where fewer children are ill.
+#
+# **Before you start**: [5. Improve](05_improve.ipynb). What is new here is only counting.
+#
 # **Minutes**: counted when this is built
-#
-# After this notebook you can
-#
-# - read a confusion matrix, and get sensitivity, specificity and predictive values from it;
-# - choose a threshold on validation, write a protocol, seal it, and only then open test;
-# - give a figure, and the difference of two networks, its 95% interval;
-# - say what a figure would mean where fewer children are ill.
-#
-# **Before you start**: [05 Improve](05_improve.ipynb). What is new here is only counting.
 
 # %% tags=["parameters", "core"]
 # None: what course.toml beside this lesson says, or else the sample. Kernel: the Python of .venv.
@@ -524,7 +521,7 @@ pd.DataFrame(climbed).T.rename_axis("looks").round(3)
 # is asked a thousand times measures the asking. Therefore the ledger, and one reading.
 
 # %% [markdown] tags=["core"]
-# ## Write it down
+# ## Beside the real images
 
 # %% tags=["core"]
 kept = {name: evaluation.evaluate(run, opened[name]) for name, run in runs.items()}  # as metrics.json of each run
@@ -548,4 +545,4 @@ lessons.score()
 #   ([Xin, Li, Yi, 2021](https://doi.org/10.1007/s10140-021-01954-x)).
 #
 # You have gone the whole way from a file to a figure that can be trusted. It is a lesson, not a medical
-# device. Next: [07 Replicate](07_replicate.ipynb), where we ask the same of published figures.
+# device. Next: [7. Replicate](07_replicate.ipynb), where we ask the same of published figures.

@@ -14,15 +14,12 @@
 # %% [markdown] tags=["core"]
 # # 7. Replicate: what a published figure is worth
 #
+# **You will be able to** ask of a claim what, where, on how many images and how; compare published figures with repeated
+# runs; make five well-known mistakes on purpose, and measure what each is worth.
+#
+# **Before you start**: threshold, interval, and validation against test, of [6. Evaluate](06_evaluate.ipynb).
+#
 # **Minutes**: counted when this is built
-#
-# After this notebook you can
-#
-# - ask of a claim what, where, on how many images and how;
-# - compare published figures with repeated runs;
-# - make five well-known mistakes on purpose, and measure what each is worth.
-#
-# **Before you start**: [06 Evaluate](06_evaluate.ipynb), that is threshold, interval, validation against test.
 
 # %% tags=["parameters", "core"]
 # None: what course.toml beside this lesson says, or else the sample. Kernel: the Python of .venv.
@@ -264,6 +261,8 @@ told = list(worth.index[(worth["low"] > 0) | (worth["high"] < 0)])
 exercises.check("07.2", told, worth=worth)
 
 # %% [markdown] tags=["core"]
+# ## Beside the real images
+#
 # With more seeds (`repetitions` at the top) the bars get shorter. On the real images we took eight.
 
 # %% tags=["core"]
@@ -276,9 +275,6 @@ course.beside_real("07_replicate", facts, run_dir=run_dir, source=source)
 
 # %% tags=["further"]
 tables["validation of 16 images"].round(3)
-
-# %% [markdown] tags=["core"]
-# How many of your guesses came true?
 
 # %% tags=["core"]
 lessons.score()
@@ -293,5 +289,5 @@ lessons.score()
 # - Read the code beside the text, and give each figure its address. Then nobody is accused of what they did not do.
 #
 # The rules of the verdicts and all figures are in the [README](../README.md). `cxr replicate --dry-run` names the cells
-# of the grid, `cxr replicate` trains them. Next: [08 Explain and predict](08_explain_and_predict.ipynb), where we
+# of the grid, `cxr replicate` trains them. Next: [8. Explain and predict](08_explain_and_predict.ipynb), where we
 # ask a network about one image, and what it looks at.

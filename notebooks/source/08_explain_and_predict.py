@@ -14,16 +14,13 @@
 # %% [markdown] tags=["core"]
 # # 8. Explain and predict: one new image, and what the network looks at
 #
+# **You will be able to** load a trained network again, and ask it about one image; draw where it looks, and test such a
+# picture against lesions and against fresh weights; cover a part of all images, and see what the network still knows; say
+# what is missing before anybody may rely on such a network.
+#
+# **Before you start**: probability, threshold, AUC and interval, of [6. Evaluate](06_evaluate.ipynb).
+#
 # **Minutes**: counted when this is built
-#
-# After this notebook you can
-#
-# - load a trained network again, and ask it about one image;
-# - draw where it looks, and test such a picture against lesions and against fresh weights;
-# - cover a part of all images, and see what the network still knows;
-# - say what is missing before anybody may rely on such a network.
-#
-# **Before you start**: [06 Evaluate](06_evaluate.ipynb), that is probability, threshold, AUC, interval.
 
 # %% tags=["parameters", "core"]
 # None: what course.toml beside this lesson says, or else the sample. Kernel: the Python of .venv.
@@ -325,6 +322,8 @@ exercises.check("08.3", still, tests=tests, suspects=suspects)
 # They say different things. A high AUC *without the chest* is bad: the surroundings betray the class. A high AUC *with
 # the wrong surroundings* is good: the chest outweighs them.
 #
+# ## Beside the real images
+#
 # The real column is the shipped network's (see below), on the 624 real test images.
 
 # %% tags=["further"]
@@ -469,9 +468,6 @@ print((saved["keras"].parent / "model-card.md").read_text(encoding="utf-8")[:900
 #
 # Such a tool assists. It does not replace medical judgement, and this one is a lesson, not a medical device.
 
-# %% [markdown] tags=["core"]
-# How many of your guesses came true?
-
 # %% tags=["core"]
 lessons.score()
 
@@ -484,4 +480,4 @@ lessons.score()
 # - Change the picture: what predicts without the lungs is a shortcut.
 #
 # You have gone the whole way. To see a published figure tested in the same spirit, go back to
-# [07 Replicate](07_replicate.ipynb); all words are in the [glossary](glossary.md).
+# [7. Replicate](07_replicate.ipynb); all words are in the [glossary](glossary.md).
