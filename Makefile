@@ -39,7 +39,7 @@ test: $(DEV)
 	@cd build/test/nbval/runs/sample && rm -r plain_224-s0 trials/*-s0 mistakes/honest-s0
 	$(call stage,nbval,CXR_HOME=$(CURDIR)/build/test/nbval $(BIN)/pytest -q --nbval-lax --nbval-current-env \
 		--nbval-sanitize-with notebooks/source/nbval_sanitize.cfg notebooks)
-	$(call stage,pytest,$(BIN)/pytest --durations=10)
+	$(call stage,pytest,$(BIN)/pytest -n 2 --dist loadfile --durations=10)
 
 test-long: $(DEV)
 	$(call stage,pytest,$(BIN)/pytest tests -m long --durations=10)
