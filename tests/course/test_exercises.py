@@ -84,7 +84,7 @@ def test_names_follow_the_notebooks():
 
 @pytest.fixture(scope="module")
 def networks():
-    """A network of one convolution, and others with one more: fitted or not, of other kernels, with ReLU in each form."""
+    """A network of one convolution, and others with one more: fitted or not, with ReLU in each form or without."""
     from cxr_utils.backend import keras
 
     layers = keras.layers
