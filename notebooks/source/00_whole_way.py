@@ -148,7 +148,7 @@ index[test].assign(right=right).groupby("kind")["right"].agg(["size", "mean"]).r
 # ## What went wrong in published work
 #
 # Of five published projects, three looked at the test images after each round of training. In one, two figures are not
-# measured: somebody typed them (lesson 7). On children from elsewhere, the AUC of a network trained on these children
+# measured: somebody typed them (lesson 7). On children from elsewhere, the [AUC](glossary.md#auc) of a network trained on these children
 # fell from .95 to .54; 1 is perfect, .5 a coin toss (lesson 6;
 # [Xin and others, 2021](https://doi.org/10.1007/s10140-021-01954-x)).
 
