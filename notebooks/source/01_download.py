@@ -117,7 +117,7 @@ dataset.count_differences(index)
 # %% [markdown] tags=["further"]
 # ### A warm-up in pandas
 #
-# Five moves with a table come back in all notebooks. First the *mask*: a comparison gives True or False for each row. `&`
+# Five moves with a table come back in all lessons. First the *mask*: a comparison gives True or False for each row. `&`
 # is "and", `|` is "or", `~` is "not", and each side stands in brackets. A mask picks rows, and its sum counts them.
 
 # %% tags=["further", "nbval-check-output"]
