@@ -143,6 +143,7 @@ FIGURES = {
     "kernel_steps": lambda: plots.kernel_steps(PIXELS[0, :6, :6, 0], FLOATS[:3, :3], FLOATS[:4, :4]),
     "kernel_steps of zeros": lambda: plots.kernel_steps(FLOATS, np.zeros((3, 3)), FLOATS * 0),
     "feature_maps": lambda: plots.feature_maps(RNG.normal(size=(8, 8, 3)) * np.arange(3)),
+    "feature_maps with titles": lambda: plots.feature_maps(FLOATS[:4, :4, None], titles=["kernel 0, before"]),
     "heat_maps": lambda: plots.heat_maps(PIXELS[:3], np.abs(FLOATS[:3, :4, None]) / np.abs(FLOATS).max()),
     "filters": lambda: plots.filters(RNG.normal(size=(3, 3, 2, 3))),
     "learning_curves": lambda: plots.learning_curves(HISTORY),

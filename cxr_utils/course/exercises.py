@@ -139,12 +139,12 @@ def solution(name: str) -> None:
 def _number(
     answer: float, right: float, wrong: Mapping[str, Any], *, within: float = 5e-3, share: str = ""
 ) -> str | None:
-    """Judge a number.
+    """Judge a number; NaN is never right.
 
     Parameters
     ----------
     answer, right : float
-        The learner's, and the one that is asked for.
+        The learner's, which may be text or a table by mistake, and the one that is asked for.
     wrong : mapping of str to float or array
         Hints, and the wrong numbers that call for each.
     within : float
@@ -157,10 +157,16 @@ def _number(
     str or None
         "" for any other number.
     """
+    if isinstance(answer, str):
+        return "give a number, not text: without quotes" + ", and .62 for 62%" * bool(share)
+    if np.ndim(answer):
+        ways = "take the share: .mean() of the mask" if share else "count them: .sum() of the mask"
+        return f"one number is asked, and this is a {type(answer).__name__} of {len(answer)}; {ways}"
     if abs(answer - right) < within:
         return None
     if share and answer > 1:
-        return f"a share runs from 0 to 1: {share}"
+        percent = abs(answer / 100 - right) < 1e-2 or not float(answer).is_integer()  # else it may be a count
+        return "a share runs from 0 to 1: " + (f"write {answer:g}% as {answer / 100:.3g}" if percent else share)
     return next((hint for hint, number in wrong.items() if np.any(abs(answer - number) < within)), "")
 
 
@@ -172,7 +178,7 @@ def _01_1(viral: int, *, index: Any) -> str | None:
     """Compare the column split with one word and the column kind with another, each in brackets, and join both by &."""
     virus = index["kind"] == "virus"
     wrong = {"you counted all splits; keep the rows whose split is 'train'": virus.sum()}
-    return _number(int(viral), (virus & (index["split"] == "train")).sum(), wrong)
+    return _number(viral, (virus & (index["split"] == "train")).sum(), wrong)
 
 
 @exercise("01.2")
@@ -180,7 +186,7 @@ def _01_2(total: int) -> str | None:
     """RECORD.counts holds one dictionary for each split. Sum the .values() of each, and add up these sums."""
     splits = pd.DataFrame(dataset.RECORD.counts).sum()
     wrong = {"that is one split; add up all three": splits}
-    return _number(int(total), splits.sum(), wrong)
+    return _number(total, splits.sum(), wrong)
 
 
 # --- 02 explore ----------------------------------------------------------------------------------
@@ -202,7 +208,7 @@ def _02_2(spare: int, *, twice: Any) -> str | None:
     """A group of n files holds one picture, so n - 1 of them can go. Compare the number of rows with that of groups."""
     groups = twice["group"].nunique()
     wrong = {"one file of each group has to stay": len(twice)} if groups else {}
-    return _number(int(spare), len(twice) - groups, wrong)
+    return _number(spare, len(twice) - groups, wrong)
 
 
 @exercise("02.3")
@@ -225,11 +231,11 @@ def _02_3(strongest: str, *, statistics: Any, index: Any) -> str | None:
 
 @exercise("03.1")
 def _03_1(batch: Any, *, image: Any) -> str | None:
-    """After images.resize three steps are left: .astype for the kind of number, a division, .reshape for the shape."""
+    """Resize first, for images.resize takes uint8; then .astype for the type, a division, .reshape for the shape."""
     from cxr_utils import images
 
-    square = images.resize(image, 224)
-    if not isinstance(batch, np.ndarray) or batch.size != square.size:
+    square, batch = images.resize(image, 224), np.asarray(batch)  # a tensor is welcome
+    if batch.size != square.size:
         return "start from images.resize(image, 224): 224 x 224 numbers, no more"
     if batch.dtype != np.float32:
         return f"the numbers are {batch.dtype}; change them with .astype('float32')"
@@ -282,20 +288,25 @@ def _04_2(deeper: Any, added: int, *, network: Any) -> str | None:
     new, old = ([layer for layer in model.layers if hasattr(layer, "filters")] for model in (deeper, network))
     if len(new) != len(old) + 1:
         return f"your network has {len(new)} convolutions; it needs one more than the {len(old)} of network"
-    kinds = [type(layer).__name__ for layer in deeper.layers]
-    if "Flatten" not in kinds or kinds[kinds.index("Flatten") - 1] != "Conv2D":
+    place = deeper.layers.index(new[-1])
+    behind = [type(layer).__name__ for layer in deeper.layers[place + 1 :]]
+    apart = behind[:1] in (["ReLU"], ["Activation"])  # ReLU as a layer of its own
+    if behind[apart : apart + 1] != ["Flatten"]:
         return "the new convolution stands directly before Flatten, so that its maps go into the long row"
     if (new[-1].filters, *new[-1].kernel_size) != (64, 3, 3):
         return f"its last convolution has {new[-1].filters} kernels of {new[-1].kernel_size}; it needs 64 of 3 x 3"
+    active = getattr(deeper.layers[place + apart], "activation", deeper.layers[place + apart])
+    if getattr(active, "__name__", type(active).__name__).lower() != "relu":
+        return 'its last convolution has no ReLU; add activation="relu", as the others have'
     if not getattr(deeper, "optimizer", None) or not float(deeper.optimizer.iterations):
         return "it has not taken a step yet: call deeper.compile(...), then deeper.fit(...)"
     hints = {
-        3 * 3 * 64 * 64: "the kernels are right; now add one bias for each of them",
-        3 * 3 * 64 + 64: "each kernel reaches through all 64 maps that come in: 3 x 3 x 64 numbers",
-        3 * 3 * 64: "each kernel reaches through all 64 maps that come in, and each has a bias",
-        (3 * 3 * 64 + 64) * 64: "one bias for each kernel, not for each pair of maps",
+        "the kernels are right; now add one bias for each of them": 3 * 3 * 64 * 64,
+        "each kernel reaches through all 64 maps that come in: 3 x 3 x 64 numbers": 3 * 3 * 64 + 64,
+        "each kernel reaches through all 64 maps that come in, and each has a bias": 3 * 3 * 64,
+        "one bias for each kernel, not for each pair of maps": (3 * 3 * 64 + 64) * 64,
     }
-    return None if int(added) == new[-1].count_params() else hints.get(int(added), "")
+    return _number(added, new[-1].count_params(), hints)
 
 
 @exercise("04.3")
@@ -347,7 +358,7 @@ def _06_1(sensitivity: float, specificity: float, *, counts: tuple[int, int, int
     """A row of the matrix holds all who are ill, or all who are healthy. Divide its right answers by its sum."""
     true_negative, false_positive, false_negative, true_positive = counts
     right = true_positive / (true_positive + false_negative), true_negative / (true_negative + false_positive)
-    missed = abs(sensitivity - right[0]) > 5e-3
+    missed = not abs(sensitivity - right[0]) <= 5e-3  # NaN is not
     if not missed and abs(specificity - right[1]) <= 5e-3:
         return None
     if abs(sensitivity - right[1]) + abs(specificity - right[0]) < 1e-2:

@@ -6,7 +6,7 @@ import json
 import os
 import tomllib
 from collections.abc import Mapping
-from numbers import Real
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -87,16 +87,17 @@ _GUESSED: dict[str, bool] = {}
 
 
 def compare(what: str, guess: Any, found: Any, *, within: float = 0.1) -> None:
-    """Print a guess beside what came out, and remember whether it was right; without a guess, print nothing.
+    """Print a guess beside what came out, and remember whether it was right; without a guess, only what came out.
 
     Parameters
     ----------
     what : str
         What was asked, as a few words: the line begins with them.
-    guess : number, str or None
-        What the learner wrote before; None where nothing was written.
-    found : number or str
-        What came out, taken from the data.
+    guess : number, str, list or None
+        What the learner wrote before; None where nothing was written. One that can't be an answer, such as text where
+        a number is asked, is not counted: the line says how to write it.
+    found : number, str or list
+        What came out, taken from the data. The order of a list doesn't matter.
     within : float
         How far a number may be off.
 
@@ -106,13 +107,29 @@ def compare(what: str, guess: Any, found: Any, *, within: float = 0.1) -> None:
     NORMAL found: you said 0.9, it is 0.02.
     >>> compare("The best way", "smote", "SMOTE")
     ✅ The best way: you said smote, it is SMOTE.
+    >>> compare("The share of PNEUMONIA", None, 0.706)
+    The share of PNEUMONIA: it is 0.706.
+    >>> compare("The share of PNEUMONIA", 70, 0.706)
+    The share of PNEUMONIA: you said 70; write a share from 0 to 1, such as 0.62 for 62%.
     """
+    number, several = isinstance(found, Real), isinstance(found, list)
+    shown = f"{found:.3g}" if number and not float(found).is_integer() else str(found)
     if guess is None or guess is ...:
+        print(f"{what}: it is {shown}.")
         return
-    numbers = isinstance(found, Real) and isinstance(guess, Real)
-    right = abs(guess - found) <= within if numbers else str(guess).strip().lower() == str(found).strip().lower()
+    share = number and not isinstance(found, Integral) and 0 <= found <= 1 and within < 1
+    form = "a share from 0 to 1, such as 0.62 for 62%" if share else "a number" if number else "a list, such as [1, 4]"
+    kind = Real if number else (list, tuple, set) if several else object
+    if not isinstance(guess, kind) or (share and guess > 1):
+        print(f"{what}: you said {guess!r}; write {form}{' (without quotes)' * isinstance(guess, str)}.")
+        return
+    if number:
+        right = abs(guess - found) <= within
+    elif several:
+        right = sorted(map(str, guess)) == sorted(map(str, found))
+    else:
+        right = str(guess).strip().lower() == str(found).strip().lower()
     _GUESSED[what] = bool(right)
-    shown = f"{found:.3g}" if isinstance(found, Real) and not float(found).is_integer() else str(found)
     print(f"{'✅ ' if right else ''}{what}: you said {guess}, it is {shown}.")
 
 

@@ -222,20 +222,22 @@ def kernel_steps(image: np.ndarray, kernel: np.ndarray, result: np.ndarray) -> F
     return figure
 
 
-def feature_maps(maps: np.ndarray, *, columns: int = 8) -> Figure:
+def feature_maps(maps: np.ndarray, *, titles: Sequence[Any] = (), columns: int = 8) -> Figure:
     """Draw each feature map of a layer.
 
     Parameters
     ----------
     maps : ndarray
         float, shape (h, w, channels).
+    titles : sequence, optional
+        By default the channels' numbers, from 0.
     columns : int
         Maps a row.
 
     Returns
     -------
     Figure
-        Each map in its own range: dark low, light high. The titles are the channels' numbers, from 0.
+        Each map in its own range: dark low, light high.
 
     Raises
     ------
@@ -253,7 +255,7 @@ def feature_maps(maps: np.ndarray, *, columns: int = 8) -> Figure:
     low = maps.min(axis=(0, 1))
     span = np.maximum(maps.max(axis=(0, 1)) - low, 1e-9)
     pictures = np.moveaxis((maps - low) / span, -1, 0)
-    return image_grid(pictures, range(len(pictures)), columns=columns, cmap="viridis")
+    return image_grid(pictures, titles or range(len(pictures)), columns=columns, cmap="viridis")
 
 
 def filters(kernel: np.ndarray, *, columns: int = 8) -> Figure:

@@ -300,7 +300,9 @@ def threshold_sweep(predictions: pd.DataFrame, *, threshold: float | None = None
     return ax
 
 
-def intervals(table: Predictions, *, metrics: Sequence[str] | None = None, ax: Axes | None = None) -> Axes:
+def intervals(
+    table: Predictions, *, metrics: Sequence[str] | None = None, label: str = "value", ax: Axes | None = None
+) -> Axes:
     """Draw metrics with their 95% intervals.
 
     Parameters
@@ -309,6 +311,8 @@ def intervals(table: Predictions, *, metrics: Sequence[str] | None = None, ax: A
         From `evaluation.bootstrap`, or several by name: index metric; ``value``, ``low``, ``high``.
     metrics : sequence of str, optional
         Which, from top to bottom; by default all of the first table.
+    label : str
+        What the values are.
     ax : Axes, optional
         Where to draw.
 
@@ -335,7 +339,7 @@ def intervals(table: Predictions, *, metrics: Sequence[str] | None = None, ax: A
         look = {"fmt": marker, "color": colour, "capsize": 4, "markersize": 7, "label": name}
         ax.errorbar(value, place, xerr=np.clip([value - low, high - value], 0, None), **look)
     ax.set_yticks(rows, [pretty(metric) for metric in metrics])
-    ax.set(xlabel="value with 95% interval", ylim=(len(metrics) - 0.5, -0.5))
+    ax.set(xlabel=f"{label} with 95% interval", ylim=(len(metrics) - 0.5, -0.5))
     if len(tables) > 1:
         above(ax)
     return ax

@@ -13,8 +13,8 @@
 # %% [markdown] tags=["core"]
 # # 1. Download: know where your data come from
 #
-# **You will be able to** fetch the dataset, say who made it, count with its
-# [index](glossary.md#index), and say what a chest radiograph can and can't tell about pneumonia.
+# **You will be able to** say where the images come from and who made them, fetch them from any of four sources, count with
+# their [index](glossary.md#index), and say what a chest radiograph can and can't tell about pneumonia.
 #
 # **Before you start**: a little Python: variables, lists, calling a function. No medicine, no machine learning.
 #
@@ -52,8 +52,8 @@ plots.style(source, data_dir)
 # | `kaggle` | the real images, 5,856 files, a download of 2.3 GB | the internet, perhaps a Kaggle account |
 # | `medmnist` | the real images cropped and shrunk to 224 px, patients unknown [1] | the internet |
 #
-# Kaggle may ask for an account. Make an API token in your Kaggle settings and save it where that page says.
-# Keep it out of notebooks: who has the token can act as you. If a download breaks, run the cell again.
+# You choose in `course.toml`, beside this lesson. If you change nothing, it is `sample`. (Keep a Kaggle
+# token out of notebooks.)
 #
 # Every source fills the same folders, one for each [split](glossary.md#split) and class.
 
@@ -85,26 +85,28 @@ dataset.parse_name("person23_bacteria_85.jpeg")
 # %% [markdown] tags=["core"]
 # A patient and a [kind](glossary.md#kind): normal, bacteria or virus. The last number counts images.
 # `scan` reads every name and file header into the [index](glossary.md#index), the table that all else
-# starts from. Its `label` is 0 for NORMAL and 1 for PNEUMONIA.
+# starts from. Its `label` is 0 for NORMAL ([negative](glossary.md#positive-and-negative)) and 1 for PNEUMONIA (positive).
+# `sha256` is a fingerprint of the file; `mode` says grey or colour (lesson 2).
 
 # %% tags=["core"]
 index = dataset.scan(folder)
 index.assign(sha256=index["sha256"].str[:8]).sample(5, random_state=seed)
 
 # %% [markdown] tags=["core"]
-# **Predict, then run**: which share of all images shows PNEUMONIA?
+# **Predict, then run**: which share of the real dataset's images shows PNEUMONIA?
 
 # %% tags=["core", "guess"]
 share_ill = None  # your guess: a share from 0 to 1
 
 # %% tags=["core", "answer", "nbval-check-output"]
-lessons.compare("The share of PNEUMONIA", share_ill, index["label"].mean())
+real = pd.DataFrame(record.counts).sum(axis="columns")
+lessons.compare("The share in the real dataset", share_ill, real["PNEUMONIA"] / real.sum())
 dataset.counts(index)
 
 # %% [markdown] tags=["core"]
-# In the real dataset the share is .73. It says how the images were picked, not how common pneumonia is.
+# This share says how the images were picked, not how common pneumonia is.
 #
-# Is it all there? Compare with the dataset's record:
+# The table counts your images. Are all there?
 
 # %% tags=["core", "nbval-check-output"]
 dataset.count_differences(index)
@@ -115,7 +117,7 @@ dataset.count_differences(index)
 # %% [markdown] tags=["further"]
 # ### A warm-up in pandas
 #
-# Five moves with a table come back in all notebooks. First the *mask*: a comparison gives True or False for each row. `&`
+# Five moves with a table come back in all lessons. First the *mask*: a comparison gives True or False for each row. `&`
 # is "and", `|` is "or", `~` is "not", and each side stands in brackets. A mask picks rows, and its sum counts them.
 
 # %% tags=["further", "nbval-check-output"]
@@ -154,8 +156,9 @@ print(f"{index.loc[in_test, 'patient'].isin(in_train).mean():.2f}")
 # %% [markdown] tags=["core"]
 # ### Exercise 1.1
 #
-# How many *viral* images has the train split? `index["split"] == "train"` says True or False for each row, `&` joins two
-# such comparisons, each in brackets, and `.sum()` counts what is True.
+# How many *viral* images, those whose `kind` is `virus`, has the train split? `index["split"] == "train"` says True or
+# False for each row, `&` joins two such comparisons, each in round brackets ( ), and `.sum()` counts what is True. (New to
+# you? First do *A warm-up in pandas*, above.)
 
 # %% tags=["exercise", "core"]
 viral = ...  # replace the dots
@@ -218,13 +221,14 @@ exercises.check("01.2", total)
 
 # %% tags=["core"]
 train = index[index["split"] == "train"]
-chosen = train[train["label"] == 0].sample(4, random_state=seed)["path"]
-pictures = [images.read(folder / name) for name in chosen]
+healthy = train[train["label"] == 0].sample(4, random_state=seed)
+pictures = [images.read(folder / name) for name in healthy["path"]]
 grid = plots.image_grid(pictures, titles=["NORMAL"] * 4, columns=2, height=3)
 plots.show(grid, alt="Four normal chests: dark, clear lungs beside a light heart")
 
 # %% [markdown] tags=["core"]
-# **How to read it**: the child faces you, so the picture's left is the child's right. The white wedge above
+# **How to read it**: the child faces you, so the picture's left is the child's right. In such
+# [AP views](glossary.md#ap-view) the heart looks larger than it is [11]. The white wedge above
 # the heart can be the [thymus](glossary.md#thymus): large and normal at this age, and easily taken for disease [6].
 #
 # Bacterial pneumonia *can* show as one dense patch, a [consolidation](glossary.md#consolidation); viral
@@ -245,23 +249,21 @@ plots.show(grid, alt="Four chests with pneumonia: parts of the lungs are light, 
 #
 # Patch or streaks: that is the caption of one published figure, not a rule. A review finds that chest radiographs
 # cannot distinguish viral from bacterial infection [7].
-# Two guidelines say that a child well enough to be treated at home needs none [8, 9].
-# Six radiologists agreed well on dense patches (kappa .69; 1 is perfect, 0 is chance) and hardly on interstitial
+# Two guidelines say that a child well enough to be treated at home needs no radiograph [8, 9].
+# Six radiologists agreed well on dense patches (agreement, called kappa, .69; 1 is perfect, 0 chance) and hardly on interstitial
 # change (.14) [10].
 # So expect wrong labels among real images. How `kind` was found out was never published.
-#
-# These are [AP views](glossary.md#ap-view), with the beam from front to back. The heart lies far from the
-# detector and looks larger than it is [11].
 #
 # **What drawings can't teach**: phantoms follow that caption because a program drew them so. A network that reads them
 # has learned nothing about children.
 #
-# Now read six pictures yourself.
+# Now read six other pictures yourself.
 
 # %% tags=["core"]
-quiz = train.groupby("kind").sample(2, random_state=seed + 1).sample(frac=1, random_state=seed)
+unseen = train.drop([*healthy.index, *chosen.index])
+quiz = unseen.sample(6, weights=unseen["label"].map({0: 3, 1: 1}), random_state=seed)
 pictures = [images.read(folder / name) for name in quiz["path"]]
-titles = list("123456")[: len(quiz)]
+titles = list("123456")
 plots.show(plots.image_grid(pictures, titles=titles, columns=3), alt="Numbered chests to be read without labels")
 
 # %% [markdown] tags=["core"]
@@ -270,7 +272,7 @@ plots.show(plots.image_grid(pictures, titles=titles, columns=3), alt="Numbered c
 # **Predict, then run**: which of the six show pneumonia?
 
 # %% tags=["core", "guess"]
-with_pneumonia = None  # your guess: a list of numbers in rising order, such as [1, 4]
+with_pneumonia = None  # your guess: a list of numbers, such as [1, 4]
 
 # %% tags=["core", "answer"]
 ill = [number for number, label in enumerate(quiz["label"], start=1) if label == 1]
@@ -278,9 +280,11 @@ lessons.compare("With pneumonia", with_pneumonia, ill)
 pd.DataFrame([quiz["kind"].to_list()], columns=titles, index=["what it is"])
 
 # %% [markdown] tags=["core"]
+# Did you call a NORMAL ill? The thymus and the edge of the heart are light, too.
+#
 # ## What went wrong in published work
 #
-# Popular projects describe it wrongly:
+# Popular projects describe the dataset or the disease wrongly:
 #
 # | they say | in fact |
 # | --- | --- |
@@ -296,10 +300,9 @@ share_of_deaths = None  # your guess: a share from 0 to 1
 
 # %% tags=["core", "answer", "nbval-check-output"]
 lessons.compare("The share of all deaths", share_of_deaths, 2.3 / 5.30)
-print(f"{2.3 / 5.30:.0%} of all deaths, against the 14% published")
 
 # %% [markdown] tags=["core"]
-# Three times the published share. A similar figure, 2.38 million, is an estimate for people of *all ages* in 2016;
+# Against the 14% published, it is three times as much. A similar figure, 2.38 million, is an estimate for people of *all ages* in 2016;
 # 0.65 million of them were under five [12]. Give year and method with each figure.
 
 # %% [markdown] tags=["further"]
@@ -311,11 +314,8 @@ print(f"{2.3 / 5.30:.0%} of all deaths, against the 14% published")
 # ## Beside the real images
 
 # %% tags=["core"]
-facts = {
-    "images": len(index),
-    "share of PNEUMONIA": round(float(index["label"].mean()), 3),
-    "patient groups": int(index["patient"].nunique()),
-}
+facts = {"images": len(index), "share of PNEUMONIA": round(float(index["label"].mean()), 3),
+         "patient groups": int(index["patient"].nunique())}
 course.beside_real("01_download", facts, run_dir=run_dir, source=source)
 
 # %% tags=["core"]

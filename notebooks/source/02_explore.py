@@ -14,9 +14,10 @@
 # # 2. Explore: what could a network learn by mistake?
 #
 # **You will be able to** count what you have, look at it, find patients and pictures that occur twice,
-# and measure how far one gets *without finding a lesion*.
+# and measure how far one gets *without finding a [lesion](glossary.md#lesion)*.
 #
-# **Before you start**: the [index](glossary.md#index) of [1. Download](01_download.ipynb), and pandas.
+# **Before you start**: the [index](glossary.md#index) of [1. Download](01_download.ipynb), and pandas. If masks, `|` and
+# `.loc` are new to you, first do *A warm-up in pandas* in lesson 1 (5 minutes).
 #
 # **Minutes**: counted when this is built
 
@@ -40,7 +41,7 @@ source, path, data_dir, run_dir, profile, seed = lessons.chosen(source, path, da
 plots.style(source, data_dir)
 
 # %% [markdown] tags=["core"]
-# Pick up the thread where the first notebook left it. `pixels` holds every image, shrunk to one size, in the
+# Pick up the thread where the first lesson left it. `pixels` holds every image, shrunk to one size, in the
 # order of `index`.
 
 # %% tags=["core"]
@@ -65,7 +66,7 @@ plots.show(plots.class_counts(index), alt="Bars: train holds almost three images
 # **How to read it**: one group of bars a split; compare the two colours within a group. Train holds almost
 # three pictures with pneumonia for each normal one, a [class imbalance](glossary.md#class-imbalance). Test has another share.
 # And look at `val`: in the original layout it has 16 images. What so few can tell is a question of
-# [notebook 3](03_preprocess.ipynb).
+# [lesson 3](03_preprocess.ipynb).
 #
 # The table above shows the [kinds](glossary.md#kind), too: the original `val` has no virus at all. These splits were not
 # drawn by chance.
@@ -115,11 +116,12 @@ sizes.join(pd.crosstab(index["kind"], index["mode"]))
 plots.show(plots.image_sizes(index), alt="Scatter of width and height: in original sizes NORMAL is larger")
 
 # %% [markdown] tags=["core"]
-# **How to read it**: a point is an image. Where one colour lies alone, the size gives the class away.
+# **How to read it**: a point is an image. Where one colour lies alone, the size gives the class away. (The straight edges
+# among phantoms are limits of the program that draws them.)
 # [Mode](glossary.md#mode) `L` has one grey [channel](glossary.md#channel), `RGB` has three.
 #
 # In the real originals the median width is 1,654 pixels for NORMAL and 1,160 for PNEUMONIA, and the 283
-# three-channel files of train are all PNEUMONIA. If all your points fall on one spot, somebody resized the images
+# three-channel files of train are all PNEUMONIA. If all your dots fall on one spot, somebody resized the images
 # before you: then nothing shows here.
 #
 # ## Look at them
@@ -160,14 +162,14 @@ plots.show(plots.mean_images(pixels, index["kind"]),
 
 # %% [markdown] tags=["core"]
 # **How to read it**: what is sharp here lies at the same place in all children. Compare the lungs, then the
-# *borders*. In the last panel orange is where pneumonia is lighter, purple where it is darker.
+# *borders*. In the last panel, the more orange, the lighter with pneumonia.
 # Differences outside the body come from the way the pictures were made.
 
 # %% [markdown] tags=["core"]
 # ## Patients
 #
 # The number in a file's name is taken to name a child. Among the real pneumonias, pictures of one number and kind look
-# a little more alike than any two do: shrunk to 16 x 16 pixels they correlate .78, against .73.
+# a little more alike than any two do: shrunk to 16 x 16 pixels they [correlate](glossary.md#correlation) .78, against .73.
 #
 # **Predict, then run**: how many pictures does the most often imaged patient have?
 
@@ -196,10 +198,11 @@ print(f"{len(shared)} patients occur in more than one split")
 shared.head(3)
 
 # %% [markdown] tags=["core"]
-# In the real dataset 170 of the 202 patient numbers in test occur in train too, but never with the same kind.
+# In the real dataset 170 of the 202 patient numbers in test occur in train too, but where a number is `bacteria` in one, it
+# is `virus` in the other. Among the phantoms, too, the kind is never the same.
 # Whether they are the same children can't be proved. Test stays as it came; where we cut, between training and
 # validation, we keep a number together. Of NORMAL images, nothing shows that the number is a patient at all.
-# Where names hold no patient (PneumoniaMNIST), this section stays empty, which is not the same as clean.
+# Where names hold no patient (source `medmnist`), this section stays empty, which is not the same as clean.
 #
 # ## Duplicates
 #
@@ -246,9 +249,10 @@ for pair in near.head(1).itertuples():
 # %% [markdown] tags=["core"]
 # ## Prediction without shapes
 #
-# Now the test that few people make. Take eight numbers of the picture: its brightness, contrast, sharpness, black
-# border and so on, two of them of its middle. None sees a shape. Some follow disease too, as fluid is light: they can't
-# tell it from a stronger exposure.
+# Now the check that few people make. Take eight numbers of each picture. `mean` and `std` are its brightness and contrast.
+# 2% of the pixels are darker than `p2`, and 2% lighter than `p98`. `centre_` is measured in the middle alone. But for
+# middle and border, none knows where anything lies. Some follow disease too, as fluid is light: they can't tell it from a
+# stronger exposure.
 
 # %% tags=["core"]
 statistics = audit.picture_statistics(pixels)
@@ -257,7 +261,9 @@ statistics.groupby(index["kind"].to_numpy()).mean().round(3)
 # %% [markdown] tags=["core"]
 # Many small decision trees (chains of questions such as "is it brighter than .5?"), each mending the errors of those
 # before it ([gradient-boosted trees](glossary.md#gradient-boosted-trees)), may use them.
-# One column is measured inside train by [cross-validation](glossary.md#cross-validation), one on test.
+# One column is measured on test. The other, `accuracy_cv`, is measured inside train, by
+# [cross-validation](glossary.md#cross-validation): train is cut in parts, and each is answered by trees that learned from
+# the others.
 #
 # **Predict, then run**: always PNEUMONIA is right on about three of four pictures in train. Which share do the eight
 # numbers reach there?
@@ -275,10 +281,11 @@ plots.show(plots.shortcut_bars(table), alt="Bars: eight statistics beat always P
 
 # %% [markdown] tags=["core"]
 # **How to read it**: compare each bar with the dotted line *of the same colour*, the lazy reader. What rises above it
-# was told without finding a lesion. For width, height and mode that is a pure [shortcut](glossary.md#shortcut). For the
+# was told without finding a [lesion](glossary.md#lesion). For width, height and mode that is a pure [shortcut](glossary.md#shortcut). For the
 # eight statistics it is a mixture of shortcuts and of lungs that are lighter. Where a value is missing, the note says why.
 #
-# Keep these figures. A network that scores no better has shown no more than such sums can tell.
+# Write down the two figures of the eight statistics: you compare your network with them, in validation in lesson 4, on
+# test in lesson 6. One that scores no better has shown no more than such sums can tell.
 #
 # (We have just read labels of test, to describe the dataset. No network is chosen by these figures.)
 #
@@ -306,13 +313,13 @@ exercises.check("02.3", strongest, statistics=statistics, index=index)
 # ## What went wrong in published work
 #
 # - System 002 (`plain_300`) reports a validation accuracy of 100%. Its [validation set](glossary.md#validation-set) is
-#   the folder of *test*, and the figure is text: somebody typed it into a `print`. Notebook 7 reads the log beside it.
+#   the folder of *test*, and the figure is text: somebody typed it into a `print`. Lesson 7 reads the log beside it.
 # - The most read tutorial on this dataset split by image, so pictures of one patient fell on both sides, and reports
 #   about 98% in validation.
 # - Nothing that we could read of the five projects mentions duplicates, patients with many images, or picture size
 #   as a clue.
 # - Whoever reports a network's accuracy should show such a rival beside it. Keep the last row of the box below, eight
-#   statistics and no shapes, for the networks of notebooks 6 and 7.
+#   statistics and no shapes, for the networks of lessons 6 and 7.
 #
 # ## Beside the real images
 
@@ -328,9 +335,9 @@ facts = {
 }
 course.beside_real("02_explore", facts, run_dir=run_dir, source=source)
 
-# %% [markdown] tags=["core"]
-# For the eight statistics on the real test images the README says .835, and our run of this notebook gave .841. The
-# README's pictures had 224 pixels a side, and 15% of the patients were kept out of training; the notebook's had 96, and
+# %% [markdown] tags=["further"]
+# For the eight statistics on the real test images the README says .835, and our run of this lesson gave .841. The
+# README's pictures had 224 pixels a side, and 15% of the patients were kept out of training; the lesson's had 96, and
 # none were. The difference is four images of 624: so small a difference says nothing.
 
 # %% tags=["core"]

@@ -53,8 +53,8 @@ dataset.counts(index)
 # ## A file becomes an array
 #
 # A JPEG file is compressed. To [decode](glossary.md#decode) it is to work out its pixels: an
-# [array](glossary.md#array) of numbers. We take the picture that is widest for its height. Of which
-# [type](glossary.md#data-type) are its numbers?
+# [array](glossary.md#array) of numbers. We take the picture with the largest width / height. What
+# [type](glossary.md#data-type) do its numbers have?
 
 # %% tags=["core"]
 widest = (index["width"] / index["height"]).idxmax()
@@ -66,7 +66,7 @@ image.shape, image.dtype, int(image.min()), int(image.max())
 # (white).
 #
 # Some files hold three [channels](glossary.md#channel): red, green and blue. In a radiograph all three are the same grey, so
-# we read every file in one channel. The lungs lose nothing, and a shortcut of notebook 2 is gone.
+# we read every file in one channel. The lungs lose nothing, and a shortcut of lesson 2 is gone.
 
 # %% [markdown] tags=["further"]
 # How far apart are the three, at most, in one pixel?
@@ -122,7 +122,8 @@ scaled.dtype, float(scaled.min()), float(scaled.max())
 # %% [markdown] tags=["core"]
 # ## One size for all
 #
-# A network takes pictures of one size. Three of the five systems use 224 x 224. Two ways lead there:
+# A network takes pictures of one size. Three of the five systems use 224 x 224. Two ways lead there. (Of a square picture
+# both make the same.)
 #
 # - **squash**: stretch each side to 224;
 # - **pad**: keep the proportions, fill the rest with black.
@@ -134,7 +135,7 @@ plots.show(plots.resize_comparison(image, 224),
 # %% [markdown] tags=["core"]
 # **How to read it**: squashing made the chest narrower than it is. Padding kept it, and added bars whose
 # width tells the shape of the file. In the original dataset that shape differs by class: a shortcut again. Squashing
-# tells it less plainly, by how far chest and letters are stretched. (Squares in your source? Then all three agree.)
+# tells it less plainly, by how far chest and letters are stretched.
 #
 # No choice is free. We squash; none of the published systems says that it padded.
 
@@ -170,7 +171,7 @@ square.shape, square.reshape(224, 224, 1).shape
 # ### Exercise 3.1
 #
 # A model takes a [batch](glossary.md#batch): many pictures in one array. Make a batch of one from `image`: resized to
-# 224 x 224, `float32` from 0 to 1, shape (1, 224, 224, 1).
+# 224 x 224, `float32` from 0 to 1, shape (1, 224, 224, 1). Resize first: `images.resize` takes `uint8`. Then scale.
 
 # %% tags=["exercise", "core"]
 batch = ...  # replace the dots
@@ -201,7 +202,7 @@ print(f"{pixels.nbytes / 1e6:.1f} MB as uint8, {4 * pixels.nbytes / 1e6:.1f} MB 
 #
 # The model learns from the [training set](glossary.md#training-set). *We* choose by the
 # [validation set](glossary.md#validation-set): when to stop, which model to keep. The
-# [test set](glossary.md#test-set) is for the end: from here on no network answers it before notebook 6.
+# [test set](glossary.md#test-set) is for the end: from here on no network answers it before lesson 6.
 #
 # - `official`: the folders as they come.
 # - `stratified`: 15% of the images outside test, drawn at random, with the same share of each class.
@@ -215,9 +216,10 @@ pd.concat({how: splits.sizes(table) for how, table in tables.items()})
 # ## What leaks
 #
 # A [leak](glossary.md#leak) is something that training learned of the very pictures that are to judge it. Two
-# pictures of one child share ribs and heart, so a network may know the child again. Notebook 7 measures what that is worth.
+# pictures of one child share ribs and heart, so a network may know the child again. Lesson 7 measures what that is worth.
 #
-# **Predict, then run**: cut by image (`stratified`), of how many validation images is the patient in training, too?
+# **Predict, then run**: cut by image (`stratified`), how many of the validation images (the table above says of how many)
+# are of a patient who also has images in training?
 
 # %% tags=["core", "guess"]
 leaking = None  # your guess: a whole number; ten off counts as right
@@ -231,22 +233,22 @@ lessons.compare("Of a patient in training", leaking, siblings["stratified"], wit
 both.pivot(index="leak", columns="split", values="count")[list(tables)]
 
 # %% tags=["core"]
-plots.show(plots.leak_bars(leaks),
+plots.show(plots.leak_bars(leaks[leaks["leak"] == "images of these patients"]),
            alt="Bars: split by image, many validation images have a sibling in training; split by patient, none")
 
 # %% [markdown] tags=["core"]
-# **How to read it**: a bar counts what stands on both sides. Cut by image, many validation pictures have a
-# sibling in training. Cut by patient, none has, by construction. The official one has too few images to leak
-# much. Three limits remain:
+# **How to read it**: a bar counts the validation images whose patient has images in training, too. Cut by image, they are
+# many. Cut by patient, there are none, by construction. The official one has too few images to leak much. Three limits
+# remain:
 #
 # - The grouped split keeps equal numbers together. **The NORMAL numbers are not known to be patients**, so for them
 #   this proves nothing.
-# - Test is official in all three: its numbers, too, occur in training (notebook 2).
-# - PneumoniaMNIST names no patients. There, only exact duplicates can be kept together.
+# - Test is official in all three: its numbers, too, occur in training (lesson 2).
+# - The source `medmnist` names no patients. There, only exact duplicates can be kept together.
 
 # %% tags=["core", "nbval-check-output"]
 split = tables["grouped"]
-splits.digest(split), bool(split["patient_known"].all())
+splits.digest(split)
 
 # %% [markdown] tags=["core"]
 # We go on with `grouped`. Its [digest](glossary.md#digest) is a fingerprint of names and parts. Every run notes
@@ -256,7 +258,7 @@ splits.digest(split), bool(split["patient_known"].all())
 # ### Exercise 3.2
 #
 # In `tables["stratified"]`, which **share** of the validation images belongs to a patient known to be in
-# training too? The columns are `part` and `patient`; notebook 1 shows `.isin`.
+# training too? The columns are `part` and `patient`; lesson 1 shows `.isin`.
 
 # %% tags=["exercise", "further"]
 share = ...  # replace the dots
@@ -274,21 +276,22 @@ exercises.check("03.2", share, split=tables["stratified"])
 #
 # A model gets all 16 images of the official validation set right. Is it perfect? One image more or less moves its
 # accuracy by 6 points. A [confidence interval](glossary.md#confidence-interval) gives the true accuracies that fit such a
-# result. SciPy's takes the images as independent; several of one child would tell less.
+# result: at 95%, about 95 of 100 such intervals hold the true figure. SciPy's supposes that each image is another child's;
+# with several of one child it would be wider.
 #
-# **Predict, then run**: what is the lowest accuracy that fits 16 out of 16, at 95%?
+# **Predict, then run**: lesson 0 showed the lowest accuracy that fits 16 out of 16, at 95%: about .8. And 15 out of 16?
 
 # %% tags=["core", "guess"]
 lowest = None  # your guess: a share from 0 to 1
 
 # %% tags=["core", "answer", "nbval-check-output"]
-sixteen = binomtest(16, 16).proportion_ci()
-lessons.compare("The lowest accuracy that fits", lowest, float(sixteen.low), within=0.05)
-round(float(sixteen.low), 2), round(float(sixteen.high), 2)
+sixteen, fifteen = (binomtest(right, 16).proportion_ci() for right in (16, 15))
+lessons.compare("The lowest accuracy that fits 15 of 16", lowest, float(fifteen.low), within=0.05)
+pd.DataFrame([sixteen, fifteen], index=["16 of 16", "15 of 16"], columns=["low", "high"]).round(2)
 
 # %% [markdown] tags=["core"]
-# A model that is wrong on every fifth picture can look perfect here. The other notebooks build on this figure: whoever
-# chooses or judges by 16 images knows next to nothing. Notebook 0 showed it on one network.
+# A model that is wrong on every fifth picture can look perfect here. The other lessons build on this: whoever chooses or
+# judges by 16 images knows next to nothing.
 
 # %% [markdown] tags=["further"]
 # A model gets 95% right. How wide is the interval for 20 images, and for 2,000?
@@ -312,7 +315,7 @@ pd.DataFrame(bounds, columns=["low", "high"], index=pd.Index(shown, name="images
 # - **003** (`smote_224`) does not say in its README how it validated. The notebook beside it was too large for the copy
 #   that we could read; it may well say it.
 #
-# None says that it splits by patient, or that it used the 16 images of `val`. That they published their work is why we
+# None says that it splits by patient, or that it validated on the 16 images alone. That they published their work is why we
 # can learn from it.
 
 # %% [markdown] tags=["core"]
@@ -320,10 +323,9 @@ pd.DataFrame(bounds, columns=["low", "high"], index=pd.Index(shown, name="images
 
 # %% tags=["core"]
 validating = {how: int((table["part"] == "validation").sum()) for how, table in tables.items()}
-siblings = siblings.astype("string").fillna("unknown")
+siblings = siblings.astype("string").fillna("unknown") + " of " + pd.Series(validating).astype("string")
 facts = {
     "validation images, official": validating["official"],
-    "validation images, grouped by patient": validating["grouped"],
     "of a patient in training, stratified by image": siblings["stratified"],
     "of a patient in training, grouped by patient": siblings["grouped"],
     "lowest accuracy that fits 16 of 16": round(float(sixteen.low), 2),

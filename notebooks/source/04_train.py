@@ -62,9 +62,12 @@ splits.sizes(split)
 # A network is a function with many numbers inside, its [weights](glossary.md#weight). A picture goes in, one
 # number comes out: the probability of PNEUMONIA.
 #
-# The [loss](glossary.md#loss) of an answer is −log of the probability that it gave to the truth.
+# The [loss](glossary.md#loss) of an answer is −log of the probability that it gave to the truth. Keras calls this *binary
+# cross-entropy*. (The log of 1 is 0. The smaller the number, the larger −log.)
 #
-# **Predict, then run**: the child is healthy. The answer .60 costs something. How many times as much does .99 cost?
+# The child is healthy. The answer .60 leaves .40 for NORMAL, so its loss is −log(.40) = .92, in Python `-np.log(0.4)`.
+#
+# **Predict, then run**: how many times as much does the answer .99 cost?
 
 # %% tags=["guess", "core"]
 times = None  # your guess: a number, such as 2
@@ -85,20 +88,20 @@ loss.rename_axis("answer").round(2)
 #
 # new weight = weight − [learning rate](glossary.md#learning-rate) × slope
 #
-# Here is a toy: one weight *w*, the loss (*w* − 2)², and so the slope 2 (*w* − 2).
+# Here is a toy: one weight *w*, the loss (*w* − 2)², and so (calculus says) the slope 2 (*w* − 2).
 
 # %% tags=["core"]
-weights = np.linspace(-2, 6, 100)
-steps = [-1.5]
+rate = 0.2
+weights, steps = np.linspace(-2, 6, 100), [-1.5]
 for _ in range(8):
-    steps.append(steps[-1] - 0.2 * 2 * (steps[-1] - 2))
+    steps.append(steps[-1] - rate * 2 * (steps[-1] - 2))
 steps = np.array(steps)
 plots.show(plots.descent(weights, (weights - 2) ** 2, steps, (steps - 2) ** 2),
            alt="A parabola of loss over one weight; dots step down to its lowest point, in ever shorter steps")
 
 # %% [markdown] tags=["core"]
-# **How to read it**: a dot is the weight after a step. Where the curve is steep, the step is long. Change the learning
-# rate from 0.2 to 1.1 and run the cell again: each step leaps over the bottom, and lands higher.
+# **How to read it**: a dot is the weight after a step. Where the curve is steep, the step is long. Change `rate`
+# from 0.2 to 1.1 and run the cell again: each step leaps over the bottom, and lands higher.
 #
 # A network does the same with all its weights at once. [Backpropagation](glossary.md#backpropagation) finds the slopes:
 # it goes through the layers from the loss back to the picture. The [optimizer](glossary.md#optimizer) turns the slopes
@@ -111,7 +114,7 @@ plots.show(plots.descent(weights, (weights - 2) ** 2, steps, (steps - 2) ** 2),
 # ### A new order in each epoch
 #
 # After `set_random_seed`, Keras on TensorFlow shuffles an array in the *same* order every epoch. So `training`, which we
-# use below, draws the order from seed and epoch: new each time, and the same again when you run it again.
+# use below, draws the order from [seed](glossary.md#seed) and epoch: new each time, and the same again when you run it again.
 
 # %% tags=["further", "nbval-check-output"]
 [np.random.default_rng([seed, epoch]).permutation(8).tolist() for epoch in range(3)]
@@ -170,8 +173,7 @@ exercises.check("04.1", sideways)
 #
 # A network with convolutions is a *convolutional neural network*, a [CNN](glossary.md#cnn). Its other parts are:
 #
-# - [ReLU](glossary.md#relu) turns negative values into 0. Without it, two layers in a row could compute nothing that a
-#   single one can't.
+# - [ReLU](glossary.md#relu) turns negative values into 0. Without it, two layers could do no more than one.
 # - [Max pooling](glossary.md#max-pooling) keeps the largest of 2 x 2 values. The next kernel then sees a wider
 #   part of the chest.
 # - [Dense layers](glossary.md#dense-layer) are weighted sums of *all* values. The last sum goes
@@ -190,6 +192,7 @@ network = keras.Sequential([
     layers.Flatten(),  # all maps in one long row
     layers.Dense(100, activation="relu"),
     layers.Dense(1, activation="sigmoid")])
+fresh = network.get_weights()
 
 # %% [markdown] tags=["core"]
 # **Predict, then run**: which kind of layer holds most weights?
@@ -216,15 +219,15 @@ train, validation = (np.flatnonzero(split["part"] == part) for part in ("train",
 x, y = pixels[train] / np.float32(255), split["label"].to_numpy()[train]
 x_validation, y_validation = pixels[validation] / np.float32(255), split["label"].to_numpy()[validation]
 one = pixels[number : number + 1] / np.float32(255)
-before = np.asarray(network.layers[0](one))[0]  # what the random kernels see, to compare later
 
 # %% tags=["core"]
+network.set_weights(fresh)  # each time that you run this cell, it starts anew
+before = np.asarray(network.layers[0](one))[0]  # what the random kernels see, to compare later
 network.compile(optimizer=keras.optimizers.Adam(0.001), loss="binary_crossentropy", metrics=["accuracy"])
 by_hand = network.fit(x, y, batch_size=32, epochs=3, validation_data=(x_validation, y_validation), verbose=2)
 
 # %% [markdown] tags=["core"]
-# Each line is an epoch. The loss of the training pictures should fall. (Run the cell again, and training goes on from
-# here. For fresh weights, run the cell of the network and those after it.)
+# Each line is an epoch. The loss of the training pictures should fall.
 #
 # Learning rate, batch size, the number of epochs and of layers: what we choose, and training does not change, is a
 # [hyperparameter](glossary.md#hyperparameter). A [recipe](glossary.md#recipe) holds all of them in one place.
@@ -255,23 +258,28 @@ plots.show(plots.learning_curves(run.history),
 model = run.load_model()
 same_layers = [type(layer).__name__ for layer in model.layers] == list(table["layer"])
 print("same layers:", same_layers, "same number of weights:", model.count_params() == network.count_params())
+last = [round(seen["val_accuracy"].iloc[-1] * len(validation)) for seen in (pd.DataFrame(by_hand.history), run.history)]
+print(f"Right of {len(validation)} in validation: yours {last[0]} after {len(by_hand.epoch)} epochs,",
+      f"the recorded one {last[1]} after {len(run.history)}")
 losses = run.history[["epoch", "loss"]].assign(yours=pd.Series(by_hand.history["loss"]))
 losses.dropna().round(3)
 
 # %% [markdown] tags=["core"]
 # They even began with the same random weights. The losses fall alike, but they are not equal: the pictures came in
-# another order. What did training do to the kernels?
+# another order. (Some images more or less in validation can be chance: lesson 5 measures that.) What did training do to
+# the kernels?
 
 # %% tags=["core"]
 after = np.asarray(model.layers[0](one))[0]
-plots.show(plots.feature_maps(np.concatenate([before[:, :, :6], after[:, :, :6]], axis=-1), columns=6),
+titles = [f"kernel {k}, {when}" for when in ("before", "after") for k in range(6)]
+plots.show(plots.feature_maps(np.concatenate([before[:, :, :6], after[:, :, :6]], axis=-1), titles=titles, columns=6),
            alt="Maps of the first six kernels: above with random kernels, below those of the same kernels after training")
 
 # %% [markdown] tags=["core"]
-# **How to read it**: above (0 to 5) is what six of the 16 random kernels see, below (6 to 11) what the same six see after
-# training; dark is low. An empty map was all negative, and ReLU cut it. Some kernels moved far from where chance had put
+# **How to read it**: above is what six of the 16 random kernels see, below what the same six see after training; dark is
+# low. An empty map was all negative, and ReLU cut it. Some kernels moved far from where chance had put
 # them, some hardly. All later layers moved too. (One need not start at random. To start from the kernels of a network that learned something
-# else is [transfer learning](glossary.md#transfer-learning): notebook 8.)
+# else is [transfer learning](glossary.md#transfer-learning): lesson 8, further.)
 #
 # ### Exercise 4.2
 #
@@ -318,13 +326,15 @@ few, others = rng.permutation(len(x))[:40], rng.permutation(len(x_validation))[:
 told = np.where(np.arange(40) < 10, 1 - y[few], y[few])  # the first ten are wrong
 forty = {"x": x[few], "y": told, "batch_size": 8, "epochs": 40, "verbose": 0,
          "validation_data": (x_validation[others], y_validation[others])}
-by_heart = pd.DataFrame(plain.build(seed=seed).fit(**forty).history).assign(epoch=range(1, 41))
+network_of_40 = plain.build(seed=seed)  # a fresh network, compiled
+by_heart = pd.DataFrame(network_of_40.fit(**forty).history).assign(epoch=range(1, 41))
 lessons.compare("Right among the others", others_right, by_heart["val_accuracy"].iloc[-1], within=0.05)
 plots.show(plots.learning_curves(by_heart), alt="Training loss falls to 0; validation loss falls at first, then climbs")
 
 # %% [markdown] tags=["core"]
-# **How to read it**: the training lines go on to perfect, wrong labels and all. The validation loss falls at first. From
-# its lowest place on it climbs: what is learned now helps with no other picture. The space between the lines is the
+# **How to read it**: where the accuracy is flat at first, all get one answer: the lazy reader's share. Then the training
+# lines go on, until also
+# the ten wrong labels are answered as told. The validation loss falls at first. From its lowest place on it climbs: what is learned now helps with no other picture. The space between the lines is the
 # *gap*, the sign of learning by heart. (Accuracy can look steady while the loss climbs: the same errors, made with more
 # confidence.)
 #
@@ -389,14 +399,15 @@ accuracy = {"network": np.mean((probability >= 0.5) == y_validation), "always PN
 pd.Series(accuracy, name="validation accuracy").round(3).to_frame()
 
 # %% [markdown] tags=["core"]
-# The difference is what was learned, of lungs or of shortcuts, give or take chance. None of your networks
-# answers test until notebook 6.
+# The difference is what was learned, of lungs or of shortcuts, give or take chance. And compare with the first figure that
+# you wrote down in lesson 2: what eight numbers reach, without shapes. None of your networks
+# answers test until lesson 6.
 #
 # ## What went wrong in published work
 #
 # - **000**, **002** and **004** take the *last* epoch, whatever it was. In 000 the validation accuracy fell by 12 points in
 #   one epoch, and rose by 13 in the next. Two epochs less, and it would have published another figure.
-# - All three validate on *test*. Had they chosen the best epoch, they would have chosen it on test.
+# - All three validate on *test*. README or log also names the best epoch, of test.
 # - **001** stops early, as one should. But its figure comes from one batch of 32 pictures.
 
 # %% [markdown] tags=["core"]

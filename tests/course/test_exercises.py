@@ -84,19 +84,28 @@ def test_names_follow_the_notebooks():
 
 @pytest.fixture(scope="module")
 def networks():
-    """A network of one convolution, and others with one more: fitted or not, of 64 kernels or of 8."""
+    """A network of one convolution, and others with one more: fitted or not, with ReLU in each form or without."""
     from cxr_utils.backend import keras
 
-    def made(*more, kernels=64):
-        layers = [keras.layers.Conv2D(64, 3), *(keras.layers.Conv2D(kernels, 3) for _ in more)]
-        network = keras.Sequential([keras.Input((7, 7, 1)), *layers, keras.layers.Flatten(), keras.layers.Dense(1)])
+    layers = keras.layers
+
+    def made(*more, kernels=64, relu="relu", behind=(), fit=False):
+        convolutions = [layers.Conv2D(kernels, 3, activation=relu) for _ in more]
+        parts = [layers.Conv2D(64, 3), *convolutions, *behind, layers.Flatten(), layers.Dense(1)]
+        network = keras.Sequential([keras.Input((7, 7, 1)), *parts])
         network.compile(loss="mse")
+        if fit:
+            network.fit(np.zeros((2, 7, 7, 1)), np.zeros((2, 1)), verbose=0)
         return network
 
-    fitted = made(1)
-    fitted.fit(np.zeros((2, 7, 7, 1)), np.zeros((2, 1)), verbose=0)
-    more = {"fitted": fitted, "not fitted": made(1), "of 8": made(1, kernels=8), "two more": made(1, 2)}
-    return {"plain": made()} | more
+    return {
+        "plain": made(), "fitted": made(1, fit=True), "not fitted": made(1), "of 8": made(1, kernels=8),
+        "two more": made(1, 2), "without ReLU": made(1, relu=None), "another": made(1, relu="tanh"),
+        "a layer of ReLU": made(1, relu=None, behind=[layers.ReLU()], fit=True),
+        "an Activation": made(1, relu=None, behind=[layers.Activation("relu")], fit=True),
+        "no ReLU in it": made(1, relu=None, behind=[layers.Activation("tanh")]),
+        "pooled": made(1, behind=[layers.MaxPooling2D()]),
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -106,6 +115,13 @@ def networks():
         ("fitted", 36864, "now add one bias"),
         ("fitted", 640, "reaches through all 64 maps"),
         ("fitted", 1, "for all 64 kernels"),
+        ("fitted", "36928", "not text"),
+        ("a layer of ReLU", 36928, "✅"),
+        ("an Activation", 36928, "✅"),
+        ("without ReLU", 36928, "no ReLU"),
+        ("another", 36928, "no ReLU"),
+        ("no ReLU in it", 36928, "no ReLU"),
+        ("pooled", 36928, "directly before Flatten"),
         ("not fitted", 36928, "not taken a step"),
         ("of 8", 36928, "8 kernels"),
         ("plain", 36928, "has 1 convolutions"),
@@ -125,3 +141,51 @@ def test_a_network_is_judged_by_its_layers(networks, capsys, answer, added, hint
 def test_a_broken_training_is_judged_by_its_last_loss(capsys, losses, hint):
     exercises.check("04.3", SimpleNamespace(history={"loss": losses}), truth=[1, 1, 1, 0])
     assert hint in capsys.readouterr().out
+
+
+INDEX = pd.DataFrame({"split": ["train"] * 5 + ["test"] * 8, "kind": ["virus"] * 3 + ["normal"] * 2 + ["bacteria"] * 8,
+                      "label": [1, 1, 1, 0, 0] + [1] * 5 + [0] * 3})  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name, answer, hint",
+    [
+        ("01.1", 3, "✅"),
+        ("01.1", "3", "give a number, not text: without quotes\n"),
+        ("01.1", float("nan"), "Hint: Compare"),
+        ("01.1", INDEX["kind"] == "virus", "this is a Series of 13; count them: .sum() of the mask"),
+        ("01.1", INDEX, "this is a DataFrame of 13; count them"),
+        ("02.1", 0.625, "✅"),
+        ("02.1", 62.5, "write 62.5% as 0.625"),
+        ("02.1", 61.2, "write 61.2% as 0.612"),
+        ("02.1", 62, "write 62% as 0.62"),
+        ("02.1", 5, "divide by the number of test images"),
+        ("02.1", "62.5%", "not text: without quotes, and .62 for 62%"),
+        ("02.1", INDEX["label"] == 1, "take the share: .mean() of the mask"),
+    ],
+)
+def test_a_number_of_another_kind_is_told_the_way_to_one(capsys, name, answer, hint):
+    exercises.check(name, answer, index=INDEX)
+    assert hint in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("sensitivity, specificity", [(float("nan"), 0.5), (0.8, float("nan"))])
+def test_what_is_no_number_is_not_right(capsys, sensitivity, specificity):
+    exercises.check("06.1", 0.8, 0.5, counts=(1, 1, 2, 8))
+    exercises.check("06.1", sensitivity, specificity, counts=(1, 1, 2, 8))
+    right, wrong = capsys.readouterr().out.splitlines()
+    assert right.startswith("✅") and wrong.startswith(
+        f"Hint: {'sensitivity' if sensitivity != 0.8 else 'specificity'}"
+    )
+
+
+def test_a_batch_may_be_a_tensor(capsys):
+    from cxr_utils import images
+    from cxr_utils.backend import keras
+
+    image = np.random.default_rng(0).integers(0, 256, (300, 400), "uint8")
+    batch = images.resize(image, 224).astype("float32").reshape(1, 224, 224, 1) / 255
+    for answer in (batch, keras.ops.convert_to_tensor(batch), batch[0], batch * 255, image):
+        exercises.check("03.1", answer, image=image)
+    said = capsys.readouterr().out.splitlines()
+    assert [line[0] for line in said] == list("✅✅HHH")

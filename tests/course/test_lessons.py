@@ -69,7 +69,16 @@ def test_lab_writes_the_file_once(home, monkeypatch):
 
 @pytest.mark.parametrize(
     ("guess", "found", "right"),
-    [(0.9, 0.85, True), (0.9, 0.7, False), (1, 1.0, True), ("SMOTE ", "smote", True), ("none", "smote", False)],
+    [
+        (0.9, 0.85, True),
+        (0.9, 0.7, False),
+        (1, 1.0, True),
+        (3, 2, False),
+        ("SMOTE ", "smote", True),
+        ("none", "smote", False),
+        ((6, 1, 3), [1, 3, 6], True),
+        ([3, 1], [1, 3, 6], False),
+    ],  # fmt: skip
 )
 def test_guesses_are_compared_and_counted(monkeypatch, capsys, guess, found, right):
     monkeypatch.setattr(lessons, "_GUESSED", {})
@@ -80,13 +89,32 @@ def test_guesses_are_compared_and_counted(monkeypatch, capsys, guess, found, rig
     assert f"{int(right)} of your 1 guesses" in capsys.readouterr().out
 
 
-def test_without_a_guess_nothing_is_said(monkeypatch, capsys):
+def test_without_a_guess_the_answer_is_said_and_nothing_counted(monkeypatch, capsys):
     monkeypatch.setattr(lessons, "_GUESSED", {})
     for nothing in (None, ...):
         lessons.compare("What", nothing, 0.5)
-    assert capsys.readouterr().out == ""
+    assert capsys.readouterr().out == "What: it is 0.5.\n" * 2
     lessons.score()
     assert "no guess" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("guess", "found", "within", "words"),
+    [
+        (62, 0.7, 0.1, "you said 62; write a share from 0 to 1"),
+        ("62%", 0.7, 0.1, "you said '62%'; write a share from 0 to 1, such as 0.62 for 62% (without quotes)."),
+        ("3", 4, 2, "you said '3'; write a number (without quotes)."),
+        ([3], 4, 2, "write a number."),
+        (1, [1, 3], 0.1, "you said 1; write a list"),
+        (5, 0.8, 4, "you said 5, it is 0.8."),  # points, not a share
+        (2, 1, 0, "you said 2, it is 1."),
+    ],
+)
+def test_a_guess_that_can_be_no_answer_is_told_how_to_be_written(monkeypatch, capsys, guess, found, within, words):
+    monkeypatch.setattr(lessons, "_GUESSED", {})
+    lessons.compare("What", guess, found, within=within)
+    assert words in capsys.readouterr().out
+    assert bool(lessons._GUESSED) is ("it is" in words)
 
 
 def test_a_guess_made_again_counts_once(monkeypatch, capsys):
