@@ -1,27 +1,23 @@
 """Rules that the notebooks keep, measured; and their solutions, executed."""
 
 import ast
-import importlib.util
 import re
 import statistics
 import subprocess
 import sys
 from pathlib import Path
 
+import effects
 import nbformat
 import pandas as pd
 import pytest
+from effects import FOLDER, builder
 
 from cxr_utils.course import notebooks
 
 ROOT = Path(__file__).parents[1]
-FOLDER = ROOT / "notebooks"
 BUILT = ROOT / "build" / "test"  # what the stages nbval and papermill of `make test` leave behind
 NEEDS_RUNS = "needs the notebooks executed by the earlier stages of make test"
-
-spec = importlib.util.spec_from_file_location("build_notebooks", FOLDER / "source" / "build.py")
-builder = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(builder)
 
 SCRIPTS = builder.scripts([])
 COURSE = {script.stem: builder.build(script, solved=False) for script in SCRIPTS}
@@ -231,7 +227,7 @@ def test_committed_outputs(name):
 
 @each
 def test_solutions_are_right_and_wrong_answers_get_a_hint(name, tmp_path, monkeypatch):
-    """In the run folder of the papermill stage, where everything is trained already."""
+    """In the run folder of the papermill stage, where all is trained already; there the effects must show, too."""
     if not (BUILT / "course" / "runs" / "sample" / "course.json").is_file():
         pytest.skip(NEEDS_RUNS)
     monkeypatch.setenv("CXR_HOME", str(BUILT / "course"))
@@ -248,6 +244,7 @@ def test_solutions_are_right_and_wrong_answers_get_a_hint(name, tmp_path, monkey
                 ast.unparse(call), metadata={"tags": ["not yet" if wrong == "..." else "wrong"]}
             )
             book.cells.insert(book.cells.index(cell) + 1, added)
+    book.cells.append(effects.cell(name))
     output = tmp_path / f"{name}.ipynb"
     notebooks.execute(book, output, given={}, cwd=FOLDER)
     starts = {"check": "✅", "wrong": "Hint: ", "not yet": "Not yet"}
@@ -258,6 +255,7 @@ def test_solutions_are_right_and_wrong_answers_get_a_hint(name, tmp_path, monkey
             assert printed.startswith(starts[tag]) and "✅" not in printed[1:], cell.source + printed
             seen += 1
     assert seen >= 10 or name.startswith("00")
+    assert effects.failing(effects.of(name), effects.seen(output)) == []
 
 
 @each

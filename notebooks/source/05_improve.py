@@ -286,8 +286,8 @@ plots.show(plots.comparison(by_change), alt="Balanced accuracy of over-sampling 
 
 # %% [markdown] tags=["core"]
 # **How to read it**: a point at .5 is a network with one answer for all images. Does one row's worst seed lie above
-# another's best? If not, the points show no difference. Is the row of the long steps the widest? Then the spread is the
-# finding: one seed goes well, the next fails, and who tries one sees either.
+# another's best? If not, the points show no difference. Is the row of the long steps the widest? (It depends on the seed at
+# the top.) Then the spread is the finding: one seed goes well, the next fails, and who tries one sees either.
 #
 # ## So what improved?
 #
