@@ -22,8 +22,8 @@ SEEDS = (0, 1, 2, 3)
 
 def table():
     """Return the table; empty cells are text of no length, or bounds that nothing exceeds."""
-    read = pd.read_csv(TABLE, dtype={"lesson": str, "holds": str, "depends_on": str})
-    return read.fillna({"at_least": -float("inf"), "at_most": float("inf"), "depends_on": "", "holds": ""})
+    read = pd.read_csv(TABLE, dtype={"lesson": str, "fails_on": str, "depends_on": str})
+    return read.fillna({"at_least": -float("inf"), "at_most": float("inf"), "depends_on": "", "fails_on": ""})
 
 
 def of(lesson):
@@ -51,7 +51,7 @@ def failing(rows, figures):
             if not row.depends_on and not row.at_least <= figures[row.shows] <= row.at_most]  # fmt: skip
 
 
-def holding(rows):
-    """Say of each row on which seeds its effect holds: "all", or their numbers."""
-    within = pd.DataFrame({seed: rows[f"seed_{seed}"].between(rows["at_least"], rows["at_most"]) for seed in SEEDS})
-    return ["all" if held.all() else " ".join(map(str, held.index[held])) for _, held in within.iterrows()]
+def fails_on(rows):
+    """Name of each row the seeds on which its effect does not show; one that was not measured is empty in the table."""
+    return [" ".join(str(seed) for seed in SEEDS if not row["at_least"] <= row[f"seed_{seed}"] <= row["at_most"]
+                     and not pd.isna(row[f"seed_{seed}"])) for _, row in rows.iterrows()]  # fmt: skip

@@ -214,7 +214,8 @@ training.gains(by_way, against="plain").round(3)
 
 # %% [markdown] tags=["core"]
 # An interval from `low` to `high` above 0 says: this way gained, and it was no luck of seeds or images. Do the
-# intervals of the three ways overlap? Then this trial does not say which of them is best.
+# intervals of the three ways overlap? Then this trial does not say which of them is best. (How far above 0 that of class
+# weights begins depends on the seed at the top.)
 
 # %% [markdown] tags=["further"]
 # ## A whole recipe with SMOTE
