@@ -42,6 +42,7 @@ test: $(DEV)
 	$(call stage,pytest,$(BIN)/pytest -n 2 --dist loadfile --durations=10)
 
 test-long: $(DEV)
+	@rm -rf build/effects
 	$(call stage,pytest,$(BIN)/pytest tests -m long --durations=10)
 
 # The lowest versions that pyproject.toml allows, of what it names itself, in an environment of their own.

@@ -1,7 +1,6 @@
 """Rules that the notebooks keep, measured; and their solutions, executed."""
 
 import ast
-import importlib.util
 import re
 import statistics
 import subprocess
@@ -10,21 +9,18 @@ from base64 import b64decode
 from io import BytesIO
 from pathlib import Path
 
+import effects
 import nbformat
 import pandas as pd
 import pytest
+from effects import FOLDER, builder
 from PIL import Image
 
 from cxr_utils.course import exercises, notebooks
 
 ROOT = Path(__file__).parents[1]
-FOLDER = ROOT / "notebooks"
 BUILT = ROOT / "build" / "test"  # what the stages nbval and papermill of `make test` leave behind
 NEEDS_RUNS = "needs the notebooks executed by the earlier stages of make test"
-
-spec = importlib.util.spec_from_file_location("build_notebooks", FOLDER / "source" / "build.py")
-builder = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(builder)
 
 SCRIPTS = builder.scripts([])
 COURSE = {script.stem: builder.build(script, solved=False) for script in SCRIPTS}
@@ -238,7 +234,10 @@ def test_committed_outputs(name):
 
 @each
 def test_solutions_are_right_and_wrong_answers_get_a_hint(name, tmp_path, monkeypatch, capsys):
-    """As a learner gets them printed; in the run folder of the papermill stage, where everything is trained already."""
+    """As a learner gets them printed; in the run folder of the papermill stage, where everything is trained already.
+
+    There the effects must show, too.
+    """
     if not (BUILT / "course" / "runs" / "sample" / "course.json").is_file():
         pytest.skip(NEEDS_RUNS)
     monkeypatch.setenv("CXR_HOME", str(BUILT / "course"))
@@ -258,6 +257,7 @@ def test_solutions_are_right_and_wrong_answers_get_a_hint(name, tmp_path, monkey
                 ast.unparse(call), metadata={"tags": ["not yet" if wrong == "..." else "wrong"]}
             )
             book.cells.insert(book.cells.index(cell) + 1, added)
+    book.cells.append(effects.cell(name))
     output = tmp_path / f"{name}.ipynb"
     notebooks.execute(book, output, given={}, cwd=FOLDER)
     starts = {"check": "✅", "wrong": "Hint: ", "not yet": "Not yet"}
@@ -268,6 +268,7 @@ def test_solutions_are_right_and_wrong_answers_get_a_hint(name, tmp_path, monkey
             assert printed.startswith(starts[tag]) and "✅" not in printed[1:], cell.source + printed
             seen += 1
     assert seen >= 10 or name.startswith("00")
+    assert effects.failing(effects.of(name), effects.seen(output)) == []
 
 
 @each

@@ -214,7 +214,8 @@ training.gains(by_way, against="plain").round(3)
 
 # %% [markdown] tags=["core"]
 # An interval from `low` to `high` above 0 says: this way gained, and it was no luck of seeds or images. Do the
-# intervals of the three ways overlap? Then this trial does not say which of them is best.
+# intervals of the three ways overlap? Then this trial does not say which of them is best. (How far above 0 that of class
+# weights begins depends on the seed at the top.)
 
 # %% [markdown] tags=["further"]
 # ## A whole recipe with SMOTE
@@ -286,8 +287,8 @@ plots.show(plots.comparison(by_change), alt="Balanced accuracy of over-sampling 
 
 # %% [markdown] tags=["core"]
 # **How to read it**: a point at .5 is a network with one answer for all images. Does one row's worst seed lie above
-# another's best? If not, the points show no difference. Is the row of the long steps the widest? Then the spread is the
-# finding: one seed goes well, the next fails, and who tries one sees either.
+# another's best? If not, the points show no difference. Is the row of the long steps the widest? (It depends on the seed at
+# the top.) Then the spread is the finding: one seed goes well, the next fails, and who tries one sees either.
 #
 # ## So what improved?
 #
