@@ -268,8 +268,8 @@ def answers(network: Any, pixels: np.ndarray, rows: np.ndarray | None = None, *,
 
     Parameters
     ----------
-    network : keras.Model
-        That ends with sigmoid or softmax.
+    network : keras.Model or Model
+        That ends with sigmoid or softmax, or was opened by `load`.
     pixels : ndarray
         uint8, shape (n, s, s, 1), with s the network's image size.
     rows : ndarray of int, optional
@@ -287,9 +287,13 @@ def answers(network: Any, pixels: np.ndarray, rows: np.ndarray | None = None, *,
     >>> answers(model, pixels, np.array([3, 5])).shape
     (2,)
     """
-    raw, rows = _called(network), np.arange(len(pixels)) if rows is None else rows
+    rows = np.arange(len(pixels)) if rows is None else rows
+    if not isinstance(network, Model):
+        network = Model(Path("network"), 0, network.input_shape[-1], raw=_called(network))
     parts = (pixels[rows[start : start + _AT_ONCE]].astype("float32") / 255 for start in range(0, len(rows), _AT_ONCE))
-    return np.concatenate([mean_answer(_of_views(raw, network.input_shape[-1], part, views)) for part in parts])
+    return np.concatenate(
+        [mean_answer(_of_views(network.raw, network.channels, part, views, network.meaning)) for part in parts]
+    )
 
 
 def _called(network: Any) -> Callable[[np.ndarray], np.ndarray]:
