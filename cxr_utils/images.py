@@ -26,12 +26,12 @@ from cxr_utils.errors import BadInput, one_of, printable
 if TYPE_CHECKING:
     import pandas as pd
 
+#: What Pillow may open; some of its other readers start programs or are hardly looked after.
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")
-"""What Pillow may open; some of its other readers start programs or are hardly looked after."""
 SUFFIXES = (".jpeg", ".jpg", ".jfif", ".jpe", ".png", ".tif", ".tiff", ".bmp", ".webp")
 RESIZING = ("squash", "pad")
+#: How a picture may be shrunk. Only "area" averages what it leaves out.
 INTERPOLATIONS = {"area": cv2.INTER_AREA, "nearest": cv2.INTER_NEAREST_EXACT, "bilinear": cv2.INTER_LINEAR}
-"""How a picture may be shrunk. Only "area" averages what it leaves out."""
 
 # Pillow's blocks of 16 MB stay with each thread that freed them (glibc); larger ones go back to the system at once.
 Image.core.set_block_size(64 * 2**20)

@@ -19,6 +19,7 @@ from cxr_utils._saved import Refused
 from cxr_utils.errors import BadInput
 
 SUFFIXES = (".keras", ".h5", ".hdf5", ".onnx")
+#: The Keras layers that a model may have: what networks for images are made of, none that runs code or reads files.
 LAYERS = frozenset(
     "Activation ActivityRegularization Add AlphaDropout Average AveragePooling2D BatchNormalization CenterCrop "
     "Concatenate Conv2D Conv2DTranspose Cropping2D Dense DepthwiseConv2D Dot Dropout ELU Flatten GaussianDropout "
@@ -27,10 +28,9 @@ LAYERS = frozenset(
     "RandomContrast RandomFlip RandomRotation RandomTranslation RandomZoom ReLU Rescaling Reshape Resizing "
     "SeparableConv2D Softmax SpatialDropout2D Subtract UnitNormalization UpSampling2D ZeroPadding2D".split()
 )
-"""The Keras layers that a model may have: what networks for images are made of, none that runs code or reads files."""
 
+#: So many answers on one side of the threshold are a reason to ask.
 MANY = 10
-"""So many answers on one side of the threshold are a reason to ask."""
 
 _AT_ONCE = 64
 _MODELS = ("Functional", "Sequential")

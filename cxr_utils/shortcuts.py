@@ -11,10 +11,10 @@ import pandas as pd
 from cxr_utils import explain, models
 from cxr_utils.errors import one_of
 
+#: The central chest: from here to here of width and height, about half of the picture. Both lungs lie in it.
 CENTRE = (0.15, 0.85)
-"""The central chest: from here to here of width and height, about half of the picture. Both lungs lie in it."""
+#: The border: what is nearer to an edge than this share of the side.
 BORDER = 0.1
-"""The border: what is nearer to an edge than this share of the side."""
 
 _MARKER = 0.07  # height of a side marker, as a share of the picture's
 

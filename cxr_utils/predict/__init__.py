@@ -28,12 +28,12 @@ NOTICE = "For teaching and research. This is no diagnosis, and does not replace 
 LIKE_PNEUMONIA = "similar to images labelled PNEUMONIA"
 LIKE_NORMAL = "similar to images labelled NORMAL"
 OUTSIDE = "outside of what the model knows"
+#: Of the JSON beside a model; raised when its content means something else.
 FORMAT = 1
-"""Of the JSON beside a model; raised when its content means something else."""
 QUANTILES = 101
 SUFFIXES = (*images.SUFFIXES, ".dcm", ".dicom")
+#: Pictures that aren't read: a folder's are named as such, not passed over.
 UNREAD = (".gif", ".heic", ".heif", ".avif", ".jp2", ".j2k", ".jxl", ".nii", ".nrrd", ".mha")
-"""Pictures that aren't read: a folder's are named as such, not passed over."""
 REFERENCE = "results/models/reference"
 _BATCH = 64
 _MARK = PngImagePlugin.PngInfo()

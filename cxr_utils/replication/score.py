@@ -14,8 +14,8 @@ from cxr_utils.errors import BadInput
 #: The digest of `splits.grouped` with seed 0 on all 5,856 images: the split of the honest protocol.
 HONEST = "98ef3b64854cd068"
 COLUMNS = tuple(column for column in evaluation.COLUMNS if column != "patient")
+#: What the record that `score` keeps has.
 RECORD = ("name", "identity", "split", "metrics")
-"""What the record that `score` keeps has."""
 TITLES = {"validation": "validation", "test": "test", "test_without_known": "test without known persons"}
 
 
