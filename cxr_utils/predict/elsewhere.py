@@ -118,8 +118,7 @@ def judge_model(
                       **asdict(meaning)},
             "source": {"name": source, "title": about["title"], "place": printable(place.name), "origin": origin,
                        "licence": licence or about["licence"], "synthetic": synthetic, "digest": images},
-            "part": part,
-            "of_test": 0 if synthetic else int(of_test.sum()),
+            "part": part, "of_test": 0 if synthetic else int(of_test.sum()),
             "seen": int((rows["named"] & ~of_test).sum()),
         }  # fmt: skip
         foreign = not (synthetic or rows["named"].all())
@@ -144,9 +143,8 @@ def judge_model(
     groups = {name: _figures(group, threshold) for name, group in parts.items()}
     metrics, kinds = groups["all"]["metrics"], evaluation.by_kind(judged)[["images"]]
     notes = meaning.doubts(judged["probability"], predictor.threshold, auc=metrics["at_half"]["auc"]) + notes
-    kinds = kinds.assign(**{
-        f"wrong_{name}": evaluation.by_kind(judged, threshold=cut)["wrong"] for name, cut in _cuts(threshold).items()
-    })  # fmt: skip
+    for name, cut in _cuts(threshold).items():
+        kinds[f"wrong_{name}"] = evaluation.by_kind(judged, threshold=cut)["wrong"]
     if out is not None and again and files.read_json(out)["source"].get("digest") != images:
         notes.append(f"these images are not those that the figures in {out.name} were of before")
     reasons = dataset.count_parts(strange["outside"], strange["label"], sorted(set(strange["outside"])))

@@ -55,9 +55,7 @@ def classes(normal: str = "NORMAL", pneumonia: str = "PNEUMONIA") -> dict[str, i
 
 
 @contextlib.contextmanager
-def opened(
-    place: Path, *, named: Mapping[str, int], top: Path | None = None
-) -> Iterator[tuple[pd.DataFrame, list[str], dict[str, Any], Callable]]:
+def opened(place: Path, *, named: Mapping[str, int], top: Path | None = None) -> Iterator[tuple]:
     """List the images of a folder or zip file with the labels that the names of their folders give.
 
     The innermost folder with the name of a class, in any case, counts; above it may stand train, val or test, below it

@@ -19,6 +19,8 @@ from cxr_utils.sources.unzip import check_sizes, choose, is_junk, members, store
 
 # How far below the given folder chest_xray is looked for (/kaggle/input/datasets/<owner>/<name>/chest_xray).
 DEEPEST = 5
+#: Takes a name, and how many bytes are wanted if not all, and gives a file's content.
+Read = Callable[..., bytes]
 #: What an archive of `pack.pack` holds beside ``chest_xray``, and is read here; README.txt is for people.
 BESIDE = ("source.json", "manifest.csv")
 
@@ -157,9 +159,7 @@ def find(path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def opened(
-    path: Path, *, top: Path | None = None, layout: Collection[str] = ()
-) -> Iterator[tuple[list[str], Callable[..., bytes]]]:
+def opened(path: Path, *, top: Path | None = None, layout: Collection[str] = ()) -> Iterator[tuple[list[str], Read]]:
     """Open a folder or zip file to read in it; nothing is copied or unpacked.
 
     Parameters
@@ -175,9 +175,8 @@ def opened(
     ------
     names : list of str
         Of its files, with ``/``; links to folders that lead out are among them.
-    read : callable
-        A name, and how many bytes are wanted if not all, to the file's content; what would not be copied from there is
-        a BadInput.
+    read : Read
+        What would not be copied from there is a BadInput.
 
     Raises
     ------
