@@ -13,7 +13,6 @@ import pandas as pd
 
 from cxr_utils import dataset, evaluation, files, predict
 from cxr_utils.errors import BadInput, printable
-from cxr_utils.sources import folder, unzip
 
 #: The bands of a column that is called age, in years, and from when on each is.
 AGES = {0: "0 to 4", 5: "5 to 10", 11: "11 to 17", 18: "18 to 39", 40: "40 to 64", 65: "65 and over"}
@@ -89,6 +88,8 @@ def opened(place: Path, *, named: Mapping[str, int], top: Path | None = None) ->
     BadInput
         As `folder.opened`, or no image has a label, or there are two such layouts side by side.
     """
+    from cxr_utils.sources import folder, unzip
+
     with folder.opened(place, top=top, layout=(*named, *dataset.SPLITS, "chest_xray")) as (there, read):
         pictures, rows = set(), {}
         for name in there:
@@ -236,7 +237,7 @@ def goes_with(column: str, value: pd.Series, answered: pd.DataFrame) -> str:
     --------
     >>> view = pd.Series(["AP"] * 20 + ["PA"] * 20, dtype="category")
     >>> answered = pd.DataFrame({"label": [0] * 16 + [1] * 8 + [0] * 4 + [1] * 12, "probability": 0.5})
-    >>> goes_with("view", view, answered)[:58]
+    >>> goes_with("view", view, answered)[:59]
     'view goes with the label: PNEUMONIA is 80% of PA, 20% of AP'
     """
     from scipy.stats import chi2_contingency, contingency

@@ -160,7 +160,7 @@ def find(path: Path) -> Path:
 
 @contextlib.contextmanager
 def opened(path: Path, *, top: Path | None = None, layout: Collection[str] = ()) -> Iterator[tuple[list[str], Read]]:
-    """Open a folder or zip file to read in it; nothing is copied or unpacked.
+    r"""Open a folder or zip file to read in it; nothing is copied or unpacked.
 
     Parameters
     ----------
@@ -186,8 +186,8 @@ def opened(path: Path, *, top: Path | None = None, layout: Collection[str] = ())
     Examples
     --------
     >>> with opened(folder) as (names, read):
-    ...     len(names)
-    66
+    ...     index["path"][0] in names, read(index["path"][0], 2)
+    (True, b'\xff\xd8')
     """
     if not path.exists():
         raise BadInput(f"path {path}: there is no such folder or file")

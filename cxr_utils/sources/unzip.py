@@ -272,8 +272,8 @@ def store(
 
     Examples
     --------
-    >>> store({"a.png": "chest_xray/b.png"}, {"a.png": 1}, lambda name: b"x", Path("new"), doing="copying")
-    >>> Path("new/chest_xray/b.png").read_bytes()
+    >>> store({"a.png": "chest_xray/b.png"}, {"a.png": 1}, lambda name: b"x", Path("."), doing="copying")
+    >>> Path("chest_xray/b.png").read_bytes()
     b'x'
     """
     from tqdm import tqdm
