@@ -21,6 +21,7 @@ import numpy as np
 from cxr_utils import _gray, _limits, _lossless, _machine
 
 MODALITIES = ("CR", "DX", "RG")
+#: The elements that are read: what the pixels need, and what the remarks are made from.
 ELEMENTS = (
     "Modality", "PatientAge", "ViewPosition", "BodyPartExamined", "BurnedInAnnotation",
     "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration",
@@ -28,7 +29,6 @@ ELEMENTS = (
     "PixelData", "ModalityLUTSequence", "RescaleSlope", "RescaleIntercept", "VOILUTSequence", "WindowCenter",
     "WindowWidth", "VOILUTFunction", "PresentationLUTShape", "ExtendedOffsetTable", "ExtendedOffsetTableLengths",
 )  # fmt: skip
-"""The elements that are read: what the pixels need, and what the remarks are made from."""
 
 OTHER_AGE = "the age is outside of 1 to 5 years, the only ages that the models here know"
 OTHER_VIEW = "the view is not anterior-posterior (AP), the only one that the models here know"
@@ -59,8 +59,8 @@ _ELSEWHERE = re.compile(
     r"|FOREARM|HAND|HEAD|HEEL|HIP|HUMERUS|JAW|KNEE|KUB|LEG|MANDIBLE|MAXILLA|NECK|ORBIT|PATELLA|PELVI[SC]|RADIUS|SACRUM"
     r"|SCAPULA|SHOULDER|SINUS|SKULL|TEETH|THIGH|THUMB|TIBIA|TOE|TOOTH|ULNA|WRIST)(S|ES)?"
 )
+#: Held while pydicom is kept quiet, one file at a time: its warnings and its log quote the header.
 _ALONE = threading.Lock()
-"""Held while pydicom is kept quiet, one file at a time: its warnings and its log quote the header."""
 
 
 class Film(NamedTuple):

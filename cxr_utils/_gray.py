@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+#: All that 16 bits can hold, unsigned.
 CODES = np.arange(2**16, dtype=np.int32)
-"""All that 16 bits can hold, unsigned."""
 _PART = 2**18  # pixels at a time
 
 

@@ -8,30 +8,30 @@ import threading
 from collections.abc import Iterator
 from typing import NamedTuple
 
+#: Of a file.
 MAX_BYTES = 256 * 2**20
-"""Of a file."""
+#: Of a picture; a radiograph has at most about 20 million.
 MAX_PIXELS = 50_000_000
-"""Of a picture; a radiograph has at most about 20 million."""
+#: Bytes for the pictures that are being decoded, in all threads together; one that needs more alone is refused.
 MAX_MEMORY = 400_000_000
-"""Bytes for the pictures that are being decoded, in all threads together; one that needs more alone is refused."""
+#: Of a JPEG, and layers of a JPEG 2000. An honest progressive file has about ten; each costs as much as a decoding.
 MAX_SCANS = 100
-"""Of a JPEG, and layers of a JPEG 2000. An honest progressive file has about ten; each costs as much as a decoding."""
+#: Pixels times scans of a JPEG.
 MAX_SCANNED = 1_000_000_000
-"""Pixels times scans of a JPEG."""
+#: Bytes of a JPEG before its first scan: EXIF, colour profiles, thumbnails.
 MAX_METADATA = 8 * 2**20
-"""Bytes of a JPEG before its first scan: EXIF, colour profiles, thumbnails."""
+#: Segments of a JPEG, chunks of a PNG.
 MAX_PARTS = 100_000
-"""Segments of a JPEG, chunks of a PNG."""
+#: Of a DICOM file; of other files with several pictures the first is read.
 MAX_FRAMES = 1
-"""Of a DICOM file; of other files with several pictures the first is read."""
 
 # Of archives and folders. The real one: 2.3 GB, at most 2 MB an image, and JPEG hardly shrinks.
 MOST_FILES, MOST_BYTES, MOST_BYTES_A_FILE, MOST_RATIO = 200_000, 16 * 2**30, 64 * 2**20, 100
 MOST_BYTES_OF_NAMES = 32 * 2**20
+#: Of what lies beside the images: a manifest of `MOST_FILES` takes less.
 MOST_BYTES_OF_A_NOTE = 32 * 2**20
-"""Of what lies beside the images: a manifest of `MOST_FILES` takes less."""
+#: Of all members together: below, growth against the archive itself does no harm.
 FREE_BYTES = 16 * 2**20
-"""Of all members together: below, growth against the archive itself does no harm."""
 
 # Of a table, unpacked; the largest public set of chest radiographs has 370,000 rows.
 MOST_CSV, MOST_ROWS, MOST_COLUMNS, MOST_CELLS = 64 * 2**20, 1_000_000, 1_000, 10_000_000
@@ -39,8 +39,8 @@ MOST_CSV, MOST_ROWS, MOST_COLUMNS, MOST_CELLS = 64 * 2**20, 1_000_000, 1_000, 10
 # Of the page: files of one request, bytes of each, of any other request, and of all that wait for their answers.
 PAGE_FILES, PAGE_BYTES, MOST_BYTES_ASKED, MOST_BYTES_KEPT = 20, 32 * 2**20, 2**20, 2 * 2**30
 
+#: How their streams begin.
 JPEG, JPEG_2000 = b"\xff\xd8", b"\xff\x4f\xff\x51"
-"""How their streams begin."""
 
 _FRAME_HEADERS = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}  # SOF0 to 15, and that of JPEG-LS
 _PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}

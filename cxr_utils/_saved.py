@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+#: Options that Keras 3.8 does not know, with the values that change nothing: 3.8 to 3.14 refuse them even so.
 NEWER = {
     "input_axes": [None], "output_axes": [None], "quantization_config": [None], "lora_alpha": [None],
     "renorm": [None, False], "renorm_clipping": [None], "renorm_momentum": [None, 0.99], "antialias": [False],
     "ragged": [None, False],
 }  # fmt: skip
-"""Options that Keras 3.8 does not know, with the values that change nothing: 3.8 to 3.14 refuse them even so."""
 
 _MOST_CONFIG = 64 * 2**20
 _NO_EFFECT = ("dtype", "seed", "implementation", "fused", "virtual_batch_size", "adjustment")

@@ -176,8 +176,8 @@ def augment(images: np.ndarray, augmentation: Augmentation, *, rng: np.random.Ge
     return result
 
 
+#: How far the further views of an image differ from it.
 VIEW = Augmentation(rotation=8, width_shift=0.05, height_shift=0.05, shear=4, zoom=0.12, contrast=0.15, gamma=0.25)
-"""How far the further views of an image differ from it."""
 
 
 def views(images: np.ndarray, further: int) -> Iterator[np.ndarray]:

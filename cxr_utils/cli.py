@@ -492,14 +492,16 @@ def predict(
 
 @_command(no_args_is_help=True)
 def evaluate(
-    source: str, model: Path | None = None, path: Path | None = None, part: str | None = None, out: Path | None = None,
-    data_dir: str = "data", classes: str | None = None, pixels: str | None = None, logits: bool = False,
+    source: str, model: Path | None = None, path: Path | None = None, table: Path | None = None, by: str | None = None,
+    shortcuts: bool = False, part: str | None = None, normal: str = "NORMAL", pneumonia: str = "PNEUMONIA",
+    origin: str | None = None, licence: str | None = None, out: Path | None = None, data_dir: str = "data",
+    classes: str | None = None, pixels: str | None = None, logits: bool = False,
 ) -> None:  # fmt: skip
     """Judge a model on any labelled images, such as another hospital's.
 
     It answers as cxr predict does; the labels are those of the folders.
 
-    Example: cxr evaluate --source folder --path hospital --data-dir theirs
+    Example: cxr evaluate --source folder --path hospital --table films.csv --by view
 
     Parameters
     ----------
@@ -508,27 +510,45 @@ def evaluate(
     model : MODEL, default the shipped one
         A run folder or a model's file (.keras, .h5, .onnx). Without its JSON it is judged at .5 only.
     path : PATH
-        With --source folder: a folder or zip file with train, val or test, and in these NORMAL and PNEUMONIA; the files
-        may have any name. Give each hospital a --data-dir of its own.
+        With --source folder: a folder or zip file, read where it lies. In it are folders NORMAL and PNEUMONIA, or one
+        of them, in any case, perhaps below train, val or test, perhaps with a folder a patient; files may have any
+        name (JPEG, PNG, DICOM, ...).
+    table : FILE
+        A CSV table with a row an image: the column path says which, patient whose it is; and any others.
+    by : LIST
+        Columns of the table: figures for each of their values, ages in bands.
+    shortcuts : bool
+        Cover the chest, or all but the border, and see what the model still knows.
     part : NAME, default test if there, else all
         test, val, train or all.
+    normal : NAMES
+        Folders with images without pneumonia.
+    pneumonia : NAMES
+        Folders with images of pneumonia.
+    origin : TEXT
+        Where the images come from, for the record.
+    licence : TEXT
+        Under which they may be used, for the record.
     out : FILE
         Keep the figures, such as results/evaluations/mine.json, and the predictions beside it; a reading of the
-        official test set goes into the ledger there.
+        official test set goes into the ledger there, and one of other images if a ledger is there.
     """
     from cxr_utils import models
     from cxr_utils.predict import elsewhere as judging
+    from cxr_utils.predict import labelled
 
     record = judging.judge_model(
         _from_here(model), source=source, data_dir=data_dir, path=_absolute(path), part=part, out=out,
-        meaning=models.Meaning.parse(classes, pixels, logits), progress=sys.stderr.isatty(),
+        meaning=models.Meaning.parse(classes, pixels, logits), table=_absolute(table),
+        by=[name.strip() for name in by.split(",")] if by else (), covered=shortcuts,
+        named=labelled.classes(normal, pneumonia), origin=origin, licence=licence, progress=sys.stderr.isatty(),
     )  # fmt: skip
     typer.echo(judging.as_text(record))
     if of_test := record["of_test"]:
         entered = "it is in the ledger" if out else "it was not entered; with --out it is"
         typer.echo(f"\na reading of the official test set, {of_test:,} of its images by their names: {entered}")
     if out is not None:
-        typer.echo(f"\nkept in {out}")
+        typer.echo(f"\nkept in {out}, the predictions in {out.with_suffix('.predictions.csv.gz')}")
 
 
 @_command("app")

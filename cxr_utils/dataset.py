@@ -237,60 +237,6 @@ def _keep(folder: Path, index: pd.DataFrame, left_out: pd.DataFrame, key: str) -
         files.write_json(folder / "index.json", note, ours=True)
 
 
-def labelled(folder: str | Path) -> pd.DataFrame:
-    """List the images of a folder with the labels that their folders give, whatever the files are called.
-
-    Unlike `scan` this takes images of another origin, looks into none, and keeps no table.
-
-    Parameters
-    ----------
-    folder : str or Path
-        As for `scan`.
-
-    Returns
-    -------
-    DataFrame
-        ``path``, ``split``, ``label``, ``kind``, ``patient`` and ``sha256`` as in `scan`, and ``named`` (bool): the
-        name is one of this dataset and does not contradict the label. Where it is not, ``patient`` is <NA> and
-        ``kind`` "normal" or `UNKNOWN`.
-
-    Raises
-    ------
-    BadInput
-        No such folder, or no image in it.
-
-    Examples
-    --------
-    >>> labelled(folder)["named"].all()
-    np.True_
-    """
-    folder = files.resolve(folder)
-
-    def one(path: str) -> tuple:
-        _, split, name = PurePosixPath(path).parent.parts
-        try:
-            kind, patient = parse_name(path)
-        except BadInput:
-            kind = patient = None
-        named = kind is not None and (kind == "normal") == (name == "NORMAL")
-        if not named:
-            kind, patient = "normal" if name == "NORMAL" else UNKNOWN, None
-        return path, split, CLASSES.index(name), kind, patient, _sha256(folder / path), named
-
-    with ThreadPoolExecutor() as pool:
-        rows = list(pool.map(one, [path for path, _ in _list(folder)]))
-    table = pd.DataFrame(rows, columns=["path", "split", "label", "kind", "patient", "sha256", "named"])
-    table["patient"] = pd.Series(_join_duplicates(table["patient"], table["sha256"]), dtype="string")
-    return table
-
-
-def _sha256(path: Path) -> str | None:
-    try:
-        return hashlib.sha256(images.read_bytes(path)).hexdigest()
-    except BadInput:  # whoever wants its pixels will be told why
-        return None
-
-
 def quarantine(folder: str | Path) -> pd.DataFrame:
     """List the images that `scan` left out.
 
@@ -458,7 +404,7 @@ def _look_at_all(folder: Path, paths: list[str]) -> tuple[pd.DataFrame, pd.DataF
     rows = [look for look in looks if "reason" not in look]
     left_out = pd.DataFrame([look for look in looks if "reason" in look], columns=["path", "reason"])
     index = pd.DataFrame(rows, columns=list(COLUMNS))
-    index["patient"] = _join_duplicates(index["patient"], index["sha256"])
+    index["patient"] = join_duplicates(index["patient"], index["sha256"])
     return _typed(index), left_out
 
 
@@ -479,8 +425,25 @@ def _look(folder: Path, path: str) -> dict[str, Any]:
     return dict(zip(COLUMNS, (*values, hashlib.sha256(content).hexdigest()), strict=True))
 
 
-def _join_duplicates(patients: pd.Series, hashes: pd.Series) -> list[str | None]:
-    """Give patients that share a file one name: the smallest of theirs."""
+def join_duplicates(patients: pd.Series, hashes: pd.Series) -> list[str | None]:
+    """Give patients that share a file one name: the smallest of theirs.
+
+    Parameters
+    ----------
+    patients : Series of str
+        Whose image each is, or None.
+    hashes : Series of str
+        Of each image's file, row by row with `patients`.
+
+    Returns
+    -------
+    list of str or None
+
+    Examples
+    --------
+    >>> join_duplicates(pd.Series(["b", "a", "c", None]), pd.Series(["1", "1", "2", "2"]))
+    ['a', 'a', 'c', None]
+    """
     patients = patients.astype(object).where(patients.notna(), None)
     parent = {patient: patient for patient in patients if patient is not None}
 

@@ -14,9 +14,9 @@ from cxr_utils.dataset import CLASSES
 from cxr_utils.errors import BadInput, one_of
 
 METHODS = ("hirescam", "gradcam")
+#: The colours of heat: part of one of matplotlib's scales, from dark purple to light orange. They get ever lighter, so
+#: can be told apart without seeing hue, and even the lightest stands out from the white of a film.
 COLOURS = ("inferno", 0.3, 0.8)
-"""The colours of heat: part of one of matplotlib's scales, from dark purple to light orange. They get ever lighter, so
-can be told apart without seeing hue, and even the lightest stands out from the white of a film."""
 
 _AT_ONCE = 64
 

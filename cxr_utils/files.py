@@ -82,8 +82,8 @@ def is_project(folder: Path) -> bool:
         return False
 
 
+#: The folder that this package lies in: of a checkout it is the project's, of an installed package it is not.
 CHECKOUT = Path(__file__).resolve().parents[1]
-"""The folder that this package lies in: of a checkout it is the project's, of an installed package it is not."""
 
 
 def project(name: str) -> Path | None:

@@ -26,12 +26,12 @@ from cxr_utils.errors import BadInput, one_of, printable
 if TYPE_CHECKING:
     import pandas as pd
 
+#: What Pillow may open; some of its other readers start programs or are hardly looked after.
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")
-"""What Pillow may open; some of its other readers start programs or are hardly looked after."""
 SUFFIXES = (".jpeg", ".jpg", ".jfif", ".jpe", ".png", ".tif", ".tiff", ".bmp", ".webp")
 RESIZING = ("squash", "pad")
+#: How a picture may be shrunk. Only "area" averages what it leaves out.
 INTERPOLATIONS = {"area": cv2.INTER_AREA, "nearest": cv2.INTER_NEAREST_EXACT, "bilinear": cv2.INTER_LINEAR}
-"""How a picture may be shrunk. Only "area" averages what it leaves out."""
 
 # Pillow's blocks of 16 MB stay with each thread that freed them (glibc); larger ones go back to the system at once.
 Image.core.set_block_size(64 * 2**20)
@@ -100,8 +100,9 @@ def _warned(path: str | Path, at_least: int | None, then: Callable[[np.ndarray],
 
 
 def look(
-    path: str | Path, *, at_least: int | None = None, then: Callable[[np.ndarray], Any] = np.asarray
-) -> tuple[Any, list[str]]:
+    path: str | Path, *, at_least: int | None = None, then: Callable[[np.ndarray], Any] = np.asarray,
+    content: bytes | None = None,
+) -> tuple[Any, list[str]]:  # fmt: skip
     """Read an image file as `read` does, and return the remarks on a DICOM file instead of warning.
 
     Parameters
@@ -111,6 +112,8 @@ def look(
     then : callable, optional
         What is made of the picture, such as a small copy of it. Threads that read large pictures wait for each other
         until it is done, so that only some lie in memory at once.
+    content : bytes, optional
+        Of the file, where it was read already, such as from an archive; `path` is only named then.
 
     Returns
     -------
@@ -130,7 +133,7 @@ def look(
     >>> picture.dtype, remarks
     (dtype('uint8'), [])
     """
-    content = read_bytes(path)
+    content = read_bytes(path) if content is None else content
     if _dicom.is_dicom(content):
         with _film(content, path) as (picture, remarks):
             return then(picture), remarks

@@ -19,6 +19,7 @@ from cxr_utils._saved import Refused
 from cxr_utils.errors import BadInput
 
 SUFFIXES = (".keras", ".h5", ".hdf5", ".onnx")
+#: The Keras layers that a model may have: what networks for images are made of, none that runs code or reads files.
 LAYERS = frozenset(
     "Activation ActivityRegularization Add AlphaDropout Average AveragePooling2D BatchNormalization CenterCrop "
     "Concatenate Conv2D Conv2DTranspose Cropping2D Dense DepthwiseConv2D Dot Dropout ELU Flatten GaussianDropout "
@@ -27,10 +28,9 @@ LAYERS = frozenset(
     "RandomContrast RandomFlip RandomRotation RandomTranslation RandomZoom ReLU Rescaling Reshape Resizing "
     "SeparableConv2D Softmax SpatialDropout2D Subtract UnitNormalization UpSampling2D ZeroPadding2D".split()
 )
-"""The Keras layers that a model may have: what networks for images are made of, none that runs code or reads files."""
 
+#: So many answers on one side of the threshold are a reason to ask.
 MANY = 10
-"""So many answers on one side of the threshold are a reason to ask."""
 
 _AT_ONCE = 64
 _MODELS = ("Functional", "Sequential")
@@ -277,8 +277,8 @@ def answers(network: Any, pixels: np.ndarray, rows: np.ndarray | None = None, *,
 
     Parameters
     ----------
-    network : keras.Model
-        That ends with sigmoid or softmax.
+    network : keras.Model or Model
+        That ends with sigmoid or softmax, or was opened by `load`.
     pixels : ndarray
         uint8, shape (n, s, s, 1), with s the network's image size.
     rows : ndarray of int, optional
@@ -296,9 +296,13 @@ def answers(network: Any, pixels: np.ndarray, rows: np.ndarray | None = None, *,
     >>> answers(model, pixels, np.array([3, 5])).shape
     (2,)
     """
-    raw, rows = _called(network), np.arange(len(pixels)) if rows is None else rows
+    rows = np.arange(len(pixels)) if rows is None else rows
+    if not isinstance(network, Model):
+        network = Model(Path("network"), 0, network.input_shape[-1], raw=_called(network))
     parts = (pixels[rows[start : start + _AT_ONCE]].astype("float32") / 255 for start in range(0, len(rows), _AT_ONCE))
-    return np.concatenate([mean_answer(_of_views(raw, network.input_shape[-1], part, views)) for part in parts])
+    return np.concatenate(
+        [mean_answer(_of_views(network.raw, network.channels, part, views, network.meaning)) for part in parts]
+    )
 
 
 def _called(network: Any) -> Callable[[np.ndarray], np.ndarray]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,10 +11,10 @@ import pandas as pd
 from cxr_utils import explain, models
 from cxr_utils.errors import one_of
 
+#: The central chest: from here to here of width and height, about half of the picture. Both lungs lie in it.
 CENTRE = (0.15, 0.85)
-"""The central chest: from here to here of width and height, about half of the picture. Both lungs lie in it."""
+#: The border: what is nearer to an edge than this share of the side.
 BORDER = 0.1
-"""The border: what is nearer to an edge than this share of the side."""
 
 _MARKER = 0.07  # height of a side marker, as a share of the picture's
 
@@ -218,20 +218,14 @@ def changes(label: np.ndarray, *, grey: int, seed: int = 0) -> dict[str, Callabl
 
 
 def measure(
-    model: Any,
-    pixels: np.ndarray,
-    table: pd.DataFrame,
-    *,
-    threshold: float = 0.5,
-    views: int = 0,
-    draws: int = 500,
-    seed: int = 0,
-) -> pd.DataFrame:
+    model: Any, pixels: np.ndarray, table: pd.DataFrame, *, threshold: float = 0.5, views: int = 0, draws: int = 500,
+    seed: int = 0, only: Sequence[str] = (),
+) -> pd.DataFrame:  # fmt: skip
     """Change a part of all images, and see what the model still knows.
 
     Parameters
     ----------
-    model : keras.Model
+    model : keras.Model or cxr_utils.models.Model
         To be tested.
     pixels : ndarray
         uint8, shape (n, s, s, 1).
@@ -243,6 +237,8 @@ def measure(
         How many changed views of each image are answered, too: see `cxr_utils.augment.views`.
     draws, seed : int
         Of the bootstrap over patients.
+    only : sequence of str
+        Names of changes, the first "as it is"; by default all.
 
     Returns
     -------
@@ -259,9 +255,9 @@ def measure(
     from cxr_utils import evaluation
 
     label = table["label"].to_numpy()
-    rows, before = {}, None
-    for name, change in changes(label, grey=int(round(float(pixels.mean()))), seed=seed).items():
-        probability = models.answers(model, change(pixels), views=views)
+    rows, before, known = {}, None, changes(label, grey=int(round(float(pixels.mean()))), seed=seed)
+    for name in only or known:
+        probability = models.answers(model, known[name](pixels), views=views)
         before = probability if before is None else before
         answered = table[["label", "patient"]].assign(probability=probability)
         found = evaluation.bootstrap(answered, threshold=threshold, draws=draws, seed=seed).loc["auc"]

@@ -71,7 +71,7 @@ def test_exact_duplicates_share_the_smallest_patient(tiny_index):
 def test_duplicates_join_in_chains():
     patients = pd.Series(["d", "c", "c", "b", "a", "e", None, None], dtype="string")
     hashes = pd.Series(list("11223455"))
-    assert dataset._join_duplicates(patients, hashes) == ["b", "b", "b", "b", "a", "e", None, None]
+    assert dataset.join_duplicates(patients, hashes) == ["b", "b", "b", "b", "a", "e", None, None]
 
 
 def test_the_kept_index_is_used_and_equal(tiny, tiny_index, monkeypatch):

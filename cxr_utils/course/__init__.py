@@ -174,8 +174,8 @@ def _shown(value: Any) -> str:
 
 
 _BAR = "{desc:<22}{percentage:3.0f}%|{bar:30}| {n_fmt}/{total_fmt} cells, {elapsed} passed, {remaining} left"
+#: What the record of a notebook's figures has.
 FACTS = ("source", "facts")
-"""What the record of a notebook's figures has."""
 
 
 @dataclass(frozen=True)

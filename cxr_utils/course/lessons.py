@@ -148,8 +148,8 @@ def score() -> None:
         print(f"{sum(_GUESSED.values())} of your {len(_GUESSED)} guesses came true.")
 
 
+#: What a sealed protocol is kept as.
 SEALED = ("digest", "protocol")
-"""What a sealed protocol is kept as."""
 
 
 def seal(protocol: Mapping[str, Any], folder: str | Path) -> str:

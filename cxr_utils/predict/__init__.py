@@ -10,7 +10,7 @@ import glob
 import io
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, astuple, dataclass, fields, replace
 from pathlib import Path
@@ -28,12 +28,12 @@ NOTICE = "For teaching and research. This is no diagnosis, and does not replace 
 LIKE_PNEUMONIA = "similar to images labelled PNEUMONIA"
 LIKE_NORMAL = "similar to images labelled NORMAL"
 OUTSIDE = "outside of what the model knows"
+#: Of the JSON beside a model; raised when its content means something else.
 FORMAT = 1
-"""Of the JSON beside a model; raised when its content means something else."""
 QUANTILES = 101
 SUFFIXES = (*images.SUFFIXES, ".dcm", ".dicom")
+#: Pictures that aren't read: a folder's are named as such, not passed over.
 UNREAD = (".gif", ".heic", ".heif", ".avif", ".jp2", ".j2k", ".jxl", ".nii", ".nrrd", ".mha")
-"""Pictures that aren't read: a folder's are named as such, not passed over."""
 REFERENCE = "results/models/reference"
 _BATCH = 64
 _MARK = PngImagePlugin.PngInfo()
@@ -200,7 +200,10 @@ class Predictor:
         return quantiles and round(float(np.searchsorted(quantiles, probability, side="left")) / len(quantiles), 2)
 
 
-def predict(predictor: Predictor, paths: Sequence[str | Path], *, progress: bool = False) -> Iterator[Answer]:
+def predict(
+    predictor: Predictor, paths: Sequence[str | Path], *, progress: bool = False,
+    content: Callable[[Path], bytes] = images.read_bytes, kept: list[np.ndarray] | None = None,
+) -> Iterator[Answer]:  # fmt: skip
     """Let a model answer for image files.
 
     Parameters
@@ -211,6 +214,10 @@ def predict(predictor: Predictor, paths: Sequence[str | Path], *, progress: bool
         JPEG, PNG, TIFF, BMP, WebP or DICOM files; see `find` for folders.
     progress : bool
         Show a bar.
+    content : callable
+        Reads what a path names, such as a member of an archive.
+    kept : list, optional
+        Gets what the model was given: uint8, shape (s, s, 1), of each image that could be read.
 
     Yields
     ------
@@ -236,7 +243,7 @@ def predict(predictor: Predictor, paths: Sequence[str | Path], *, progress: bool
 
     def read(path: Path) -> tuple[np.ndarray | None, list[str]]:
         try:
-            return images.look(path, at_least=predictor.at_least, then=predictor.prepare)
+            return images.look(path, at_least=predictor.at_least, then=predictor.prepare, content=content(path))
         except BadInput as error:
             return None, [str(error).removeprefix(f"{printable(path)}: ")]
 
@@ -250,6 +257,8 @@ def predict(predictor: Predictor, paths: Sequence[str | Path], *, progress: bool
                 pixels, said = zip(*(seen[number] for number in good), strict=True)
                 made = predictor.answers(np.stack(pixels), names=[str(some[n]) for n in good], remarks=said)
                 answers |= dict(zip(good, made, strict=True))
+                if kept is not None:
+                    kept += pixels
             yield from answers.values()
             bar.update(len(some))
 
@@ -346,14 +355,35 @@ def find(named: Sequence[str | Path]) -> list[Path]:
 
 
 def _is_image(path: Path) -> bool:
-    if path.name.startswith("."):
-        return False
-    if path.suffix.lower() in (*SUFFIXES, *UNREAD):
-        return True
-    try:  # archives name files by numbers with points
+    def head(path: Path) -> bytes:
         with path.open("rb") as opened:
-            return _dicom.is_dicom(opened.read(132))
-    except OSError:
+            return opened.read(132)
+
+    return not path.name.startswith(".") and is_image(path, head)
+
+
+def is_image(path: Path, head: Callable[[Path], bytes]) -> bool:
+    """Tell whether a file is meant as an image: by its suffix, or as DICOM whatever it is called.
+
+    Parameters
+    ----------
+    path : Path
+        Of the file.
+    head : callable
+        Reads its first bytes.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> is_image(Path("a.PNG"), Path.read_bytes), is_image(Path("gone.txt"), Path.read_bytes)
+    (True, False)
+    """
+    try:  # archives name files by numbers with points
+        return path.suffix.lower() in (*SUFFIXES, *UNREAD) or _dicom.is_dicom(head(path))
+    except (BadInput, OSError):
         return False
 
 

@@ -201,8 +201,8 @@ def plan(
     return found
 
 
+#: What the plan for Snakemake has, by which the folder of the work is known.
 PLAN = ("root", "notebook", "work", "cells")
-"""What the plan for Snakemake has, by which the folder of the work is known."""
 
 
 def _is_work(folder: Path) -> bool:

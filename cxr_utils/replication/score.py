@@ -14,8 +14,8 @@ from cxr_utils.errors import BadInput
 #: The digest of `splits.grouped` with seed 0 on all 5,856 images: the split of the honest protocol.
 HONEST = "98ef3b64854cd068"
 COLUMNS = tuple(column for column in evaluation.COLUMNS if column != "patient")
+#: What the record that `score` keeps has.
 RECORD = ("name", "identity", "split", "metrics")
-"""What the record that `score` keeps has."""
 TITLES = {"validation": "validation", "test": "test", "test_without_known": "test without known persons"}
 
 
@@ -230,16 +230,32 @@ def check_out(out: Path, keys: Sequence[str], *, judged: Path | None = None) -> 
     if files.has_keys("cell")(out):
         raise BadInput(f"--out {out}: holds a run of the grid; choose another file")
     files.check_ours(out, files.has_keys(*keys))
-    files.check_ours(_ledger(out), files.has_columns(*ledger.COLUMNS))
+    files.check_ours(ledger_of(out), files.has_columns(*ledger.COLUMNS))
     kept = out.with_suffix(".predictions.csv.gz")
     there = out.is_file() or (kept.is_file() and judged is not None and judged.exists() and judged.samefile(kept))
     files.check_ours(kept, there)
     return there
 
 
-def _ledger(out: Path) -> Path:
-    folder = out.parent.parent if out.parent.name in ("scores", "evaluations") else out.parent
-    return folder / "test_reads.csv"
+def ledger_of(out: Path) -> Path:
+    """Return the ledger of the results that a record belongs to.
+
+    Parameters
+    ----------
+    out : Path
+        The file that keeps the record.
+
+    Returns
+    -------
+    Path
+
+    Examples
+    --------
+    >>> ledger_of(Path("results/elsewhere/nih.json")).as_posix()
+    'results/test_reads.csv'
+    """
+    among = out.parent.name in ("scores", "evaluations", "elsewhere")
+    return (out.parent.parent if among else out.parent) / "test_reads.csv"
 
 
 def enter(record: dict[str, Any], out: Path, *, command: str) -> None:
@@ -262,7 +278,7 @@ def enter(record: dict[str, Any], out: Path, *, command: str) -> None:
     >>> len(files.read_csv(out.with_name("test_reads.csv")))
     1
     """
-    ledger.enter(_ledger(out).parent, cell=record["name"], identity=record["identity"],
+    ledger.enter(ledger_of(out).parent, cell=record["name"], identity=record["identity"],
                  remark=f"cxr {command}, {out.name}")  # fmt: skip
 
 

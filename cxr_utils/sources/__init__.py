@@ -22,20 +22,20 @@ from cxr_utils.errors import BadInput, CxrError, advice, printable
 from cxr_utils.sources.download import discard
 from cxr_utils.sources.unzip import is_image
 
+#: What a source may hold, best first: the published files; what its user gives, which may be them; other pictures, such
+#: as smaller copies or another dataset; drawings.
 HOLDS = ("originals", "given", "other", "phantoms")
-"""What a source may hold, best first: the published files; what its user gives, which may be them; other pictures, such
-as smaller copies or another dataset; drawings."""
 
+#: What ``source.json`` has at least.
 RECORD = {"source": str, "title": str, "licence": str, "attribution": str, "synthetic": bool, "origin": str}
-"""What ``source.json`` has at least."""
 
+#: What a source of the dataset itself says of it.
 PUBLISHED = {
     "title": dataset.RECORD.title,
     "licence": dataset.RECORD.licence,
     "attribution": dataset.RECORD.citation,
     "expected": dataset.RECORD.counts,
 }
-"""What a source of the dataset itself says of it."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,8 +18,8 @@ from urllib.parse import urlsplit
 
 from cxr_utils.errors import CxrError
 
+#: Seconds between tries, when the other side is busy or out of order.
 WAITS: tuple[float, ...] = (5, 20, 60)
-"""Seconds between tries, when the other side is busy or out of order."""
 
 LATER = "try again in an hour"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

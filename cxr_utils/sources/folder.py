@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,14 @@ from cxr_utils._limits import MOST_BYTES_OF_A_NOTE
 from cxr_utils.dataset import CLASSES, GIVEN, SPLITS, parse_name, stem_of
 from cxr_utils.errors import BadInput
 from cxr_utils.sources import PUBLISHED, Source
-from cxr_utils.sources.download import check_room
-from cxr_utils.sources.unzip import check_sizes, choose, is_junk, unzip
+from cxr_utils.sources.unzip import check_sizes, choose, is_junk, members, store, unzip
 
 # How far below the given folder chest_xray is looked for (/kaggle/input/datasets/<owner>/<name>/chest_xray).
 DEEPEST = 5
+#: Takes a name, and how many bytes are wanted if not all, and gives a file's content.
+Read = Callable[..., bytes]
+#: What an archive of `pack.pack` holds beside ``chest_xray``, and is read here; README.txt is for people.
 BESIDE = ("source.json", "manifest.csv")
-"""What an archive of `pack.pack` holds beside ``chest_xray``, and is read here; README.txt is for people."""
 
 MARKS = {"title": str, "licence": str, "attribution": str, "synthetic": bool, "packed": dict}
 
@@ -58,7 +60,7 @@ def fill(folder: Path, *, path: Path, progress: bool = False) -> dict[str, Any]:
         found = find(path)
         left_out = _copy(found, folder, top=path, progress=progress)
         _need_one(folder, where=path)
-        return _record(marks(found.parent) or _foreign(folder), path, left_out)
+        return _record(marks(found.parent), path, left_out, folder)
     left_out = unzip(path, folder, beside=BESIDE, progress=progress)
     check(folder, where=path)
     known = marks(folder, where=path)
@@ -67,23 +69,42 @@ def fill(folder: Path, *, path: Path, progress: bool = False) -> dict[str, Any]:
         (folder / name).unlink(missing_ok=True)
     if "packed" in known:
         left_out = [name for name in left_out if name != "README.txt"]  # it says what source.json says
-    return _record(known or _foreign(folder), path, left_out)
+    return _record(known, path, left_out, folder)
 
 
-def _record(known: dict[str, Any], path: Path, left_out: list[str]) -> dict[str, Any]:
-    """Put what is known of the images before what is published of the dataset."""
-    record = {**PUBLISHED, **known, "origin": str(path), "left_out": left_out}
+def _record(known: dict[str, Any], path: Path, left_out: list[str], folder: Path) -> dict[str, Any]:
+    names = (each.name for each in (folder / "chest_xray").rglob("*"))
+    record = about(known, names) | {"origin": str(path), "left_out": left_out}
     return record if record["title"] == PUBLISHED["title"] else record | {"expected": None}
 
 
-def _foreign(folder: Path) -> dict[str, str]:
-    """Return what is to be said of images none of which has a name of the dataset: not its title and licence."""
-    for path in (folder / "chest_xray").rglob("*"):
+def about(known: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """Put what is known of images before what is published of the dataset, if one of them has a name of it.
+
+    Parameters
+    ----------
+    known : dict
+        From `marks`.
+    names : iterable of str
+        Of their files.
+
+    Returns
+    -------
+    dict
+        At least title, licence and attribution.
+
+    Examples
+    --------
+    >>> about({}, ["film 1.png"])["title"]
+    'Images of another origin'
+    """
+    for name in names if not known else ():
         with contextlib.suppress(BadInput):
-            if parse_name(path) and not GIVEN.fullmatch(stem_of(path)):
-                return {}
+            if parse_name(name) and not GIVEN.fullmatch(stem_of(name)):
+                known = PUBLISHED
     unknown = "not known: no name is one of the dataset"
-    return {"title": "Images of another origin", "licence": "licence not known", "attribution": unknown}
+    foreign = {"title": "Images of another origin", "licence": "licence not known", "attribution": unknown}
+    return {"synthetic": False, **PUBLISHED, **(known or foreign)}
 
 
 def _need_one(folder: Path, *, where: Path) -> None:
@@ -137,6 +158,60 @@ def find(path: Path) -> Path:
     raise BadInput(f"path {path}: holds {len(found)} copies of the layout ({listed}); give one of them")
 
 
+@contextlib.contextmanager
+def opened(path: Path, *, top: Path | None = None, layout: Collection[str] = ()) -> Iterator[tuple[list[str], Read]]:
+    r"""Open a folder or zip file to read in it; nothing is copied or unpacked.
+
+    Parameters
+    ----------
+    path : Path
+        The folder or zip file.
+    top : Path, optional
+        Links are followed to what lies below it; by default below `path`.
+    layout : collection of str
+        Names of folders, in small letters, that may not be links which lead out: a whole class would be missing.
+
+    Yields
+    ------
+    names : list of str
+        Of its files, with ``/``; links to folders that lead out are among them.
+    read : Read
+        What would not be copied from there is a BadInput.
+
+    Raises
+    ------
+    BadInput
+        There is no such path, or `unzip` would refuse the archive.
+
+    Examples
+    --------
+    >>> with opened(folder) as (names, read):
+    ...     index["path"][0] in names, read(index["path"][0], 2)
+    (True, b'\xff\xd8')
+    """
+    if not path.exists():
+        raise BadInput(f"path {path}: there is no such folder or file")
+    if not path.is_dir():
+        with members(path) as (there, read):
+            yield list(there), read
+        return
+    top = top or path
+    found = [(here / name).relative_to(path).as_posix() for here, _, names in _walk(path, top=top, deepest=2 * DEEPEST)
+             for name in names]  # fmt: skip
+
+    def content(name: str, most: int = -1) -> bytes:
+        check_sizes({name: _size(path / name, name, top)}, where=f"path {path}")
+        if most < 0:
+            return images.read_bytes(path / name)
+        with (path / name).open("rb") as file:
+            return file.read(most)
+
+    for name in found:
+        if name.rpartition("/")[2].casefold() in layout:
+            content(name, 1)
+    yield found, content
+
+
 def _walk(path: Path, *, top: Path, deepest: int) -> Iterator[tuple[Path, list[str], list[str]]]:
     """Walk like `os.walk`, through links to folders below `top` too, but into no folder twice.
 
@@ -151,7 +226,7 @@ def _walk(path: Path, *, top: Path, deepest: int) -> Iterator[tuple[Path, list[s
             continue
         seen.add(real)
         out = [each for each in folders if not _within(here / each, top)]
-        folders[:] = sorted(set(folders) - set(out))
+        folders[:] = sorted(set(folders) - set(out), key=lambda name: (is_junk(name), name))  # stores last
         yield here, folders, sorted([*names, *out])
 
 
@@ -168,41 +243,21 @@ def _size(path: Path, name: str, top: Path) -> int:
         reason = "is a link that leads to nothing" if path.is_symlink() else (error.strerror or "").lower()
         raise BadInput(f"path {top}: {name!r} in it {reason}; remove it") from None
     if not _within(path, top):
-        _refuse_link(name, top)
+        raise BadInput(f"path {top}: {name!r} in it is a link that leads out of it; put a copy in its place, or give "
+                       "the folder that holds both")  # fmt: skip
     if not stat.S_ISREG(found.st_mode):
         raise BadInput(f"path {top}: {name!r} in it is a folder, a pipe or a device, not a file; remove it")
     return found.st_size
 
 
-def _refuse_link(name: str, top: Path) -> None:
-    raise BadInput(
-        f"path {top}: {name!r} in it is a link that leads out of it; put a copy in its place, or give the folder that "
-        "holds both"
-    )
-
-
 def _copy(source: Path, folder: Path, *, top: Path, progress: bool) -> list[str]:
-    from tqdm import tqdm
-
-    names: list[str] = []
-    layout = {(split, *name) for split in SPLITS for name in ((), *((each,) for each in CLASSES))}
-    for here, _, there in _walk(source, top=top, deepest=DEEPEST):
-        place = here.relative_to(source)
-        names += [(place / name).as_posix() for name in there]
-        for name in there:
-            if (*place.parts, name) in layout and (here / name).is_dir():  # left out, a whole class would be missing
-                _refuse_link((place / name).as_posix(), top)
-    check_sizes({}, count=len(names), where=f"path {source}")
-    kept, left_out = choose(names, where=f"path {source}")
-    sizes = {name: _size(source / name, name, top) for name in kept}
-    check_sizes(sizes, where=f"path {source}")
-    check_room(sum(sizes.values()), folder)
-    for place in {os.path.dirname(place) for place in kept.values()}:
-        (folder / "chest_xray" / place).mkdir(parents=True)
-    for name, place in tqdm(kept.items(), desc="copying", unit="image", disable=not progress):
-        # The content only: a read-only source must not give files that nobody can delete. And no more than it had.
-        with (source / name).open("rb") as opened, (folder / "chest_xray" / place).open("xb") as sink:
-            sink.write(opened.read(sizes[name]))
+    with opened(source, top=top, layout=(*SPLITS, *map(str.casefold, CLASSES))) as (names, read):
+        check_sizes({}, count=len(names), where=f"path {source}")
+        kept, left_out = choose(names, where=f"path {source}")
+        sizes = {name: _size(source / name, name, top) for name in kept}
+        check_sizes(sizes, where=f"path {source}")
+        targets = {name: f"chest_xray/{place}" for name, place in kept.items()}
+        store(targets, sizes, read, folder, doing="copying", progress=progress)
     return left_out
 
 
@@ -231,15 +286,43 @@ def marks(folder: str | Path, *, where: str | Path | None = None) -> dict[str, A
         return {}
     if path.is_symlink() or path.stat().st_size > MOST_BYTES_OF_A_NOTE:
         raise BadInput(f"{where or folder}: its source.json is a link, or far too large; remove it")
+    return read_marks(path.read_bytes(), where or folder)
+
+
+def read_marks(content: bytes, where: str | Path) -> dict[str, Any]:
+    """Read a ``source.json`` as `marks` does, where it is no file.
+
+    Parameters
+    ----------
+    content : bytes
+        What it holds.
+    where : str or Path
+        The archive, for messages.
+
+    Returns
+    -------
+    dict
+        As `marks`.
+
+    Raises
+    ------
+    BadInput
+        As `marks`.
+
+    Examples
+    --------
+    >>> read_marks(b'{"synthetic": true, "other": 1}', "a.zip")
+    {'synthetic': True}
+    """
     try:
-        known = files.read_json(path)
-    except BadInput as error:
-        raise BadInput(str(error).replace(str(path), f"{where or folder}: source.json", 1)) from None
+        known = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"{where}: source.json: not a readable JSON file ({error}); get another copy") from None
     found = {name: known[name] for name in MARKS if name in known} if isinstance(known, dict) else {}
     for name, value in found.items():
         odd = isinstance(value, str) and not (value.isprintable() and len(value) < 2000)
         if odd or not isinstance(value, MARKS[name]):
-            raise BadInput(f"{where or folder}: {name} in its source.json is not what `cxr` writes; get another copy")
+            raise BadInput(f"{where}: {name} in its source.json is not what `cxr` writes; get another copy")
     return found
 
 

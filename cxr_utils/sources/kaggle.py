@@ -29,8 +29,8 @@ from cxr_utils.sources.unzip import Damaged, unzip
 
 ARCHIVE_BYTES = 2_460_000_000  # every image twice
 IMAGES_BYTES = 1_250_000_000
+#: Seconds without a byte or a word, after which the command is ended and started again.
 STALL = 180
-"""Seconds without a byte or a word, after which the command is ended and started again."""
 
 WAY_OUT = (
     "without Kaggle: `cxr fetch --source medmnist` takes the same images at 224 px from Zenodo, no account "

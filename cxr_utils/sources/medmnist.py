@@ -27,8 +27,8 @@ COUNTS = {"train": 4708, "val": 524, "test": 624}
 SIZE = 224
 BLOCK = 256
 NEEDED_BYTES = 600_000_000  # the archive, and as much again for the images
+#: Seconds without a byte, after which a try is given up.
 STALL = 60
-"""Seconds without a byte, after which a try is given up."""
 
 WAY_OUT = (
     "without Zenodo: `cxr fetch --source kaggle` takes the originals from Kaggle; "

@@ -13,11 +13,12 @@ import lzma
 import re
 import stat
 import struct
+import threading
 import unicodedata
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from cxr_utils import _limits
@@ -84,21 +85,17 @@ def choose(names: Iterable[str], *, where: str | Path) -> tuple[dict[str, str], 
     """
     files = {name: PurePosixPath(name).parts for name in names}
     copies = {parts[:-3] for parts in files.values() if is_image(parts)}
-    outer = [copy for copy in copies if not any(copy != other and _within(copy, other) for other in copies)]
-    if not outer:
+    if not copies:
         raise BadInput(
             f"{where}: holds no images in the layout chest_xray/{{train,val,test}}/{{NORMAL,PNEUMONIA}}; "
             "give the folder or the zip file that holds chest_xray"
         )
-    if len(outer) > 1:
-        listed = ", ".join(sorted("/".join(copy) or "." for copy in outer)[:4])
-        raise BadInput(f"{where}: holds {len(outer)} copies of the layout ({listed}); give one of them")
-
-    nested = sorted((copy for copy in copies if copy != outer[0]), key=len)
+    outer = outermost(copies, where=where)
+    nested = sorted((copy for copy in copies if copy != outer), key=len)
     kept: dict[str, str] = {}
     left_out: Counter[str] = Counter()
     for name, parts in files.items():
-        if is_image(parts) and parts[:-3] == outer[0]:
+        if is_image(parts) and parts[:-3] == outer:
             kept[name] = "/".join(parts[-3:])
         else:
             left_out[_junk_root(parts, nested)] += 1
@@ -113,6 +110,37 @@ def choose(names: Iterable[str], *, where: str | Path) -> tuple[dict[str, str], 
     if twice := [name for name in kept if places[same[name]] > 1]:
         raise BadInput(f"{where}: holds two files for one place ({twice[0]}); rename or delete one of them")
     return kept, _shorten(left_out)
+
+
+def outermost(copies: Collection[tuple[str, ...]], *, where: str | Path) -> tuple[str, ...]:
+    """Return the place that holds all others: copies within a copy are left out.
+
+    Parameters
+    ----------
+    copies : collection of tuple of str
+        The parts of their paths.
+    where : str or Path
+        The archive or folder, for messages.
+
+    Returns
+    -------
+    tuple of str
+
+    Raises
+    ------
+    BadInput
+        Two lie side by side.
+
+    Examples
+    --------
+    >>> outermost([("chest_xray", "chest_xray"), ("chest_xray",)], where="a.zip")
+    ('chest_xray',)
+    """
+    outer = [copy for copy in copies if not any(copy != other and _within(copy, other) for other in copies)]
+    if len(outer) > 1:
+        listed = ", ".join(sorted("/".join(copy) or "." for copy in outer)[:4])
+        raise BadInput(f"{where}: holds {len(outer)} copies of the layout ({listed}); give one of them")
+    return outer[0]
 
 
 def is_image(parts: tuple[str, ...]) -> bool:
@@ -199,9 +227,96 @@ def unzip(
     CxrError
         The disk has too little room.
     """
+    archive, into = Path(archive), Path(into)
+    with members(archive) as (there, read):
+        kept, left_out = choose(there, where=archive)
+        name, place = next(iter(kept.items()))
+        top = name.removesuffix(place).removesuffix("chest_xray/")
+        extra = {top + name: name for name in beside if top + name in there}
+        left_out = [line for line in left_out if line not in extra]
+        targets = {name: f"chest_xray/{place}" for name, place in kept.items()} | extra
+        wanted = [*targets, *(name for name in there if whole and name not in targets)]
+        _check_growth([there[name] for name in wanted], archive)
+        sizes = {name: there[name].file_size for name in wanted}
+        check_sizes(sizes, where=archive, notes=extra)
+        into.mkdir(parents=True, exist_ok=True)
+        store(targets, sizes, read, into, doing="unpacking", progress=progress)
+    return left_out
+
+
+def store(
+    targets: Mapping[str, str], sizes: Mapping[str, int], read: Callable[..., bytes], into: Path, *, doing: str,
+    progress: bool = False,
+) -> None:  # fmt: skip
+    """Write files into a folder, if there is room; their content only, whatever may be done to it where it lies.
+
+    Parameters
+    ----------
+    targets : mapping of str to str
+        Name to its place in the folder.
+    sizes : mapping of str to int
+        Bytes of each file that is read; one without a place is only checked by that.
+    read : callable
+        Name to content.
+    into : Path
+        The folder.
+    doing : str
+        What the progress bar says.
+    progress : bool
+        Show one.
+
+    Raises
+    ------
+    CxrError
+        The disk has too little room.
+
+    Examples
+    --------
+    >>> store({"a.png": "chest_xray/b.png"}, {"a.png": 1}, lambda name: b"x", Path("."), doing="copying")
+    >>> Path("chest_xray/b.png").read_bytes()
+    b'x'
+    """
     from tqdm import tqdm
 
-    archive, into = Path(archive), Path(into)
+    check_room(sum(sizes[name] for name in targets), into)
+    for place in {(into / target).parent for target in targets.values()}:
+        place.mkdir(parents=True, exist_ok=True)
+    for name in tqdm(sizes, desc=doing, unit="file", disable=not progress):
+        content = read(name)  # which checks its checksum in an archive
+        if name in targets:
+            with (into / targets[name]).open("xb") as sink:
+                sink.write(content)
+
+
+@contextlib.contextmanager
+def members(archive: Path) -> Iterator[tuple[dict[str, zipfile.ZipInfo], Callable[..., bytes]]]:
+    """Open an archive, and refuse it if an honest one would not have such members.
+
+    Parameters
+    ----------
+    archive : Path
+        A zip file.
+
+    Yields
+    ------
+    there : dict of str to ZipInfo
+        Its files by their names, with ``/``.
+    read : callable
+        A name, and how many bytes are wanted if not all, to its content; from several threads, too.
+
+    Raises
+    ------
+    BadInput
+        As `unzip`; reading raises it, too, of a member that is out of bounds.
+
+    Examples
+    --------
+    >>> with zipfile.ZipFile("a.zip", "w") as made:
+    ...     made.writestr("NORMAL/a.png", "x")
+    >>> with members(Path("a.zip")) as (there, read):
+    ...     list(there), read("NORMAL/a.png")
+    (['NORMAL/a.png'], b'x')
+    """
     if archive.exists() and not archive.is_file():
         raise BadInput(f"{archive}: is no file; give a zip file")
     with contextlib.ExitStack() as stack:
@@ -210,34 +325,22 @@ def unzip(
             stream.left = _limits.MOST_BYTES_OF_NAMES  # ZipFile reads the whole list of members at once
             opened = stack.enter_context(zipfile.ZipFile(stream))
             stream.left = float("inf")
-        members = {}
+        there, turn = {}, threading.Lock()
         for info in opened.infolist():
             name = _checked_name(info, archive)
-            if name in members:
+            if name in there:
                 raise BadInput(f"{archive}: holds {name!r} twice; get the archive again")
             if not name.endswith("/"):
-                members[name] = info
-        check_sizes({}, count=len(members), where=archive)
-        kept, left_out = choose(members, where=archive)
-        name, place = next(iter(kept.items()))
-        top = name.removesuffix(place).removesuffix("chest_xray/")
-        extra = {top + name: name for name in beside if top + name in members}
-        left_out = [line for line in left_out if line not in extra]
-        targets = {name: f"chest_xray/{place}" for name, place in kept.items()} | extra
-        read = [*targets, *(name for name in members if whole and name not in targets)]
-        _check_growth([members[name] for name in read], archive)
-        check_sizes({name: members[name].file_size for name in read}, where=archive, notes=extra)
-        into.mkdir(parents=True, exist_ok=True)
-        check_room(sum(members[name].file_size for name in targets), into)
-        for place in {PurePosixPath(target).parent for target in targets.values()}:
-            (into / place).mkdir(parents=True, exist_ok=True)
-        for name in tqdm(read, desc="unpacking", unit="file", disable=not progress):
-            with _reading(archive):
-                content = opened.read(members[name])  # which checks its checksum
-            if name in targets:
-                with (into / targets[name]).open("xb") as sink:
-                    sink.write(content)
-    return left_out
+                there[name] = info
+        check_sizes({}, count=len(there), where=archive)
+
+        def read(name: str, most: int = -1) -> bytes:
+            _check_growth([there[name]], archive)
+            check_sizes({name: there[name].file_size}, where=archive)
+            with turn, _reading(archive), opened.open(there[name]) as member:
+                return member.read(most)
+
+        yield there, read
 
 
 @contextlib.contextmanager
