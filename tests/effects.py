@@ -52,6 +52,6 @@ def failing(rows, figures):
 
 
 def fails_on(rows):
-    """Name of each row the seeds on which its effect does not show; one that was not measured is empty in the table."""
-    return [" ".join(str(seed) for seed in SEEDS if not row["at_least"] <= row[f"seed_{seed}"] <= row["at_most"]
-                     and not pd.isna(row[f"seed_{seed}"])) for _, row in rows.iterrows()]  # fmt: skip
+    """Name of each row the seeds on which its effect does not show."""
+    return [" ".join(str(seed) for seed in SEEDS if not row["at_least"] <= row[f"seed_{seed}"] <= row["at_most"])
+            for _, row in rows.iterrows()]  # fmt: skip

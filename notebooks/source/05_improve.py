@@ -214,8 +214,8 @@ training.gains(by_way, against="plain").round(3)
 
 # %% [markdown] tags=["core"]
 # An interval from `low` to `high` above 0 says: this way gained, and it was no luck of seeds or images. Do the
-# intervals of the three ways overlap? Then this trial does not say which of them is best. (How far above 0 that of class
-# weights begins depends on the seed at the top.)
+# intervals of the three ways overlap? Then this trial does not say which of them is best. (Whether that of class weights
+# lies above 0 depends on the seed at the top.)
 
 # %% [markdown] tags=["further"]
 # ## A whole recipe with SMOTE
@@ -293,7 +293,8 @@ plots.show(plots.comparison(by_change), alt="Balanced accuracy of over-sampling 
 # ## So what improved?
 #
 # All trials in one table. `gain` is the mean's distance from its starting point: plain for the ways, over-sampling for the
-# changes. `spread` is the larger of both spreads.
+# changes. `spread` is the larger of both spreads. (Whether the interval of augmentation lies above 0 depends on the seed at
+# the top.)
 
 # %% tags=["core"]
 summary = pd.concat([training.gains(by_way, against="plain"), training.gains(by_change, against="over-sampling")])

@@ -138,7 +138,8 @@ pd.Series(thresholds, name="threshold").round(3).to_frame()
 # Whoever decides after opening test can choose what looks best. So decide now, and write a [protocol](glossary.md#protocol):
 # which network you report, at which threshold, and which figure counts.
 #
-# On validation both networks are nearly perfect, so it can't choose. There is an older reason for the augmented one:
+# With most seeds both networks are nearly perfect on validation, so it can't choose. There is an older reason for the
+# augmented one:
 # notebook 2 showed that mere exposure betrays much, and other rooms expose differently. You may decide otherwise.
 
 # %% tags=["core"]

@@ -18,7 +18,7 @@ def test_each_lesson_has_its_effects():
     assert not rows.duplicated(["lesson", "shows"]).any()
     assert (rows[["at_least", "at_most"]].abs() < float("inf")).any(axis=1).all(), "a row without a bound"
     assert (rows["at_least"] <= rows["at_most"]).all()
-    assert rows["seed_0"].notna().all()
+    assert rows[[f"seed_{seed}" for seed in SEEDS]].notna().all(axis=None)
 
 
 def test_what_was_measured_holds_or_the_lesson_says_what_it_depends_on():
