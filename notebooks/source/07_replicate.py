@@ -69,7 +69,7 @@ systems[["recipes", "date", "link"]].style.format(hyperlinks="html")
 # 3. **On how many?**
 # 4. **How was it chosen?** The last epoch, the best one, one run of many?
 #
-# Here are the first six. Answer the four questions for one row, with your neighbour if you have one.
+# Here are the first six. Answer the four questions for one row, with your neighbour.
 
 # %% tags=["core"]
 table = claims.table(course.results())
@@ -129,9 +129,8 @@ plots.show(plots.claim_forest(highest),
 # can be *reproduced*; that does not make it true of new patients. The square is the honest figure on test. A hollow
 # diamond did not say on how many images.
 #
-# Each claim gets one verdict, by fixed rules. *Reproduced*: our runs give it too. *Typed text*: printed as fixed words,
-# not measured. *An artefact*: made by the counting, not by the network. *Underspecified*:
-# settings are missing. *Undecided*: our own runs differ too much.
+# Each claim gets one verdict. *Reproduced*: our runs give it too. *Typed text*: printed, not measured. *An
+# artefact*: made by the counting, not by the network. *Underspecified*: settings are missing. *Undecided*: our own runs differ too much.
 #
 # **Predict, then run**: which verdict is the most frequent for a performance of the five systems?
 
