@@ -405,8 +405,8 @@ def _07_2(told: Any, *, worth: Any) -> str | None:
 
 @exercise("08.1")
 def _08_1(below: float, *, validation: Any, probability: float) -> str | None:
-    """Keep the rows whose label is 1: .loc[mask, column] takes the rows where the mask is true. Compare their probability
-    with that of the new image, and take the share."""
+    """Keep the rows whose label is 1: .loc[mask, column] takes the rows where the mask is true. Compare their
+    probability with that of the new image, and take the share."""
     of_ill = (validation.loc[validation["label"] == 1, "probability"] < probability).mean()
     wrong = {"that is the share with a higher probability": 1 - of_ill}
     return _number(below, of_ill, wrong, share="divide by the number of those labelled PNEUMONIA")
