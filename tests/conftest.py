@@ -134,3 +134,20 @@ def trained(sample_data, tmp_path_factory):
         for to in ("keras", "h5", "onnx"):
             export.export(run.folder, to=to, out=home / f"out-{name}" / f"m.{to}", data_dir=home / "data")
     return home
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Return a Chromium that reaches nothing beyond loopback."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="the browser is driven by playwright")
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if chromium is None:
+        pytest.skip("there is no Chromium here; Debian and Ubuntu: apt install chromium")
+    known = "MAP cxr.example.org 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
+    blocked = [f"--host-resolver-rules={known}", "--disable-background-networking"]
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        blocked.append("--no-sandbox")  # Chromium refuses to start as root otherwise
+    with playwright.sync_playwright() as started:
+        opened = started.chromium.launch(executable_path=chromium, args=blocked)
+        yield opened
+        opened.close()

@@ -26,6 +26,23 @@ def workflow(name):
     return sys.modules[name]
 
 
+#: Put before a program in Python: whatever it asks of another machine is written down, and fails.
+WATCH = """
+import os, sys
+
+def watch(event, given):
+    if event in ("socket.connect", "socket.sendto", "socket.getaddrinfo", "socket.gethostbyname"):
+        address = given[1] if event in ("socket.connect", "socket.sendto") else given[:1]
+        host = address[0] if isinstance(address, tuple) else "127.0.0.1"
+        if host not in ("127.0.0.1", "::1", "localhost", "", None, b"127.0.0.1"):
+            with open(os.environ["ASKED"], "a") as log:
+                log.write(f"{event} {host}\\n")
+            raise OSError(f"{host}: not reachable in this test")
+
+sys.addaudithook(watch)
+"""
+
+
 #: Where the real images, and what else comes with them, are looked for; see data/README.md.
 SHARED = Path(os.environ.get("CXR_TEST_DATA") or Path(__file__).parents[2] / "shared" / "data")
 

@@ -128,7 +128,8 @@ def test_one_parameters_cell_with_the_common_names(name):
 @each
 def test_head_and_figures(name):
     first = COURSE[name].cells[0]
-    assert first.cell_type == "markdown" and first.source.startswith("# ")
+    form = r"# \d\. .+\n\n\*\*You will be able to\*\* .+?\n\n\*\*Before you start\*\*: .+?\n\n\*\*Minutes\*\*: "
+    assert first.cell_type == "markdown" and re.match(form, first.source, re.S), first.source
     prose = "\n".join(cell.source for cell in cells(name, "markdown"))
     for part in ("What to remember", "predict, then run", "what went wrong"):
         assert part.lower() in prose.lower(), part

@@ -26,10 +26,10 @@ PACKAGES = (
 GIB = 2**30
 LONGEST_FOLDER = 71  # the longest path that pip writes below it has 188 characters; Windows takes 259
 
-# Seconds of a course = fixed + images / speed of `measure`. Fitted on two cores of an EPYC processor to runs in
-# bfloat16 (283 s the sample, 736 s the workshop; of these 07 and 08, whose networks are tiny, 216 s) and in float32
-# (20 s more, and half again as long for 01 to 06 of the workshop).
-COST = {"sample": (251.0, 54_000), "workshop": (279.0, 832_000)}
+# Seconds of a course = fixed + images / speed of `measure`. Fitted on two cores that did other work beside, with
+# AVX512-BF16 (1,020 images/s: the sample 261 s, 222 s with nothing beside; the workshop 740 s) and held to AVX2 in
+# float32 (616 images/s: the sample 274 s, the workshop's core 712 s, and by its parts about 945 s as a whole).
+COST = {"sample": (215.0, 20_000), "workshop": (380.0, 326_000)}
 
 
 @dataclass(frozen=True)

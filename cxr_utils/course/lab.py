@@ -167,7 +167,10 @@ def start(folder: str | Path = "lab", *, browser: bool = True, port: int | None 
         *(["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []),  # in containers
         *([] if browser else ["--no-browser"]), *([] if port is None else [f"--port={port}"]),
     ]  # fmt: skip
-    with subprocess.Popen(command, env=os.environ | {"CXR_HOME": str(files.root())} | _machine.for_kernels()) as server:
+    # Without what stands there JupyterLab asks each newcomer whether it may fetch news, whatever news_url says.
+    ours = [str(Path(__file__).parent / "jupyter"), *filter(None, [os.environ.get("JUPYTER_CONFIG_PATH")])]
+    env = {"CXR_HOME": str(files.root()), "JUPYTER_CONFIG_PATH": os.pathsep.join(ours)} | _machine.for_kernels()
+    with subprocess.Popen(command, env=os.environ | env) as server:
         while True:
             try:
                 return server.wait()

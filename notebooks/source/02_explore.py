@@ -81,10 +81,10 @@ plots.show(plots.class_shares(index, by="kind"), alt="Bars: the share of normal 
 # nearly the same places.
 
 # %% [markdown] tags=["core"]
-# ### Exercise 2.1: the laziest reader
+# ### Exercise 2.1
 #
-# A program ignores the picture and always answers PNEUMONIA. What is its [accuracy](glossary.md#accuracy), its share of
-# right answers, on the *test* images?
+# The laziest reader ignores the picture and always answers PNEUMONIA. What is its [accuracy](glossary.md#accuracy), its
+# share of right answers, on the *test* images?
 
 # %% tags=["exercise", "core"]
 lazy = ...  # replace the dots; `label` is 1 for PNEUMONIA
@@ -307,12 +307,12 @@ exercises.check("02.3", strongest, statistics=statistics, index=index)
 #
 # - System 002 (`plain_300`) reports a validation accuracy of 100%. Its [validation set](glossary.md#validation-set) is
 #   the folder of *test*, and the figure is text: somebody typed it into a `print`. Notebook 7 reads the log beside it.
-# - The most read tutorial on this dataset reports about 98% in validation and 83% on test. It split by image,
-#   so pictures of one patient fell on both sides; and test is of another make than train.
+# - The most read tutorial on this dataset split by image, so pictures of one patient fell on both sides, and reports
+#   about 98% in validation.
 # - Nothing that we could read of the five projects mentions duplicates, patients with many images, or picture size
 #   as a clue.
-# - Two networks on this dataset report test accuracies of 83% and 87%. Compare the last row of the box below:
-#   eight statistics, no shapes.
+# - Whoever reports a network's accuracy should show such a rival beside it. Keep the last row of the box below, eight
+#   statistics and no shapes, for the networks of notebooks 6 and 7.
 #
 # ## Beside the real images
 

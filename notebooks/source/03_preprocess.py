@@ -307,8 +307,8 @@ pd.DataFrame(bounds, columns=["low", "high"], index=pd.Index(shown, name="images
 # Five published systems, numbered 000 to 004, used this dataset.
 #
 # - **000**, **002** and **004** validate on *test*. Nothing is left to judge the final model by.
-# - **001** joins train and val and cuts them by image, as `stratified` does. It reports .95 in validation and .83
-#   on test. How much of this gap comes from the split, nobody measured.
+# - **001** joins train and val and cuts them by image, as `stratified` does. How much of its .95 in validation comes from
+#   that, nobody measured.
 # - **003** (`smote_224`) does not say in its README how it validated. The notebook beside it was too large for the copy
 #   that we could read; it may well say it.
 #

@@ -230,7 +230,7 @@ by_hand = network.fit(x, y, batch_size=32, epochs=3, validation_data=(x_validati
 # [hyperparameter](glossary.md#hyperparameter). A [recipe](glossary.md#recipe) holds all of them in one place.
 #
 # `training.fit` takes a recipe and does what you did. It also writes everything down in a folder, and the same call opens
-# that folder again. (`augmentation` waits for lesson 5.)
+# that folder again. (`augmentation` waits for notebook 5.)
 #
 # **Predict, then run**: which share of the validation pictures will be answered right, after the last epoch?
 
@@ -271,7 +271,7 @@ plots.show(plots.feature_maps(np.concatenate([before[:, :, :6], after[:, :, :6]]
 # **How to read it**: above (0 to 5) is what six of the 16 random kernels see, below (6 to 11) what the same six see after
 # training; dark is low. An empty map was all negative, and ReLU cut it. Some kernels moved far from where chance had put
 # them, some hardly. All later layers moved too. (One need not start at random. To start from the kernels of a network that learned something
-# else is [transfer learning](glossary.md#transfer-learning): lesson 8.)
+# else is [transfer learning](glossary.md#transfer-learning): notebook 8.)
 #
 # ### Exercise 4.2
 #
@@ -390,7 +390,7 @@ pd.Series(accuracy, name="validation accuracy").round(3).to_frame()
 
 # %% [markdown] tags=["core"]
 # The difference is what was learned, of lungs or of shortcuts, give or take chance. None of your networks
-# answers test until lesson 6.
+# answers test until notebook 6.
 #
 # ## What went wrong in published work
 #
@@ -410,6 +410,9 @@ facts = {"validation accuracy": accuracy["network"],
          "gap after the last epoch, 40 training pictures, ten labels wrong": gap_of_40}
 course.beside_real("04_train", facts, run_dir=run_dir, source=source)
 
+# %% tags=["core"]
+lessons.score()
+
 # %% [markdown] tags=["core"]
 # ## What to remember
 #
@@ -419,9 +422,5 @@ course.beside_real("04_train", facts, run_dir=run_dir, source=source)
 # - A growing gap between training and validation is the sign of overfitting. Watch the loss, not the accuracy alone.
 # - Choose the epoch on validation, never on test. Even there, the best of many epochs is partly luck.
 # - Compare with the laziest answer first.
-
-# %% tags=["core"]
-lessons.score()
-
-# %% [markdown] tags=["core"]
+#
 # Next: [5. Improve](05_improve.ipynb), which asks what this network does to the NORMAL pictures.

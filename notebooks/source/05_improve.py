@@ -447,7 +447,11 @@ course.beside_real("05_improve", facts, run_dir=run_dir, source=source)
 # On the real images plain found the rare class with one seed and missed it with another, so three seeds can't show what
 # over-sampling gains: its interval holds 0. The long steps did harm there, and that is shown. Phantoms teach how to ask;
 # only films tell about films.
-#
+
+# %% tags=["core"]
+lessons.score()
+
+# %% [markdown] tags=["core"]
 # ## What to remember
 #
 # - The larger class decides most of the loss. Look at each class's recall.
@@ -455,10 +459,6 @@ course.beside_real("05_improve", facts, run_dir=run_dir, source=source)
 # - Augment with changes that really happen, and know what a flip does to a heart.
 # - Train with several seeds. A difference smaller than the spread has not been shown.
 # - Give a difference its interval, ask whether only the threshold moved, and count how many changes you tried.
-
-# %% tags=["core"]
-lessons.score()
-
-# %% [markdown] tags=["core"]
+#
 # All your choices were made on validation, and none of your networks has answered the test images yet.
 # Next: [6. Evaluate](06_evaluate.ipynb), where we open them once.

@@ -534,7 +534,7 @@ pd.DataFrame(climbed).T.rename_axis("looks").round(3)
 # is asked a thousand times measures the asking. Therefore the ledger, and one reading.
 
 # %% [markdown] tags=["core"]
-# ## Write it down
+# ## Beside the real images
 
 # %% tags=["core"]
 kept = {name: evaluation.evaluate(run, opened[name]) for name, run in runs.items()}  # as metrics.json of each run

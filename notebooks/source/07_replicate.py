@@ -17,7 +17,7 @@
 # **You will be able to** ask of a claim what, where, on how many images and how; compare published figures with repeated
 # runs; make five well-known mistakes on purpose, measure what each is worth, and say of which that can be told.
 #
-# **Before you start**: threshold, interval, and validation against test of [6. Evaluate](06_evaluate.ipynb).
+# **Before you start**: threshold, interval, and validation against test, of [6. Evaluate](06_evaluate.ipynb).
 #
 # **Minutes**: counted when this is built
 
@@ -276,6 +276,8 @@ told = list(worth.index[(worth["low"] > 0) | (worth["high"] < 0)])
 exercises.check("07.2", told, worth=worth)
 
 # %% [markdown] tags=["core"]
+# ## Beside the real images
+#
 # On the real images we took eight seeds (`repetitions` at the top). There three of five are shown: shuffled answers, test as
 # validation, and SMOTE before the split. For the split by image 0 is just inside.
 
@@ -289,9 +291,6 @@ course.beside_real("07_replicate", facts, run_dir=run_dir, source=source)
 
 # %% tags=["further"]
 tables["validation of 16 images"].round(3)
-
-# %% [markdown] tags=["core"]
-# How many of your guesses came true?
 
 # %% tags=["core"]
 lessons.score()

@@ -18,7 +18,7 @@
 # picture against lesions and against fresh weights; cover a part of all images, and see what the network still knows; say
 # what is missing before anybody may rely on such a network.
 #
-# **Before you start**: probability, threshold, AUC and interval of [6. Evaluate](06_evaluate.ipynb).
+# **Before you start**: probability, threshold, AUC and interval, of [6. Evaluate](06_evaluate.ipynb).
 #
 # **Minutes**: counted when this is built
 
@@ -341,6 +341,8 @@ exercises.check("08.3", still, tests=tests, suspects=suspects)
 # %% [markdown] tags=["further"]
 # They say different things. A high AUC *without the chest* is bad: the surroundings betray the class. A high AUC *with
 # the wrong surroundings* is good: the chest outweighs them.
+#
+# ## Beside the real images
 #
 # The real column is the shipped network's (see below), on the 624 real test images.
 

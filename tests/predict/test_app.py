@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 import psutil
 import pytest
-from helpers import dicom_file
+from helpers import WATCH, dicom_file
 from PIL import Image
 
 from cxr_utils import cli, explain, images, predict
@@ -30,24 +30,7 @@ from cxr_utils.predict import app, uploads
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 gradio = pytest.importorskip("gradio", reason="the page needs the extra app")
 httpx = pytest.importorskip("httpx")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-# Whatever the server asks of another machine is written down, and fails.
-WATCHED = """
-import os, sys
-
-def watch(event, given):
-    if event in ("socket.connect", "socket.sendto", "socket.getaddrinfo", "socket.gethostbyname"):
-        address = given[1] if event in ("socket.connect", "socket.sendto") else given[:1]
-        host = address[0] if isinstance(address, tuple) else "127.0.0.1"
-        if host not in ("127.0.0.1", "::1", "localhost", "", None, b"127.0.0.1"):
-            with open(os.environ["ASKED"], "a") as log:
-                log.write(f"{event} {host}\\n")
-            raise OSError(f"{host}: not reachable in this test")
-
-sys.addaudithook(watch)
-from cxr_utils.cli import main
-sys.exit(main(sys.argv[1:]))
-"""
+PROGRAM = f"{WATCH}from cxr_utils.cli import main\nsys.exit(main(sys.argv[1:]))"
 
 
 #: What Gradio shows before the log-in: the form for it, and what draws it.
@@ -89,7 +72,7 @@ def served(trained, tmp_path_factory):
     folder = tmp_path_factory.mktemp("served")
     nowhere = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
     nowhere |= {"ALL_PROXY": "socks5://127.0.0.1:9", "all_proxy": "socks://127.0.0.1:9/"}  # no matter to the page
-    command = [sys.executable, "-c", WATCHED, "app", "--model", str(trained / "out-gray/m.keras"), "--port", "0"]
+    command = [sys.executable, "-c", PROGRAM, "app", "--model", str(trained / "out-gray/m.keras"), "--port", "0"]
     process = subprocess.Popen(
         command, env=os.environ | nowhere | {"TMPDIR": str(folder), "ASKED": str(folder / "asked.txt")},
         stdout=subprocess.PIPE, text=True, stderr=(folder / "errors.txt").open("w"),
@@ -108,21 +91,6 @@ def served(trained, tmp_path_factory):
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 128 + signal.SIGTERM
         assert list(folder.glob("cxr-app-*")) == []  # it tidied up
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="the browser is driven by playwright")
-    if CHROMIUM is None:
-        pytest.skip("there is no Chromium here; Debian and Ubuntu: apt install chromium")
-    known = "MAP cxr.example.org 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
-    blocked = [f"--host-resolver-rules={known}", "--disable-background-networking"]
-    if hasattr(os, "geteuid") and os.geteuid() == 0:
-        blocked.append("--no-sandbox")  # Chromium refuses to start as root otherwise
-    with playwright.sync_playwright() as started:
-        opened = started.chromium.launch(executable_path=CHROMIUM, args=blocked)
-        yield opened
-        opened.close()
 
 
 @pytest.fixture
