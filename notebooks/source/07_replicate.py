@@ -275,6 +275,12 @@ told = list(worth.index[(worth["low"] > 0) | (worth["high"] < 0)])
 # %% tags=["check", "core"]
 exercises.check("07.2", told, worth=worth)
 
+# %% [markdown] tags=["further"]
+# A row for each seed tells more than a mean. Choose another mistake, and look which seeds were lucky.
+
+# %% tags=["further"]
+tables["validation of 16 images"].round(3)
+
 # %% [markdown] tags=["core"]
 # ## Beside the real images
 #
@@ -285,12 +291,6 @@ exercises.check("07.2", told, worth=worth)
 facts = {f"{row.Index}: points [95%]": f"{row.points:+.1f} [{row.low:+.1f} to {row.high:+.1f}], {row.seeds} seeds"
          for row in worth.itertuples()}
 course.beside_real("07_replicate", facts, run_dir=run_dir, source=source)
-
-# %% [markdown] tags=["further"]
-# A row for each seed tells more than a mean. Choose another mistake, and look which seeds were lucky.
-
-# %% tags=["further"]
-tables["validation of 16 images"].round(3)
 
 # %% tags=["core"]
 lessons.score()
