@@ -99,6 +99,21 @@ def test_each_cell_is_core_or_further(name):
 
 
 @each
+def test_where_further_begins_and_ends_is_seen(name):
+    before = "core"
+    for cell in cells(name):
+        (path,) = {"core", "further"} & set(cell.metadata.tags)
+        mark = {"core": builder.CORE, "further": builder.FURTHER}[path]
+        if path != before:
+            assert cell.cell_type == "markdown" and re.match(rf"(#+ .*\n\n)?{re.escape(mark)}(\n\n|\Z)", cell.source), (
+                cell.source
+            )
+        else:
+            assert mark not in cell.source
+        before = path
+
+
+@each
 def test_one_parameters_cell_with_the_common_names(name):
     (cell,) = cells(name, tag="parameters")
     given = {node.targets[0].id: ast.literal_eval(node.value) for node in ast.parse(cell.source).body}

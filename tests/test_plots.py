@@ -481,6 +481,7 @@ def test_comparison_shows_each_seed_in_the_given_order():
     assert sum(len(line.get_xdata()) for line in ax.lines if line.get_marker() == "o") == 4
     assert legend(ax)[-1] == "mean of plain"
     assert list(ax.lines[2].get_xdata()) == pytest.approx([0.85, 0.85])
+    assert all(len(set(line.get_ydata())) == len(line.get_ydata()) for line in ax.lines if line.get_marker() == "o")
     with pytest.raises(BadInput, match="metric: 'auc'; expected one of balanced_accuracy"):
         plots.comparison(COMPARED, metric="auc")
 
@@ -568,6 +569,12 @@ def test_a_point_a_run_full_where_honest():
     drawn = {(x, y): line.get_fillstyle() for line in ax.lines[1:] for x, y in zip(*line.get_data(), strict=True)}
     assert drawn == {(0.88, 0.88): "none", (0.95, 0.89): "full", (0.97, 0.7): "full"}
     assert legend(ax) == ["system 000", "ours", "honest protocol", "published protocol"]
+
+
+def test_each_system_has_a_colour_of_its_own():
+    systems = [f"system {number:03d}" for number in range(5)] + ["ours", "tutorial"]
+    runs = pd.DataFrame({"system": systems, "protocol": "honest", "validation": 0.9, "test": 0.8})
+    assert len({line.get_color() for line in plots.validation_against_test(runs).lines[1:]}) == len(systems)
 
 
 def test_a_mistake_has_a_dot_a_seed_and_its_interval():

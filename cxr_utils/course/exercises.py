@@ -340,6 +340,8 @@ def _05_1(leaking: int, *, mixed: Any, part: Any) -> str | None:
 @exercise("05.2")
 def _05_2(improved: Any, *, summary: Any) -> str | None:
     """Compare the column gain with the column spread, and the column low with 0; join both by &, each in brackets."""
+    if hasattr(improved, "columns"):
+        return "these are the rows; take their names: .index"
     improved = {improved} if isinstance(improved, str) else set(improved)
     if unknown := improved - set(summary.index):
         return f"{sorted(map(str, unknown))[0]} is not a name in summary"
@@ -414,7 +416,8 @@ def _07_2(told: Any, *, worth: Any) -> str | None:
 
 @exercise("08.1")
 def _08_1(below: float, *, validation: Any, probability: float) -> str | None:
-    """Keep the rows whose label is 1. Compare their probability with that of the new image, and take the share."""
+    """Keep the rows whose label is 1: .loc[mask, column] takes the rows where the mask is true. Compare their
+    probability with that of the new image, and take the share."""
     of_ill = (validation.loc[validation["label"] == 1, "probability"] < probability).mean()
     wrong = {"that is the share with a higher probability": 1 - of_ill}
     return _number(below, of_ill, wrong, share="divide by the number of those labelled PNEUMONIA")

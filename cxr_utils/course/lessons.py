@@ -152,7 +152,7 @@ def score() -> None:
 SEALED = ("digest", "protocol")
 
 
-def seal(protocol: Mapping[str, Any], folder: str | Path) -> str:
+def seal(protocol: Mapping[str, Any], folder: str | Path, runs: Mapping[str, Any] | None = None) -> str:
     """Write down what will be reported of test, before it is opened; another protocol is refused from then on.
 
     Parameters
@@ -161,6 +161,9 @@ def seal(protocol: Mapping[str, Any], folder: str | Path) -> str:
         Such as which network, which threshold, which figure. Nothing may be left open.
     folder : str or Path
         Gets ``protocol.json``; a relative one is taken from the project's root.
+    runs : mapping of str to cxr_utils.training.Run, optional
+        The networks by name. How each was trained is sealed too, as ``networks``: another one under the same name is
+        refused.
 
     Returns
     -------
@@ -171,7 +174,7 @@ def seal(protocol: Mapping[str, Any], folder: str | Path) -> str:
     Raises
     ------
     BadInput
-        Something in it is None or ``...``, or another protocol was sealed there before.
+        Something in it is None or ``...``, or another protocol was sealed there before, or this one of other networks.
 
     Examples
     --------
@@ -181,15 +184,56 @@ def seal(protocol: Mapping[str, Any], folder: str | Path) -> str:
     if empty := [name for name, value in protocol.items() if value is None or value is ...]:
         raise BadInput(f"protocol: {empty[0]!r} is still open; decide it before you seal the protocol")
     path = files.resolve(folder) / "protocol.json"
-    digest = files.digest(json.dumps(dict(protocol), sort_keys=True, default=str))
+    wanted = dict(protocol) | ({"networks": {name: _trained(run) for name, run in runs.items()}} if runs else {})
+    digest = files.digest(json.dumps(wanted, sort_keys=True, default=str))
     if not os.path.lexists(path):
-        files.write_json(path, {"digest": digest, "protocol": dict(protocol)}, ours=SEALED)
+        files.write_json(path, {"digest": digest, "protocol": wanted}, ours=SEALED)
     elif (kept := files.read_record(path, *SEALED))["digest"] != digest:
+        words = {name: value for name, value in kept["protocol"].items() if name != "networks"}
+        if words == dict(protocol):
+            _same_networks(kept["protocol"], runs or {})
         raise BadInput(
-            f"{path}: holds another protocol, sealed before ({kept['protocol']}); report what that one gives. For a "
-            "second look at test move the file away: your ledger will count it"
+            f"{Path(folder) / path.name}: holds another protocol, sealed before ({words}); report what that one gives. "
+            "For a second look at test move the file away: your ledger will count it"
         )
     return digest
+
+
+def sealed(folder: str | Path) -> dict[str, Any]:
+    """Return the protocol that was sealed: what is reported is read from it, not from what was written since.
+
+    Parameters
+    ----------
+    folder : str or Path
+        As for `seal`.
+
+    Returns
+    -------
+    dict
+        What `seal` got; with ``networks``, how each was trained, if it got runs.
+
+    Examples
+    --------
+    >>> digest = seal({"network": "plain", "threshold": 0.4, "figure": "auc"}, "exam")
+    >>> sealed("exam")["figure"]
+    'auc'
+    """
+    return files.read_record(files.resolve(folder) / "protocol.json", *SEALED)["protocol"]
+
+
+def _trained(run: Any) -> str:
+    """Name a network by the course of its training, to the last digit: another training has another."""
+    return files.digest(run.history.drop(columns="seconds").to_csv(index=False))
+
+
+def _same_networks(protocol: Mapping[str, Any], runs: Mapping[str, Any]) -> None:
+    known = protocol.get("networks", {})
+    for name, run in runs.items():
+        if name in known and known[name] != _trained(run):
+            raise BadInput(
+                f"runs: {name!r} is another network than the one that was sealed: it was trained anew since, or with "
+                "other settings. Go back to those, or move protocol.json away for a second look at test, which counts"
+            )
 
 
 def open_test(runs: Mapping[str, Any], pixels: Any, split: Any, *, seal: str, folder: str | Path) -> dict[str, Any]:
@@ -214,7 +258,7 @@ def open_test(runs: Mapping[str, Any], pixels: Any, split: Any, *, seal: str, fo
     Raises
     ------
     BadInput
-        No protocol with this digest is sealed there.
+        No protocol with this digest is sealed there, or a network was trained anew after it was sealed.
     """
     from cxr_utils import evaluation
 
@@ -222,6 +266,7 @@ def open_test(runs: Mapping[str, Any], pixels: Any, split: Any, *, seal: str, fo
     kept = files.read_record(path, *SEALED)["digest"] if path.is_file() else "no protocol"
     if kept != seal:
         raise BadInput(f"seal: {seal!r}, but {path} holds {kept}; seal your protocol first, and give the digest")
+    _same_networks(sealed(folder), runs)
     for run in runs.values():
         ledger.enter(path.parent, cell=run.folder.name, identity=seal, protocol="sealed")
     return {name: evaluation.predict(run, pixels, split, entered=True) for name, run in runs.items()}

@@ -109,7 +109,8 @@ def comparison(table: pd.DataFrame, *, metric: str = "balanced_accuracy", ax: Ax
     Returns
     -------
     Axes
-        A row a recipe in the order of the table; a dotted line runs down from the first one's mean.
+        A row a recipe in the order of the table; a dotted line runs down from the first one's mean. The dots of a row
+        stand at heights of their own, so that equal ones don't hide each other.
 
     Raises
     ------
@@ -131,7 +132,8 @@ def comparison(table: pd.DataFrame, *, metric: str = "balanced_accuracy", ax: Ax
         values = table.loc[table["name"] == name, metric].to_numpy(float)
         first = row == 0
         ax.hlines(row, values.min(), values.max(), color=LINES[1][0], zorder=2)
-        ax.plot(values, np.full(len(values), row), "o", color=LINES[1][0], alpha=0.7, markersize=8, zorder=3,
+        heights = row + 0.3 * ((np.arange(len(values)) + 0.5) / len(values) - 0.5)  # equal values side by side
+        ax.plot(values, heights, "o", color=LINES[1][0], alpha=0.7, markersize=8, zorder=3,
                 label="one seed" if first else None)  # fmt: skip
         ax.plot(values.mean(), row, "|", color="black", markersize=22, markeredgewidth=3, zorder=4,
                 label="mean of the seeds" if first else None)  # fmt: skip

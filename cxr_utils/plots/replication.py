@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 from cxr_utils.plots._base import BESIDE, GREY, LINES, above, new_axes
 
 PUBLISHED, OURS, HONEST = "#D55E00", "#56B4E9", "#333333"
+SYSTEMS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#333333", "#56B4E9", "#882255")  # Okabe and Ito's
 
 
 def claim_forest(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
@@ -108,8 +109,9 @@ def validation_against_test(table: pd.DataFrame, *, ax: Axes | None = None) -> A
     ax.text(low + 0.012, low + 0.022, "test = validation", color=GREY, fontsize=11, rotation=45)
     handles = []
     for number, name in enumerate(sorted(set(table["system"]), key=lambda name: (not name[-1].isdigit(), name))):
-        colour, marker = LINES[number % len(LINES)][0], "osD^vP<>X*h"[number % 11]
+        colour, marker = SYSTEMS[number % len(SYSTEMS)], "osD^vP<>X*h"[number % 11]
         look = {"marker": marker, "linestyle": "", "color": colour, "markersize": 9, "markeredgewidth": 1.8}
+        look["alpha"] = 0.6  # so that what lies below is seen
         for protocol, rows in table[table["system"] == name].groupby("protocol"):
             full = "full" if protocol == "honest" else "none"
             ax.plot(rows["validation"], rows["test"], fillstyle=full, clip_on=False, **look)  # whole at 1, too

@@ -233,7 +233,7 @@ by_hand = network.fit(x, y, batch_size=32, epochs=3, validation_data=(x_validati
 # [hyperparameter](glossary.md#hyperparameter). A [recipe](glossary.md#recipe) holds all of them in one place.
 #
 # `training.fit` takes a recipe and does what you did. It also writes everything down in a folder, and the same call opens
-# that folder again. (`augmentation` waits for notebook 5.)
+# that folder again. (`augmentation` waits for lesson 5.)
 #
 # **Predict, then run**: which share of the validation pictures will be answered right, after the last epoch?
 

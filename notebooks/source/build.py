@@ -32,6 +32,7 @@ SOURCE = Path(__file__).resolve().parent
 README = SOURCE.parents[1] / "README.md"
 CELL = SOURCE.parents[1] / "workflow" / "cell.py"
 FURTHER = "*Further: skip this part if time is short.*"
+CORE = "*Core goes on here.*"
 ASK = """
 # exercises.hint("{0}")  # stuck? Delete the first # of a line, and run the cell again
 # exercises.solution("{0}")"""
@@ -52,9 +53,10 @@ def build(script: Path, *, solved: bool) -> nbformat.NotebookNode:
     notebook.cells = [cell for cell in notebook.cells if dropped not in cell.metadata.get("tags", [])]
     further = False
     for number, cell in enumerate(notebook.cells):
-        begins, further = not further, "further" in cell.metadata.get("tags", [])
-        if begins and further and cell.cell_type == "markdown":
-            cell.source = re.sub(r"\A((?:#+ .*\n+)?)", rf"\1{FURTHER}\n\n", cell.source)
+        before, further = further, "further" in cell.metadata.get("tags", [])
+        if before != further and cell.cell_type == "markdown":
+            mark = FURTHER if further else CORE
+            cell.source = re.sub(r"\A(#+ .*|)\n*", rf"\1\n\n{mark}\n\n", cell.source).strip()
         cell.id = f"{script.stem[:2]}-{number:03d}"  # the same at each build, so that differences stay small
         cell.metadata = nbformat.from_dict({"tags": cell.metadata.get("tags", [])})
         if not solved and "check" in cell.metadata.tags:

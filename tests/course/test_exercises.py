@@ -67,6 +67,14 @@ def test_an_answer_of_another_kind_gets_a_hint(capsys):
         assert said(capsys, answer, number=2).startswith("Hint: the answer could not be compared")
 
 
+def test_rows_instead_of_their_names_get_a_hint(capsys):
+    summary = pd.DataFrame({"gain": [0.2, 0.0], "spread": 0.1, "low": [0.1, -0.1]}, index=["a", "b"])
+    exercises.check("05.2", summary[summary["gain"] > 0.1], summary=summary)
+    assert capsys.readouterr().out == "Hint: these are the rows; take their names: .index\n"
+    exercises.check("05.2", summary.index[summary["gain"] > 0.1], summary=summary)
+    assert capsys.readouterr().out.startswith("✅")
+
+
 def test_unknown_and_double_names():
     for ask in (exercises.check, exercises.hint, exercises.solution):
         with pytest.raises(BadInput, match="'98.7'.*99.1"):

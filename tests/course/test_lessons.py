@@ -158,6 +158,36 @@ def test_any_change_gives_another_digest(tmp_path_factory, protocol, name, value
     assert (lessons.seal(protocol, first) == lessons.seal(changed, second)) == (repr(changed) == repr(protocol))
 
 
+def test_what_is_reported_is_what_was_sealed(exam):
+    lessons.seal(PROTOCOL, exam)
+    changed = PROTOCOL | {"figure": "accuracy"}
+    with pytest.raises(BadInput, match="another protocol") as caught:
+        lessons.seal(changed, exam)
+    assert str(exam) in str(caught.value)
+    assert lessons.sealed(exam) == PROTOCOL
+
+
+def trained(name, loss):
+    run = training.Run(files.resolve("runs") / name)
+    run.folder.mkdir(parents=True, exist_ok=True)
+    (run.folder / "history.csv").write_text(f"epoch,loss,val_loss,seconds\n1,{loss},0.5,3\n")
+    return run
+
+
+def test_another_network_under_a_sealed_name_is_refused(exam):
+    both = {name: trained(name, 0.25) for name in ("plain", "augmented")}
+    digest = lessons.seal(PROTOCOL, exam, both)
+    assert set(lessons.sealed(exam)["networks"]) == set(both) and lessons.seal(PROTOCOL, exam, both) == digest
+    trained("augmented", 0.250001)  # by another seed, say
+    for again in (lambda: lessons.seal(PROTOCOL, exam, both),
+                  lambda: lessons.open_test(both, None, None, seal=digest, folder=exam)):  # fmt: skip
+        with pytest.raises(BadInput, match="^runs: 'augmented' is another network"):
+            again()
+    assert not (exam / ledger.NAME).exists()
+    trained("augmented", 0.25)
+    assert set(lessons.open_test(both, None, None, seal=digest, folder=exam)) == set(both)
+
+
 def test_what_is_open_can_not_be_sealed(exam):
     for nothing in (None, ...):
         with pytest.raises(BadInput, match="'threshold' is still open"):
