@@ -483,5 +483,4 @@ lessons.score()
 # - A map that survives fresh weights explains nothing.
 # - Change the picture: what predicts without the lungs is a shortcut.
 #
-# You have gone the whole way. To see a published figure tested in the same spirit, go back to
-# [07 Replicate](07_replicate.ipynb); all words are in the [glossary](glossary.md).
+# Next: [09 Elsewhere](09_elsewhere.ipynb), where a network goes to another hospital.
