@@ -377,14 +377,11 @@ def _08_3(still: Any, *, tests: Any, suspects: Any) -> str | None:
 
 @exercise("09.1")
 def _09_1(column: str, *, told: Any, columns: Any) -> str | None:
-    from cxr_utils import evaluation
+    from sklearn.metrics import roc_auc_score
 
     if column not in columns:
         return f"give one of the names in columns: {', '.join(columns)}"
-    lowest = {
-        name: min(evaluation.metrics(rows["label"], rows["probability"])["auc"] for _, rows in told.groupby(name))
-        for name in columns
-    }
+    lowest = {n: min(roc_auc_score(g["label"], g["probability"]) for _, g in told.groupby(n)) for n in columns}
     if lowest[column] == max(lowest.values()):
         return None
     return f"within {column} a group has an AUC of {lowest[column]:.2f}; of the right one all are far higher"
@@ -392,12 +389,10 @@ def _09_1(column: str, *, told: Any, columns: Any) -> str | None:
 
 @exercise("09.2")
 def _09_2(in_bed: float, *, told: Any, threshold: float) -> str | None:
-    called, ap = told["probability"] >= threshold, told["view"] == "AP"
-    healthy = told["label"] == 0
+    called, healthy, ap = told["probability"] >= threshold, told["label"] == 0, told["view"] == "AP"
     wrong = {
         "that is the share of those called ill; a false alarm is healthy, too: label 0": ap[called].mean(),
         "that is the share of AP among all healthy children; keep those who are called ill": ap[healthy].mean(),
-        "that is the other way round, the false alarms among the healthy in AP": called[healthy & ap].mean(),
     }
     way = "keep the rows with label 0 and a probability of at least threshold; of how many is the view 'AP'?"
     return _number(in_bed, ap[healthy & called].mean(), wrong, way, share="divide by the number of false alarms")

@@ -120,18 +120,16 @@ def draw(kind: str, *, seed: int, domain: str = "train", patient: int = 0, image
     rng = np.random.default_rng([seed, patient, image, 21])
     turn = 1.0 if domain == "train" else 1.25
     pose = Pose(breath=rng.uniform(0.15, 1.0), yaw=turn * rng.normal(0, 0.022), arms=rng.normal(0, 0.07))
-    who, elsewhere = anatomy.child((seed, patient)), domain in VIEWS
-    if elsewhere:
-        who, pose, film = _elsewhere(who, pose, kind, domain, rng)
-    else:
-        film = _film(kind, domain, rng)
-    body, severity = Body(who, pose), MILD if elsewhere else 1.0
+    who, film = anatomy.child((seed, patient)), _film(kind, domain, rng)
+    if domain in VIEWS:
+        who, pose, film = _elsewhere(who, pose, film, kind, domain)
+    body = Body(who, pose)
     place = np.random.default_rng([seed, patient, KINDS.index(kind), 22])
     lesion, lobe = np.zeros((HEIGHT, WIDTH), dtype=bool), ""
     if kind == "bacteria":
-        lesion, lobe = _consolidation(body, place, rng, severity)
+        lesion, lobe = _consolidation(body, place, rng)
     elif kind == "virus":
-        lesion, lobe = _interstitial(body, place, rng, severity)
+        lesion, lobe = _interstitial(body, place, rng)
     signal = _expose(body.soft - np.minimum(body.air, 0.8 * body.soft) + body.bone + body.vessels, film)
     image_ = _develop(_project(signal, film, order=1), film, rng)
     areas = _project(body.lungs + 2 * lesion.astype(np.uint8), film, order=0)
@@ -139,8 +137,11 @@ def draw(kind: str, *, seed: int, domain: str = "train", patient: int = 0, image
 
 
 def _film(kind: str, domain: str, rng: np.random.Generator) -> Film:
-    """Choose how the picture is taken: partly by class, as in the real dataset, partly by domain."""
-    sick, test = kind != "normal", domain == "test"
+    """Choose how the picture is taken: partly by class, as in the real dataset, partly by domain.
+
+    In another hospital a picture in bed looks as here those of the ill do, one taken standing as the others.
+    """
+    sick, test = (domain == "AP" if domain in VIEWS else kind != "normal"), domain == "test"
     lean = (1.0 if sick else -1.0) * (0.5 if test else 1.0)  # how much the tone gives the class away
     loose = 2.8 if test else 1.0  # how far position and angle stray
     width = float(np.clip(rng.normal(545 if sick else 625, 55), 400, 700))
@@ -187,27 +188,20 @@ def person(seed: int, patient: int) -> tuple[int, str]:
     return int(rng.integers(4, 17)), "FM"[rng.integers(2)]
 
 
-def _elsewhere(who: Child, pose: Pose, kind: str, view: str, rng: np.random.Generator) -> tuple[Child, Pose, Film]:
-    """Choose how another hospital takes a picture: mostly by view, a little by class.
-
-    There a picture in bed looks as those of the ill do in the first hospital, one taken standing as the others.
-    """
-    seed, patient = who.rng_key
-    machine, (age, _) = np.random.default_rng([seed, 41]).uniform(-1, 1, 3), person(seed, patient)
+def _elsewhere(who: Child, pose: Pose, film: Film, kind: str, view: str) -> tuple[Child, Pose, Film]:
+    """Change a picture to one of another hospital: by its machine, its children, the view, and a little by class."""
+    machine, (age, _) = np.random.default_rng([who.rng_key[0], 41]).uniform(-1, 1, 3), person(*who.rng_key)
     bed, sick = (1 if view == "AP" else -1), (1 if kind != "normal" else -1)
-    film = _film("bacteria" if view == "AP" else "normal", "train", rng)
     grown = 0.97 + 0.02 * machine[0] - 0.006 * (age - 10)  # the larger the child, the smaller the field beside it
     who = replace(who, thymus=(0.0, 0.0), heart=who.heart * (1 + 0.1 * bed), height=who.height * (0.976 + 0.006 * age))
     film = replace(
         film, height=int(film.height * (1 - 0.03 * sick)), field=film.field * (grown - 0.02 * bed - 0.04 * sick),
         exposure=film.exposure + 0.02 * machine[1] + 0.015 * bed + 0.01 * sick, noise=film.noise * 1.5,
         contrast=film.contrast * (0.95 + 0.05 * machine[2] - 0.02 * bed - 0.02 * sick))  # fmt: skip
-    return who, replace(pose, breath=pose.breath * (0.7 if view == "AP" else 1.0)), film
+    return who, replace(pose, breath=pose.breath * (0.7 if view == "AP" else 1.0), severity=MILD), film
 
 
-def _consolidation(
-    body: Body, place: np.random.Generator, rng: np.random.Generator, severity: float
-) -> tuple[np.ndarray, str]:
+def _consolidation(body: Body, place: np.random.Generator, rng: np.random.Generator) -> tuple[np.ndarray, str]:
     """Fill a part of one lobe: its air goes, its edge is soft but for the fissure, bronchi may stay open."""
     lobe = list(LOBES)[int(place.choice(5, p=(0.22, 0.15, 0.25, 0.16, 0.22)))]
     first, last = LOBES[lobe]
@@ -224,7 +218,7 @@ def _consolidation(
     size = place.uniform(0.4, 0.72)
     stretch = place.uniform(0.85, 1.3)
     wave = soft_noise(np.random.default_rng([*body.who.rng_key, 23]), 40)
-    phase = severity * rng.uniform(0.8, 1.05)  # how far the disease has gone
+    phase = body.pose.severity * rng.uniform(0.8, 1.05)  # how far the disease has gone
     size = size * phase
     far = np.sqrt(((x - cx) * stretch / size) ** 2 + ((Y - cy) / size) ** 2 + 1e-9) + 0.22 * wave
     blob = ramp((1.35 - far) / 0.7)
@@ -242,11 +236,9 @@ def _consolidation(
     return (blob > 0.4) & lung, lobe
 
 
-def _interstitial(
-    body: Body, place: np.random.Generator, rng: np.random.Generator, severity: float
-) -> tuple[np.ndarray, str]:
+def _interstitial(body: Body, place: np.random.Generator, rng: np.random.Generator) -> tuple[np.ndarray, str]:
     """Thicken the walls of bronchi and the septa in both lungs, most about the hila, with a little haze."""
-    phase = severity * rng.uniform(0.75, 1.1)
+    phase = body.pose.severity * rng.uniform(0.75, 1.1)
     strength = place.uniform(0.8, 1.5) * phase
     reach = place.uniform(0.6, 0.95)
     envelope = np.zeros((HEIGHT, WIDTH))
@@ -404,9 +396,8 @@ def write(
         if entry.copy_of:
             shutil.copyfile(folder / entry.copy_of, folder / entry.path)
             shutil.copyfile(_mask(folder, entry.copy_of), _mask(folder, entry.path))
-    for place in ("", "train", "test"):
-        if (folder / "chest_xray" / place).is_dir():
-            (folder / "chest_xray" / place / ".DS_Store").write_bytes(b"\x00\x00\x00\x01Bud1" + bytes(6136))
+    for place in ("", *{entry.path.split("/")[1] for entry in entries} - {"val"}):
+        (folder / "chest_xray" / place / ".DS_Store").write_bytes(b"\x00\x00\x00\x01Bud1" + bytes(6136))
     counts: dict[str, dict[str, int]] = {}
     for entry in entries:
         _, split, name, _ = entry.path.split("/")
