@@ -141,14 +141,14 @@ def fetch(
     typer.echo(f"{about['title']} ({about['licence']})" + (" - synthetic" if about["synthetic"] else ""))
     if packed := about.get("packed"):
         typer.echo(f"copies at {packed.get('size')} px, packed from the source {packed.get('source')}")
-    index = dataset.scan(folder)
-    typer.echo(f"in {folder}\n\n{dataset.counts(index).to_string()}")
+    counts = dataset.counts(dataset.scan(folder))
+    typer.echo(f"in {folder}\n\n{counts.to_string()}")
     if left_out := about.get("left_out", []):
         typer.echo(f"\nleft out: {len(left_out)} entries that are no images of the dataset ({_first(left_out)})")
     if (unreadable := len(dataset.quarantine(folder))) > 0:
         typer.echo(f"not readable: {unreadable} images, listed in {folder / 'quarantine.csv'}")
     place = "" if data_dir == "data" else f" --data-dir {data_dir}"
-    if "train" not in set(index["split"]):  # another hospital
+    if not counts.loc["train"].any():  # another hospital
         typer.echo(f"\nnext: cxr evaluate --source {source}{place}")
         return
     options = "" if source == "sample" else f" --source {source} --profile workshop"
