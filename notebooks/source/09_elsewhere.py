@@ -227,7 +227,7 @@ pd.Series(sure, name="ill, of those given .9 or more").round(2).to_frame()
 
 # %% tags=["core"]
 facts = {f"AUC elsewhere, {name}": found.loc["auc", "value"] for name, found in by_view.items()}
-facts |= {"AUC, own test": at_home, "AUC elsewhere, AP, central chest covered": left, "heat in the central chest": shares["plain"]}
+facts |= {"AUC, own test": at_home, "AUC elsewhere, AP, chest covered": left, "heat in the chest": shares["plain"]}
 course.beside_real("09_elsewhere", facts, run_dir=run_dir, source="sample")
 
 # %% [markdown] tags=["core"]
