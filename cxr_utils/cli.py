@@ -129,7 +129,7 @@ def fetch(
     path : PATH
         With --source folder: the folder or zip file; relative to where you are now.
     seed : NUMBER
-        With --source sample: which phantoms.
+        With --source sample or elsewhere: which phantoms.
     keep_archive : bool
         Keep what was downloaded, too.
     """
@@ -141,15 +141,19 @@ def fetch(
     typer.echo(f"{about['title']} ({about['licence']})" + (" - synthetic" if about["synthetic"] else ""))
     if packed := about.get("packed"):
         typer.echo(f"copies at {packed.get('size')} px, packed from the source {packed.get('source')}")
-    typer.echo(f"in {folder}\n\n{dataset.counts(dataset.scan(folder)).to_string()}")
+    counts = dataset.counts(dataset.scan(folder))
+    typer.echo(f"in {folder}\n\n{counts.to_string()}")
     if left_out := about.get("left_out", []):
         typer.echo(f"\nleft out: {len(left_out)} entries that are no images of the dataset ({_first(left_out)})")
     if (unreadable := len(dataset.quarantine(folder))) > 0:
         typer.echo(f"not readable: {unreadable} images, listed in {folder / 'quarantine.csv'}")
+    place = "" if data_dir == "data" else f" --data-dir {data_dir}"
+    if not counts.loc["train"].any():  # another hospital
+        typer.echo(f"\nnext: cxr evaluate --source {source}{place}")
+        return
     options = "" if source == "sample" else f" --source {source} --profile workshop"
-    options += "" if data_dir == "data" else f" --data-dir {data_dir}"
     where = course.default_run_dir(source, "sample" if source == "sample" else "workshop")
-    typer.echo(f"\nnext: cxr run{options}   (results in {where})")
+    typer.echo(f"\nnext: cxr run{options}{place}   (results in {where})")
 
 
 @_command(no_args_is_help=True)

@@ -16,7 +16,9 @@ import pytest
 from effects import FOLDER, builder
 from PIL import Image
 
+from cxr_utils import files
 from cxr_utils.course import exercises, notebooks
+from cxr_utils.errors import BadInput
 
 ROOT = Path(__file__).parents[1]
 BUILT = ROOT / "build" / "test"  # what the stages nbval and papermill of `make test` leave behind
@@ -294,6 +296,24 @@ def test_stubs_run_and_say_not_yet(name):
     for cell in nbformat.read(path, as_version=4).cells:
         if "check" in cell.metadata.tags:
             assert "".join(out.get("text", "") for out in cell.outputs).startswith("Not yet"), cell.source
+
+
+def test_of_a_real_run_what_was_drawn_is_not_kept(tmp_path, monkeypatch):
+    """Lesson 09 draws its hospitals whatever the others use; its real figures come from elsewhere."""
+    monkeypatch.setattr(builder, "SOURCE", tmp_path / "notebooks" / "source")
+    (tmp_path / "results" / "course").mkdir(parents=True)
+    run = tmp_path / "run"
+    (run / "facts").mkdir(parents=True)
+    given = {"profile": "workshop", "source": "folder", "seed": 0}
+    files.write_json(run / "course.json", {name: {"parameters": given} for name in ("08_x", "09_x")})
+    for name, source in (("08_x", "folder"), ("09_x", "sample")):
+        files.write_json(run / "facts" / f"{name}.json", {"source": source, "facts": {"AUC": 0.9}})
+    builder.keep(str(run), "all")
+    assert [path.name for path in (tmp_path / "results" / "course").iterdir()] == ["08_x.json"]
+    files.write_json(run / "course.json", {"09_x": {"parameters": given | {"source": "sample"}}}, ours=True)
+    (run / "facts" / "08_x.json").unlink()
+    with pytest.raises(BadInput, match="made from phantoms"):
+        builder.keep(str(run), "all")
 
 
 def test_two_runs_predict_the_same():

@@ -440,3 +440,30 @@ def _08_3(still: Any, *, tests: Any, suspects: Any) -> str | None:
     if unknown := still - set(suspects):
         return f"{sorted(map(str, unknown))[0]} is not among the suspects"
     return None if still == {name for name in suspects if tests.loc[name, "low"] > 0.7} else ""
+
+
+# --- 09 elsewhere --------------------------------------------------------------------------------
+
+
+@exercise("09.1")
+def _09_1(column: str, *, told: Any, columns: Any) -> str | None:
+    """Group `told` by each of the columns, and ask for the AUC within each group. In which column are all groups high?"""
+    from sklearn.metrics import roc_auc_score
+
+    if column not in columns:
+        return f"give one of the names in columns: {', '.join(columns)}"
+    lowest = {n: min(roc_auc_score(g["label"], g["probability"]) for _, g in told.groupby(n)) for n in columns}
+    if lowest[column] == max(lowest.values()):
+        return None
+    return f"within {column} a group has an AUC of {lowest[column]:.2f}; of the right one all are far higher"
+
+
+@exercise("09.2")
+def _09_2(in_bed: float, *, told: Any, threshold: float) -> str | None:
+    """Keep the rows with label 0 and a probability of at least the threshold. Take the share whose view is AP."""
+    called, healthy, ap = told["probability"] >= threshold, told["label"] == 0, told["view"] == "AP"
+    wrong = {
+        "that is the share of those called ill; a false alarm is healthy, too: label 0": ap[called].mean(),
+        "that is the share of AP among all healthy children; keep those who are called ill": ap[healthy].mean(),
+    }
+    return _number(in_bed, ap[healthy & called].mean(), wrong, share="divide by the number of false alarms")

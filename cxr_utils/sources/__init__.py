@@ -147,14 +147,15 @@ def fetch(
     Parameters
     ----------
     source : str
-        One of `names`: phantom radiographs drawn here ("sample"); images of yours in the original layout ("folder");
-        the dataset from Kaggle by its command line ("kaggle"); PneumoniaMNIST, 224 px, from Zenodo ("medmnist").
+        One of `names`: phantom radiographs drawn here ("sample"), or those of another hospital ("elsewhere"); images of
+        yours in the original layout ("folder"); the dataset from Kaggle by its command line ("kaggle");
+        PneumoniaMNIST, 224 px, from Zenodo ("medmnist").
     data_dir : str or Path
         Where the folder of the source lies; a relative one is taken from the project's root.
     path : str or Path, optional
         For "folder", the first time: a folder or zip file. A relative one is taken from the project's root.
     seed : int, optional
-        For "sample": what the phantoms are drawn from, 0 by default. Left out, it takes any sample that is
+        For "sample" and "elsewhere": what the phantoms are drawn from, 0 by default. Left out, it takes any that are
         there.
     keep_archive : bool
         For sources that are downloaded: keep what came, in ``data_dir/<source>-archive``. A later call

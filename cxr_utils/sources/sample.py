@@ -7,6 +7,14 @@ from typing import Any
 
 from cxr_utils.sources import Source, phantom
 
+ABOUT = {
+    "title": "Phantom chest radiographs",
+    "licence": "MIT",
+    "attribution": "Drawn by cxr_utils.sources.phantom. Synthetic: they show no patient.",
+    "origin": "cxr_utils.sources.phantom",
+}
+"""What ``source.json`` says of phantoms."""
+
 
 def fill(folder: Path, *, seed: int, progress: bool = False) -> dict[str, Any]:
     """Draw the sample.
@@ -26,13 +34,7 @@ def fill(folder: Path, *, seed: int, progress: bool = False) -> dict[str, Any]:
         Its record for ``source.json``.
     """
     phantom.write(folder, seed=seed, progress=progress)
-    return {
-        "title": "Phantom chest radiographs",
-        "licence": "MIT",
-        "attribution": "Drawn by cxr_utils.sources.phantom. Synthetic: they show no patient.",
-        "origin": "cxr_utils.sources.phantom",
-        "seed": seed,
-    }
+    return ABOUT | {"seed": seed}
 
 
 SOURCE = Source(name="sample", about="phantoms, drawn here", holds="phantoms", fill=fill, takes="seed")

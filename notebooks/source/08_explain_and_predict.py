@@ -501,5 +501,4 @@ lessons.score()
 # - Change the picture: what still predicts where hardly any lung is left is a shortcut.
 # - A good figure on test and a fine heat map are not enough: it takes other hospitals, and a study of what it does to care.
 #
-# You have gone the whole way. To see a published figure tested in the same spirit, go back to
-# [7. Replicate](07_replicate.ipynb); all words are in the [glossary](glossary.md).
+# Next: [09 Elsewhere](09_elsewhere.ipynb), where a network goes to another hospital.

@@ -197,3 +197,28 @@ def test_a_batch_may_be_a_tensor(capsys):
         exercises.check("03.1", answer, image=image)
     said = capsys.readouterr().out.splitlines()
     assert [line[0] for line in said] == list("✅✅HHH")
+
+
+@pytest.fixture
+def told():
+    """Two views whose answers are right within each and wrong together; the sex tells nothing."""
+    rows = [(0, "AP", 0.6), (0, "AP", 0.7), (0, "AP", 0.8), (1, "AP", 0.9)]
+    rows += [(0, "PA", 0.1), (1, "PA", 0.2), (1, "PA", 0.3), (1, "PA", 0.4)]
+    return pd.DataFrame([(*row, sex) for row in rows for sex in "FM"], columns=["label", "view", "probability", "sex"])
+
+
+@pytest.mark.parametrize(
+    "answer, hint",
+    [("view", "✅"), ("sex", "within sex a group has an AUC of 0.44"), ("label", "in columns: sex, view")],
+)
+def test_the_column_is_the_one_within_which_the_network_ranks(told, capsys, answer, hint):
+    exercises.check("09.1", answer, told=told, columns=["sex", "view"])
+    assert hint in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "answer, hint", [(1, "✅"), (0.75, "AP among all healthy"), (0.1, "at least the threshold"), (3, "from 0 to 1")]
+)
+def test_the_share_of_false_alarms_in_bed(told, capsys, answer, hint):
+    exercises.check("09.2", answer, told=told, threshold=0.55)
+    assert hint in capsys.readouterr().out

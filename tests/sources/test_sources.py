@@ -363,7 +363,7 @@ def test_a_folder_of_unknown_origin_is_left_alone(data, phantoms):
 
 
 def test_wrong_arguments(data):
-    with pytest.raises(BadInput, match="source 'samples': choose one of kaggle, folder, medmnist, sample"):
+    with pytest.raises(BadInput, match="source 'samples': choose one of kaggle, folder, medmnist, elsewhere, sample"):
         sources.fetch("samples", data_dir=data)
     with pytest.raises(BadInput, match="only the source folder takes a path"):
         sources.fetch("kaggle", path="x.zip", data_dir=data)
@@ -421,7 +421,7 @@ def test_a_new_source_is_one_file(added, data, tmp_path, capsys, server):
     (data / added / "source.json").unlink()
     bare = sources.fetch("folder", path=data / added, data_dir=tmp_path / "without")
     assert sources.describe(bare)["title"] == "Images of another origin"
-    with pytest.raises(BadInput, match=f"choose one of kaggle, folder, {added}, medmnist, sample"):
+    with pytest.raises(BadInput, match=f"choose one of kaggle, folder, {added}, medmnist, elsewhere, sample"):
         sources.get("web")
 
 

@@ -8,8 +8,8 @@ averaged. The traps of the real dataset are built in on purpose; the drawings ca
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,12 @@ import numpy as np
 from cxr_utils.errors import BadInput, one_of
 from cxr_utils.sources.layout import KINDS, Entry, plan
 from cxr_utils.sources.phantom import anatomy
-from cxr_utils.sources.phantom.anatomy import Body, Pose
+from cxr_utils.sources.phantom.anatomy import Body, Child, Pose
 from cxr_utils.sources.phantom.canvas import HEIGHT, SCALE, TOP, WIDTH, X, Y, enlarge, ramp, soft_noise
 
-DOMAINS = ("train", "test")
+VIEWS = ("AP", "PA")  # of another hospital: from the front, lying in bed, and from behind, standing
+DOMAINS = ("train", "test", *VIEWS)
+MILD = 0.5  # how far the disease of those who are ill there has gone, next to the first hospital's
 NOTICE = "synthetic: drawn, not acquired"
 LOBES = {  # where along the height of the lung a lobe shows
     "right upper": (0.12, 0.4), "right middle": (0.48, 0.7), "right lower": (0.55, 0.85),
@@ -88,8 +90,9 @@ def draw(kind: str, *, seed: int, domain: str = "train", patient: int = 0, image
         What is wrong with the child: nothing, a focal consolidation, interstitial markings in both lungs.
     seed : int
         The same arguments give the same pixels, on any machine.
-    domain : {"train", "test"}
-        How pictures are taken: the two differ in exposure, contrast, position and collimation.
+    domain : {"train", "test", "AP", "PA"}
+        How pictures are taken: the first two differ in exposure, contrast, position and collimation; the others are the
+        views of another hospital. `seed` decides its machine, too; its children are older, and less ill.
     patient : int
         The child: pictures of one patient share their anatomy and the place of the lesion.
     image : int
@@ -117,8 +120,10 @@ def draw(kind: str, *, seed: int, domain: str = "train", patient: int = 0, image
     rng = np.random.default_rng([seed, patient, image, 21])
     turn = 1.0 if domain == "train" else 1.25
     pose = Pose(breath=rng.uniform(0.15, 1.0), yaw=turn * rng.normal(0, 0.022), arms=rng.normal(0, 0.07))
-    body = Body(anatomy.child((seed, patient)), pose)
-    film = _film(kind, domain, rng)
+    who, film = anatomy.child((seed, patient)), _film(kind, domain, rng)
+    if domain in VIEWS:
+        who, pose, film = _elsewhere(who, pose, film, kind, domain)
+    body = Body(who, pose)
     place = np.random.default_rng([seed, patient, KINDS.index(kind), 22])
     lesion, lobe = np.zeros((HEIGHT, WIDTH), dtype=bool), ""
     if kind == "bacteria":
@@ -132,8 +137,11 @@ def draw(kind: str, *, seed: int, domain: str = "train", patient: int = 0, image
 
 
 def _film(kind: str, domain: str, rng: np.random.Generator) -> Film:
-    """Choose how the picture is taken: partly by class, as in the real dataset, partly by domain."""
-    sick, test = kind != "normal", domain == "test"
+    """Choose how the picture is taken: partly by class, as in the real dataset, partly by domain.
+
+    In another hospital a picture in bed looks as here those of the ill do, one taken standing as the others.
+    """
+    sick, test = (domain == "AP" if domain in VIEWS else kind != "normal"), domain == "test"
     lean = (1.0 if sick else -1.0) * (0.5 if test else 1.0)  # how much the tone gives the class away
     loose = 2.8 if test else 1.0  # how far position and angle stray
     width = float(np.clip(rng.normal(545 if sick else 625, 55), 400, 700))
@@ -158,6 +166,41 @@ def _film(kind: str, domain: str, rng: np.random.Generator) -> Film:
                                   rng.uniform(0.035, 0.06)))  # fmt: skip
 
 
+def person(seed: int, patient: int) -> tuple[int, str]:
+    """Tell the age and the sex of a child of another hospital.
+
+    Parameters
+    ----------
+    seed, patient : int
+        As for `draw`.
+
+    Returns
+    -------
+    tuple of int and str
+        Years from 4 to 16, on which the size of the child in the picture depends; "F" or "M".
+
+    Examples
+    --------
+    >>> 4 <= person(0, 1)[0] <= 16
+    True
+    """
+    rng = np.random.default_rng([seed, patient, 24])
+    return int(rng.integers(4, 17)), "FM"[rng.integers(2)]
+
+
+def _elsewhere(who: Child, pose: Pose, film: Film, kind: str, view: str) -> tuple[Child, Pose, Film]:
+    """Change a picture to one of another hospital: by its machine, its children, the view, and a little by class."""
+    machine, (age, _) = np.random.default_rng([who.rng_key[0], 41]).uniform(-1, 1, 3), person(*who.rng_key)
+    bed, sick = (1 if view == "AP" else -1), (1 if kind != "normal" else -1)
+    grown = 0.97 + 0.02 * machine[0] - 0.006 * (age - 10)  # the larger the child, the smaller the field beside it
+    who = replace(who, thymus=(0.0, 0.0), heart=who.heart * (1 + 0.1 * bed), height=who.height * (0.976 + 0.006 * age))
+    film = replace(
+        film, height=int(film.height * (1 - 0.03 * sick)), field=film.field * (grown - 0.02 * bed - 0.04 * sick),
+        exposure=film.exposure + 0.02 * machine[1] + 0.015 * bed + 0.01 * sick, noise=film.noise * 1.5,
+        contrast=film.contrast * (0.95 + 0.05 * machine[2] - 0.02 * bed - 0.02 * sick))  # fmt: skip
+    return who, replace(pose, breath=pose.breath * (0.7 if view == "AP" else 1.0), severity=MILD), film
+
+
 def _consolidation(body: Body, place: np.random.Generator, rng: np.random.Generator) -> tuple[np.ndarray, str]:
     """Fill a part of one lobe: its air goes, its edge is soft but for the fissure, bronchi may stay open."""
     lobe = list(LOBES)[int(place.choice(5, p=(0.22, 0.15, 0.25, 0.16, 0.22)))]
@@ -175,7 +218,7 @@ def _consolidation(body: Body, place: np.random.Generator, rng: np.random.Genera
     size = place.uniform(0.4, 0.72)
     stretch = place.uniform(0.85, 1.3)
     wave = soft_noise(np.random.default_rng([*body.who.rng_key, 23]), 40)
-    phase = rng.uniform(0.8, 1.05)  # how far the disease has gone
+    phase = body.pose.severity * rng.uniform(0.8, 1.05)  # how far the disease has gone
     size = size * phase
     far = np.sqrt(((x - cx) * stretch / size) ** 2 + ((Y - cy) / size) ** 2 + 1e-9) + 0.22 * wave
     blob = ramp((1.35 - far) / 0.7)
@@ -195,7 +238,7 @@ def _consolidation(body: Body, place: np.random.Generator, rng: np.random.Genera
 
 def _interstitial(body: Body, place: np.random.Generator, rng: np.random.Generator) -> tuple[np.ndarray, str]:
     """Thicken the walls of bronchi and the septa in both lungs, most about the hila, with a little haze."""
-    phase = rng.uniform(0.75, 1.1)
+    phase = body.pose.severity * rng.uniform(0.75, 1.1)
     strength = place.uniform(0.8, 1.5) * phase
     reach = place.uniform(0.6, 0.95)
     envelope = np.zeros((HEIGHT, WIDTH))
@@ -298,8 +341,9 @@ def _mask(folder: Path, path: str) -> Path:
 
 
 def write(
-    folder: str | Path, *, seed: int = 0, n: int = 720, progress: bool = False, workers: int | None = None
-) -> dict[str, Any]:
+    folder: str | Path, *, seed: int = 0, n: int = 720, progress: bool = False, workers: int | None = None,
+    entries: Sequence[Entry] = (),
+) -> dict[str, Any]:  # fmt: skip
     """Draw the sample into `folder`, in the layout and naming of the real dataset.
 
     Parameters
@@ -315,6 +359,8 @@ def write(
         Show a progress bar.
     workers : int, optional
         Threads that draw, as many as there are processors if not given.
+    entries : sequence of Entry
+        Draw these files, not those of the sample.
 
     Returns
     -------
@@ -333,7 +379,7 @@ def write(
     folder = Path(folder)
     if (folder / "chest_xray").exists():
         raise BadInput(f"{folder}: holds a chest_xray folder already; give an empty folder")
-    entries = plan(seed=seed, n=n)
+    entries = entries or plan(seed=seed, n=n)
     for parent in {(folder / entry.path).parent for entry in entries} | {folder / "masks"}:
         parent.mkdir(parents=True, exist_ok=True)
     drawn = [entry for entry in entries if not entry.copy_of]
@@ -350,7 +396,7 @@ def write(
         if entry.copy_of:
             shutil.copyfile(folder / entry.copy_of, folder / entry.path)
             shutil.copyfile(_mask(folder, entry.copy_of), _mask(folder, entry.path))
-    for place in ("", "train", "test"):
+    for place in ("", *{entry.path.split("/")[1] for entry in entries} - {"val"}):
         (folder / "chest_xray" / place / ".DS_Store").write_bytes(b"\x00\x00\x00\x01Bud1" + bytes(6136))
     counts: dict[str, dict[str, int]] = {}
     for entry in entries:

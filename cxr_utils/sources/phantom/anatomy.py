@@ -45,6 +45,7 @@ class Pose:
     breath: float  # 0 breathed out, 1 fully in
     yaw: float  # turn about the long axis: shift of the front against the spine
     arms: float
+    severity: float = 1.0  # how far a disease has gone, next to what is usual
 
 
 def child(key: tuple[int, ...]) -> Child:
