@@ -447,7 +447,7 @@ def _08_3(still: Any, *, tests: Any, suspects: Any) -> str | None:
 
 @exercise("09.1")
 def _09_1(column: str, *, told: Any, columns: Any) -> str | None:
-    """Group `told` by each of the columns, and ask for the AUC within each group. In which column are all groups high?"""
+    """Group `told` by each of the columns, and ask for the AUC in each group: one column has high ones alone."""
     from sklearn.metrics import roc_auc_score
 
     if column not in columns:
