@@ -28,8 +28,9 @@ LONGEST_FOLDER = 71  # the longest path that pip writes below it has 188 charact
 
 # Seconds of a course = fixed + images / speed of `measure`. Fitted on two cores that did other work beside, with
 # AVX512-BF16 (1,020 images/s: the sample 261 s, 222 s with nothing beside; the workshop 740 s) and held to AVX2 in
-# float32 (616 images/s: the sample 274 s, the workshop's core 712 s, and by its parts about 945 s as a whole).
-COST = {"sample": (215.0, 20_000), "workshop": (380.0, 326_000)}
+# float32 (616 images/s: the sample 274 s, the workshop's core 712 s, and by its parts about 945 s as a whole). To that
+# came 25 s for the last lesson.
+COST = {"sample": (240.0, 20_000), "workshop": (405.0, 326_000)}
 
 
 @dataclass(frozen=True)
