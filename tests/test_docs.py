@@ -198,8 +198,10 @@ def test_what_is_missing_is_said_and_no_longer_than_it_is(feature, command):
 
 # A new system, as the page adds it.
 
-CODE = re.search(r"(?ms)^```python\n(.*?)^```$", text(ADD))[1]
-EXAMPLE = re.search(r"save it as `cxr_utils/recipes/(\w+)\.py`", text(ADD))[1]
+CODE, QUOTES = (re.search(rf"(?ms)^```{kind}\n(.*?)^```$", text(ADD))[1] for kind in ("python", "toml"))
+EXAMPLE = re.search(
+    r"(?s)save it as `cxr_utils/recipes/(\w+)\.py`.*beside it as `cxr_utils/recipes/\1\.toml`", text(ADD)
+)[1]
 
 
 @pytest.fixture
@@ -208,6 +210,7 @@ def added(tmp_path, monkeypatch):
     folder = tmp_path / "recipes"
     folder.mkdir()
     (folder / f"{EXAMPLE}.py").write_text(CODE, encoding="utf-8")
+    (folder / f"{EXAMPLE}.toml").write_text(QUOTES, encoding="utf-8")
     monkeypatch.setattr(recipes, "__path__", [*recipes.__path__, str(folder)])
     importlib.invalidate_caches()
     yield EXAMPLE
@@ -232,7 +235,7 @@ def test_the_commands_know_the_example_and_its_cells(added, capsys):
     assert all(name in listed for name in names)
     assert cli.main(["recipes", added]) == 0
     shown = capsys.readouterr().out
-    assert all(claim.text in shown for claim in recipes.get(added).claims)
+    assert [claim.text in shown for claim in recipes.get(added).claims] == [True] * 3
 
 
 def test_the_example_is_trained_and_judged_and_its_claims_are_answered(added, tiny, tmp_path):

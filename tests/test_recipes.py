@@ -1,5 +1,9 @@
+import importlib
 import math
 import re
+import sys
+import tomllib
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -189,6 +193,74 @@ def test_every_claim_has_an_address_with_its_commit():
             assert (claim.place.startswith("cell")) == claim.file.endswith(".ipynb")
             count += 1
     assert count == 28
+
+
+CLAIM = '[[claim]]\ntext = "all right"\nsource = "README"\nmetric = "test_accuracy"\nvalue = 1.0\n'
+
+
+@pytest.fixture
+def beside(tmp_path, monkeypatch):
+    """Return where the claims of a recipe "mine" stand."""
+    (tmp_path / "mine.py").write_text("from cxr_utils.recipes.reference import RECIPE", "utf-8")
+    monkeypatch.setattr(recipes, "__path__", [*recipes.__path__, str(tmp_path)])
+    importlib.invalidate_caches()
+    yield tmp_path / "mine.toml"
+    sys.modules.pop("cxr_utils.recipes.mine", None)
+    vars(recipes).pop("mine", None)
+
+
+def test_claims_are_read_from_the_file_beside_the_recipe(beside):
+    assert recipes.get("mine").claims == ()
+    beside.write_text("# none yet\n", "utf-8")
+    assert recipes.get("mine").claims == ()
+    given = {"0.5": 0.5, "93": 93, '"children"': "children", "[0.1, 0.2]": (0.1, 0.2), "[1341, 3875]": (1341, 3875),
+             "[0.0, inf]": (0.0, None), "[-inf, 0]": (None, 0)}  # fmt: skip
+    beside.write_text("\n".join(CLAIM.replace("1.0", value) for value in given), "utf-8")
+    assert recipes.get("mine").claims == tuple(
+        recipes.Claim(text="all right", source="README", metric="test_accuracy", value=value)
+        for value in given.values()
+    )
+
+
+@pytest.mark.parametrize(
+    ("now", "says"),
+    [
+        (CLAIM.replace("[[claim]]", "[claim]"), "'claim' is not one of its claims; each begins with a line [[claim]]"),
+        (CLAIM.replace("[[claim]]", "[[claims]]"), "'claims' is not one of its claims; each begins with a line"),
+        ('note = "first"\n' + CLAIM, "'note' is not one of its claims"),
+        ("claim = [1, 2]", "'claim' is not one of its claims"),
+        (CLAIM.replace("1.0", "93%"), "can't be read (Expected newline"),
+        (CLAIM.replace("1.0", "100_"), "line 5"),
+        (CLAIM.replace("all right", "\udcff"), "can't be read ('utf-8' codec"),
+        (CLAIM * 2 + "metrik = 1", "claim 2 ('all right'), its field: 'metrik'; choose one of text, source, file"),
+        (CLAIM.replace("metric", "metrik"), "its field: 'metrik'; choose one of"),
+        (CLAIM.replace("text", "#"), "claim 1 ('without text'): 'text' is missing; add a line text = ..."),
+        (CLAIM.replace("value", "#"), "claim 1 ('all right'): 'value' is missing"),
+        (CLAIM.replace('"all right"', "5"), "claim 1 (5): text is 5; it must be text in quotes"),
+        (CLAIM + 'n = "624"', "claim 1 ('all right'): n is '624'; it must be a whole number"),
+        (CLAIM + "n = 624.0", "n is 624.0; it must be a whole number"),
+        (CLAIM + "place = 2024-02-29", "it must be text in quotes"),
+        *(
+            (CLAIM.replace("1.0", value), "it must be a number, text in quotes, or a pair such as")
+            for value in (
+                "true", "[]", "[0.1]", "[0, 1, 2]", "[nan, 1]", "[0, nan]", "[inf, 0]", "[0, -inf]", "[true, 1]",
+                '["a", 1]', "{ low = 0 }",
+            )
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_claim_is_said_in_one_line_with_its_file(beside, now, says):
+    beside.write_bytes(now.encode("utf-8", "surrogateescape"))
+    with pytest.raises(BadInput, match=re.escape(says)) as raised:
+        recipes.get("mine")
+    assert str(raised.value).startswith(f"{beside}: ") and str(raised.value).isprintable()
+
+
+def test_every_file_of_claims_stands_beside_a_recipe_and_is_packed():
+    files = sorted(Path(recipes.__file__).parent.glob("*.toml"))
+    assert files and {file.stem for file in files} == {name for name in recipes.names() if recipes.get(name).claims}
+    packed = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]
+    assert "*.toml" in packed["package-data"]["*"]
 
 
 def test_the_sources_stand_once_a_system():

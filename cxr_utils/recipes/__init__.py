@@ -1,18 +1,22 @@
-"""Recipes: all that defines the training of a model, one file each, found by name."""
+"""Recipes: all that defines the training of a model, one file each, found by name; its claims stand beside it."""
 
 from __future__ import annotations
 
 import dataclasses
 import importlib
+import inspect
+import math
 import pkgutil
+import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import pandas as pd
 
-from cxr_utils.errors import BadInput
+from cxr_utils.errors import BadInput, one_of
 
 if TYPE_CHECKING:
     import keras
@@ -186,7 +190,7 @@ class Recipe:
     reasons : mapping
         For each setting that was not published: why we chose ours.
     claims : tuple of Claim
-        What was published about it; each claim stands in one recipe of its system.
+        What was published about it, from the TOML file beside its own; each claim stands in one recipe of its system.
     width, dropout, l2, batchnorm
         Variations, for teaching: a multiplier of all filters; a dropout rate after each pooling; an L2
         factor on all kernels; whether a BatchNormalization follows each convolution.
@@ -484,12 +488,12 @@ def get(name: str) -> Recipe:
     Returns
     -------
     Recipe
-        As its file has it.
+        As its file has it, with the claims of the TOML file of its name, where one stands beside it.
 
     Raises
     ------
     BadInput
-        There is no recipe of this name.
+        There is no recipe of this name, or a claim in its TOML file is not as it must be.
 
     Examples
     --------
@@ -498,7 +502,54 @@ def get(name: str) -> Recipe:
     """
     if name not in names():
         raise BadInput(f"recipe {name!r}: there is none of this name; there are {', '.join(names())}")
-    return importlib.import_module(f"{__name__}.{name}").RECIPE
+    module = importlib.import_module(f"{__name__}.{name}")
+    beside = Path(inspect.getfile(module)).with_suffix(".toml")
+    return module.RECIPE.but(claims=_claims(beside)) if beside.is_file() else module.RECIPE
+
+
+#: What a field of a claim is in TOML, if not text, and in words.
+_FORMS: dict[str, tuple[tuple[type, ...], str]] = {
+    "n": ((int,), "a whole number"),
+    "value": ((float, int, str, tuple), "a number, text in quotes, or a pair such as [0.1, 0.2] or [0.0, inf]"),
+}
+
+
+def _claims(file: Path) -> tuple[Claim, ...]:
+    try:
+        content = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{file}: can't be read ({error}); mend it there, and save it as UTF-8") from None
+    tables = content.pop("claim", [])
+    if content or not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        wrong = next(iter(content), "claim")
+        raise BadInput(f"{file}: {wrong!r} is not one of its claims; each begins with a line [[claim]]")
+    return tuple(
+        _claim(f"{file}: claim {number} ({table.get('text', 'without text')!r:.60})", table)
+        for number, table in enumerate(tables, start=1)
+    )
+
+
+def _claim(where: str, table: dict[str, Any]) -> Claim:
+    known = {each.name: each.default is dataclasses.MISSING for each in dataclasses.fields(Claim)}
+    table = {name: _closed(value) for name, value in table.items()}
+    for name, value in table.items():
+        one_of(f"{where}, its field", name, known)
+        kinds, words = _FORMS.get(name, ((str,), "text in quotes"))
+        if type(value) not in kinds:  # and so no bool, which is an int
+            raise BadInput(f"{where}: {name} is {value!r:.60}; it must be {words}")
+    if missing := [name for name, needed in known.items() if needed and name not in table]:
+        raise BadInput(f"{where}: {missing[0]!r} is missing; add a line {missing[0]} = ...")
+    return Claim(**table)
+
+
+def _closed(value: Any) -> Any:
+    """Make a pair a tuple; where its end is open TOML, which has no None, has an infinity."""
+    if not isinstance(value, list) or [type(end) in (int, float) for end in value] != [True, True]:
+        return value
+    low, high = value
+    if not (low < math.inf and high > -math.inf):
+        return value
+    return (None if low == -math.inf else low, None if high == math.inf else high)
 
 
 def sources() -> pd.DataFrame:

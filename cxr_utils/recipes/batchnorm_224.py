@@ -1,7 +1,7 @@
 """System 001: five convolutions with BatchNormalization, early stopping and a falling learning rate."""
 
 from cxr_utils.augment import Augmentation
-from cxr_utils.recipes import Claim, Recipe, System
+from cxr_utils.recipes import Recipe, System
 
 
 def layers(width: float = 1.0) -> list:
@@ -55,59 +55,4 @@ RECIPE = Recipe(
     ),
     split={"validation": 0.2, "of": "train and val", "random_state": 42},
     validation="20% of train and val, by image, stratified, random_state 42",
-    claims=(
-        Claim(
-            text="validation accuracy .9475 in the epoch that was kept, the sixth of eleven",
-            source="notebook",
-            file="detection_cnn.ipynb",
-            place="cell 29",
-            metric="validation_accuracy",
-            value=0.9475,
-            n=1047,
-        ),
-        Claim(
-            text="validation accuracy .9375, of one batch",
-            source="notebook",
-            file="detection_cnn.ipynb",
-            place="cell 36",
-            metric="validation_accuracy",
-            value=0.9375,
-            n=32,
-        ),
-        Claim(
-            text="validation accuracy .93 in the last epochs",
-            source="notebook",
-            file="detection_cnn.ipynb",
-            place="cell 29",
-            metric="last_validation_accuracy",
-            value=0.93,
-            n=1047,
-        ),
-        Claim(
-            text="test accuracy .8253 (loss .449)",
-            source="notebook",
-            file="detection_cnn.ipynb",
-            place="cell 36",
-            metric="test_accuracy",
-            value=0.8253,
-            n=624,
-        ),
-        Claim(
-            text="classification report of the same model: accuracy .59, NORMAL recall .24",
-            source="notebook",
-            file="detection_cnn.ipynb",
-            place="cell 36",
-            metric="permuted_accuracy",
-            value=0.59,
-            n=624,
-            note="The predictions of a shuffled generator were compared with labels in the order of the files.",
-        ),
-        Claim(
-            text="pediatric and adult patients",
-            source="README",
-            place="line 10",
-            metric="ages",
-            value="children and adults",
-        ),
-    ),
 )

@@ -1,10 +1,7 @@
 """System 004 as coded: three convolutions and two dense layers, no callbacks."""
 
 from cxr_utils.augment import Augmentation
-from cxr_utils.recipes import Claim, Recipe, System
-
-NOTEBOOK = "Pneumonia-vs.-Normal-X-rays-Detection-Model.ipynb"
-UPLOAD = "Kaggle `lasaljaywardena/pneumonia-chest-x-ray-dataset`, which its Dataset.txt names; Keras found 5,306 there"
+from cxr_utils.recipes import Recipe, System
 
 
 def layers(width: float = 1.0) -> list:
@@ -42,34 +39,4 @@ RECIPE = Recipe(
     augmentation=Augmentation(rotation=0.2, width_shift=0.2, height_shift=0.2, zoom=0.2, horizontal_flip=True),
     split={"validation": "test"},
     validation="the test set; val is not used",
-    claims=(
-        Claim(
-            text="test accuracy .877 after ten epochs",
-            source="notebook",
-            file=NOTEBOOK,
-            place="cell 38",
-            metric="validation_accuracy",
-            value=0.877,
-            n=624,
-            note="It trained on 90 NORMAL more than ours: another upload of the images.",
-        ),
-        Claim(
-            text="test accuracy .896 in the best of them (.769 in the worst)",
-            source="notebook",
-            file=NOTEBOOK,
-            place="cell 38",
-            metric="best_validation_accuracy",
-            value=0.896,
-            n=624,
-        ),
-        Claim(text="5,930 images", source="README", place="line 47", metric="images", value=5930, copy=UPLOAD),
-        Claim(
-            text="1,431 NORMAL in training",
-            source="README, notebook",
-            place="line 51",
-            metric="train_normal",
-            value=1431,
-            copy=UPLOAD,
-        ),
-    ),
 )

@@ -1,9 +1,7 @@
 """System 002 as run: five convolutions at 300x300, fifty epochs without a callback."""
 
 from cxr_utils.augment import Augmentation
-from cxr_utils.recipes import Claim, Recipe, System
-
-README = "4622a2830c03ed576e075776ef495188ba180a37"  # the commit whose README is replicated
+from cxr_utils.recipes import Recipe, System
 
 
 def layers(width: float = 1.0) -> list:
@@ -40,44 +38,4 @@ RECIPE = Recipe(
     augmentation=Augmentation(shear=0.2, zoom=0.2, horizontal_flip=True),
     split={"validation": "test"},
     validation="the test set; val is not used",
-    claims=(
-        Claim(
-            text="training accuracy 98.16%",
-            source="README",
-            commit=README,
-            place="line 67",
-            metric="train_accuracy",
-            value=0.9816,
-            n=5216,
-            typed="cell 19 of its notebook; the log in cell 17 has .9818 at best, .9737 at last",
-        ),
-        Claim(
-            text="validation accuracy 100%",
-            source="README",
-            commit=README,
-            place="line 68",
-            metric="validation_accuracy",
-            value=1.0,
-            n=624,
-            typed="cell 19 of its notebook; the log in cell 17 has, on test, .9407 at best, .9151 at last",
-        ),
-        Claim(
-            text="validation accuracy .9407, of test, in the best of 50 epochs",
-            source="notebook",
-            file="Notebooks/Pneumonia_Detection.ipynb",
-            place="cell 17",
-            metric="best_validation_accuracy",
-            value=0.9407,
-            n=624,
-        ),
-        Claim(
-            text="test accuracy .9151 (loss .2945) of the reloaded model",
-            source="notebook",
-            file="Notebooks/Pneumonia_Detection.ipynb",
-            place="cell 22",
-            metric="test_accuracy",
-            value=0.9151,
-            n=624,
-        ),
-    ),
 )

@@ -1,7 +1,7 @@
 """System 000 as coded: three convolutions at 64x64, in colour, five epochs."""
 
 from cxr_utils.augment import Augmentation
-from cxr_utils.recipes import Claim, Recipe, System
+from cxr_utils.recipes import Recipe, System
 
 
 def features(width: float = 1.0) -> list:
@@ -63,46 +63,4 @@ RECIPE = Recipe(
     augmentation=Augmentation(shear=0.2, zoom=0.2, horizontal_flip=True),
     split={"validation": "test"},
     validation="the test set; val is not used",
-    claims=(
-        Claim(
-            text="best accuracy 91% on the validation dataset",
-            source="README",
-            place="line 40",
-            metric="best_validation_accuracy",
-            value=0.91,
-            n=624,
-            note="The README names the loss of another network beside it; the code as published prints 0.91.",
-        ),
-        Claim(
-            text="validation accuracy .907 after five epochs (before: .851, .878, .755, .889)",
-            source="console",
-            file="Output/FINAL_OUTPUT.png",
-            place="picture",
-            metric="validation_accuracy",
-            value=0.907,
-            n=624,
-        ),
-        Claim(
-            text='the same, evaluated again: .8964, printed as "Test Accuracy: 0.91"',
-            source="console",
-            file="Output/FINAL_OUTPUT.png",
-            place="picture",
-            metric="test_accuracy",
-            value=0.8964,
-            n=624,
-            # https://github.com/keras-team/keras/issues/21301
-            note="Most likely it is what the progress bar of Keras 3 showed, which averaged running averages; 566 of "
-            "624, .907, is what prints as 0.91.",
-        ),
-        Claim(
-            text="a second run: validation accuracy about .910 after five epochs",
-            source="plot",
-            file="Output/FINAL_OUTPUT_03.png",
-            place="picture",
-            metric="validation_accuracy",
-            value=0.91,
-            n=624,
-            note="Read from a curve, so to two or three digits.",
-        ),
-    ),
 )

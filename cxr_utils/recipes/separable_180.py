@@ -5,9 +5,7 @@ commit 0b3faeb. Its revisions of August 2020, the last of them the page of today
 claim).
 """
 
-from cxr_utils.recipes import Claim, Recipe, System
-
-SCRIPT = "examples/vision/xray_classification_with_tpus.py"
+from cxr_utils.recipes import Recipe, System
 
 
 def layers(width: float = 1.0) -> list:
@@ -68,55 +66,4 @@ RECIPE = Recipe(
         "batch_size": "16 for each of the TPU's eight cores: 128 a step",
         "epochs": "25 at .001, then in a second call up to 100 more, early stopping, falling rate; here in one",
     },
-    claims=(
-        Claim(
-            text="accuracy around 98% in training",
-            source="tutorial",
-            file=SCRIPT,
-            place="section 8",
-            metric="train_accuracy",
-            value=0.98,
-            n=4096,
-        ),
-        Claim(
-            text="accuracy around 98% in validation",
-            source="tutorial",
-            file=SCRIPT,
-            place="section 8",
-            metric="validation_accuracy",
-            value=0.98,
-            n=1024,
-        ),
-        Claim(
-            text="accuracy 83% on test",
-            source="tutorial",
-            file=SCRIPT,
-            place="section 9",
-            metric="test_accuracy",
-            value=0.83,
-            n=624,
-            # examples/vision/md/xray_classification_with_tpus.md at 20b0af2 and at be6d366
-            note="Its two revisions (August 2020: one training from a learning rate of .015, 200 images a batch) say "
-            "around 95% and print, on test, .814 and .790.",
-        ),
-        Claim(
-            text="recall above precision on test",
-            source="tutorial",
-            file=SCRIPT,
-            place="section 9",
-            metric="recall_minus_precision",
-            value=(0.0, None),
-            n=624,
-        ),
-        Claim(
-            text='no augmentation, "because X-ray scans are only taken in a specific orientation"',
-            source="tutorial",
-            file=SCRIPT,
-            place="line 19",
-            metric="augmentation_gain",
-            value=(None, 0.0),
-            unstated="no experiment is published, neither its network nor its set",
-            note="That it does not help is our reading of the sentence.",
-        ),
-    ),
 )

@@ -1,6 +1,6 @@
 """System 003: six convolutions in three blocks, on training data balanced by SMOTE. A reconstruction."""
 
-from cxr_utils.recipes import Claim, Recipe, System
+from cxr_utils.recipes import Recipe, System
 
 
 def layers(width: float = 1.0, filters: tuple[int, ...] = (32, 64, 128)) -> list:
@@ -23,12 +23,6 @@ def layers(width: float = 1.0, filters: tuple[int, ...] = (32, 64, 128)) -> list
         Dense(1, activation="sigmoid"),
     ]
 
-
-README = "0a1b4d1936ffc2ff6edaa76d06a1277a34514e2a"  # the commit whose README is replicated
-UNSTATED = (
-    "filters, padding, dropout rates, L2, dense width, batch size, epochs and validation set are not in its README, "
-    "and the notebook beside it was not readable to us"
-)
 
 RECIPE = Recipe(
     name="smote_224",
@@ -60,33 +54,4 @@ RECIPE = Recipe(
         "epochs": "not in the README: far above where early stopping ends",
         "validation": "not in the README",
     },
-    claims=(
-        Claim(
-            text="accuracy 93% in training",
-            source="README",
-            commit=README,
-            place="line 61",
-            metric="train_accuracy",
-            value=0.93,
-            unstated=UNSTATED,
-        ),
-        Claim(
-            text="accuracy 87% in testing",
-            source="README",
-            commit=README,
-            place="line 61",
-            metric="test_accuracy",
-            value=0.87,
-            n=624,
-            unstated=UNSTATED,
-        ),
-        Claim(
-            text="training set: 1,341 NORMAL, 3,875 PNEUMONIA",
-            source="README",
-            commit=README,
-            place="line 29",
-            metric="train_classes",
-            value=(1341, 3875),
-        ),
-    ),
 )

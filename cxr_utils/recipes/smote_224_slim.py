@@ -1,4 +1,4 @@
-"""System 003 with half the filters: how much the gap in its description matters."""
+"""System 003 with half the filters: how much the gap in its description matters. Its claims stand in smote_224."""
 
 from cxr_utils.recipes import smote_224
 
@@ -12,6 +12,5 @@ RECIPE = smote_224.RECIPE.but(
     name="smote_224_slim",
     title="smote_224 with 16, 32 and 64 filters",
     layers=layers,
-    claims=(),  # they stand in smote_224: two reconstructions of one system
     reasons={**smote_224.RECIPE.reasons, "layers": "filters are not in the README: half of those of smote_224"},
 )

@@ -1,6 +1,6 @@
 """System 000 as its README says: two softmax units, up to 50 epochs with early stopping."""
 
-from cxr_utils.recipes import Claim, Recipe
+from cxr_utils.recipes import Recipe
 from cxr_utils.recipes.plain_64 import RECIPE as AS_CODED
 from cxr_utils.recipes.plain_64 import features
 
@@ -36,16 +36,4 @@ RECIPE = Recipe(
         "augmentation": "not in the README: as coded",
         "interpolation": "not in the README: as coded",
     },
-    claims=(
-        Claim(
-            text="accuracy 97.94%",
-            source="README",
-            place="line 2",
-            metric="test_accuracy",
-            value=0.9794,
-            contradicts="best accuracy 91% on the validation dataset",
-            unstated="the set is not stated",
-        ),
-        Claim(text="4,538 images", source="README", place="line 2", metric="images", value=4538),
-    ),
 )
