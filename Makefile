@@ -37,7 +37,7 @@ test: $(DEV)
 	$(call stage,papermill,CXR_HOME=$(CURDIR)/build/test/course $(BIN)/cxr run --fresh)
 	@cp -r build/test/course build/test/nbval  # nbval trains one seed of each kind anew: tests/test_notebooks.py compares
 	@cd build/test/nbval/runs/sample && rm -r plain_224-s0 trials/*-s0 mistakes/honest-s0
-	$(call stage,nbval,CXR_HOME=$(CURDIR)/build/test/nbval $(BIN)/pytest -q --nbval-lax --nbval-current-env \
+	$(call stage,nbval,CXR_HOME=$(CURDIR)/build/test/nbval $(BIN)/pytest -q -n 2 --dist loadfile --nbval-lax --nbval-current-env \
 		--nbval-sanitize-with notebooks/source/nbval_sanitize.cfg notebooks)
 	$(call stage,pytest,$(BIN)/pytest -n 2 --dist loadfile --durations=10)
 

@@ -174,8 +174,8 @@ plots.show(plots.claim_forest(table),
 # %% [markdown] tags=["core"]
 # ## Validation promises, test keeps
 #
-# **Predict, then run**: by how many points of accuracy does a run under the honest protocol fall from validation to test,
-# on average?
+# **Predict, then run**: by how many [points](glossary.md#points) of accuracy does a run under the honest protocol fall from
+# validation to test, on average?
 
 # %% tags=["guess", "core"]
 points_lost = None  # your guess: a number of points, from 0 to 100

@@ -501,4 +501,4 @@ lessons.score()
 # - Change the picture: what still predicts where hardly any lung is left is a shortcut.
 # - A good figure on test and a fine heat map are not enough: it takes other hospitals, and a study of what it does to care.
 #
-# Next: [09 Elsewhere](09_elsewhere.ipynb), where a network goes to another hospital.
+# Next: [9. Elsewhere](09_elsewhere.ipynb), where a network goes to another hospital.

@@ -14,17 +14,14 @@
 # %% [markdown] tags=["core"]
 # # 9. Elsewhere: the same network in another hospital
 #
+# **You will be able to** judge a network on the images of another hospital; find the column that a figure over all images
+# hides; tell a network that looks at lungs from one that does not; say what has to be done before anyone may use it in a new
+# place.
+#
+# **Before you start**: [6. Evaluate](06_evaluate.ipynb) and the core of
+# [8. Explain and predict](08_explain_and_predict.ipynb).
+#
 # **Minutes**: counted when this is built
-#
-# After this notebook you can
-#
-# - judge a network on the images of another hospital;
-# - find the column that a figure over all images hides;
-# - tell a network that looks at lungs from one that does not;
-# - say what has to be done before anyone may use it in a new place.
-#
-# **Before you start**: [06 Evaluate](06_evaluate.ipynb) and the core of
-# [08 Explain and predict](08_explain_and_predict.ipynb).
 
 # %% tags=["parameters", "core"]
 # None: what course.toml beside this lesson says. The images are the drawn ones here, whatever it says.
