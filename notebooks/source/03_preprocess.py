@@ -275,7 +275,7 @@ exercises.check("03.2", share, split=tables["stratified"])
 # ## What 16 images can tell
 #
 # A model gets all 16 images of the official validation set right. Is it perfect? One image more or less moves its
-# accuracy by 6 points. A [confidence interval](glossary.md#confidence-interval) gives the true accuracies that fit such a
+# accuracy by 6 [points](glossary.md#points). A [confidence interval](glossary.md#confidence-interval) gives the true accuracies that fit such a
 # result: at 95%, about 95 of 100 such intervals hold the true figure. SciPy's supposes that each image is another child's;
 # with several of one child it would be wider.
 #
