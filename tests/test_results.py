@@ -104,6 +104,15 @@ def test_the_box_of_notebook_08_has_the_figures_of_the_shipped_network():
     assert files.read_record(RESULTS / "course" / "08_explain_and_predict.json")["facts"] == heat | changed
 
 
+def test_the_limits_say_the_figures_of_the_other_hospital_that_lesson_9_shows():
+    facts = files.read_record(RESULTS / "course" / "09_elsewhere.json")["facts"]
+    limits = (RESULTS.parent / "README.md").read_text(encoding="utf-8").partition("It does not carry over.")[2][:600]
+    for name in ("all", "AP", "PA", "AP, chest covered"):
+        assert f"{facts[f'AUC elsewhere, {name}']:.3f}".lstrip("0") in limits
+    kept = files.read_record(RESULTS / "course" / "08_explain_and_predict.json")["facts"]
+    assert facts["AUC, own test"] == kept["AUC, as it is"]
+
+
 def test_intervals_over_seeds_are_those_of_other_code():
     """Computed by someone else from the same predictions, with other draws."""
     summary = claims.summary(RESULTS).set_index(["recipe", "protocol"])
