@@ -115,7 +115,7 @@ def opened(place: Path, *, named: Mapping[str, int], top: Path | None = None) ->
         below = table.groupby("label")["below"]
         several, many = below.transform("nunique"), below.transform("count")
         patients = table.pop("below").where((several > 1) & (many <= FEW_A_PATIENT * several))
-        table["patient"] = table["patient"].fillna(patients).astype("string")
+        table["patient"] = table["patient"].astype("string").fillna(patients.astype("string"))
         note = "/".join([*root[:-1], "source.json"])
         known = folder.marks((place / "/".join(root)).parent) if place.is_dir() else (
             folder.read_marks(read(note), place) if note in there else {})  # fmt: skip
