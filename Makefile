@@ -61,7 +61,7 @@ lint: $(DEV)
 	@$(BIN)/mypy
 
 check: lint
-	$(call stage,pytest,$(BIN)/pytest -q -m "not long and not slow" --durations=10)
+	$(call stage,pytest,$(BIN)/pytest -q -n 2 --dist loadfile -m "not long and not slow" --durations=10)
 
 bench: $(DEV)
 	@$(BIN)/python benchmarks/run.py $(PARTS)

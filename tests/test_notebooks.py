@@ -249,6 +249,7 @@ def test_committed_outputs(name):
     assert not re.search(r"/home/|/Users/|/tmp/|/root/|site-packages", re.sub(r'"image/png": "[^"]*"', "", text))
 
 
+@pytest.mark.slow
 @each
 def test_solutions_are_right_and_wrong_answers_get_a_hint(name, tmp_path, monkeypatch, capsys):
     """As a learner gets them printed; in the run folder of the papermill stage, where everything is trained already.
@@ -288,6 +289,7 @@ def test_solutions_are_right_and_wrong_answers_get_a_hint(name, tmp_path, monkey
     assert effects.failing(effects.of(name), effects.seen(output)) == []
 
 
+@pytest.mark.slow
 @each
 def test_stubs_run_and_say_not_yet(name):
     path = BUILT / "course" / "runs" / "sample" / "notebooks" / f"{name}.ipynb"
