@@ -30,8 +30,9 @@ def copy_pages(to):
     """Copy what the tables are written into, and the figures of others."""
     shutil.copytree(RESULTS / "systems", to / "results" / "systems")
     shutil.copy(ROOT / "README.md", to)
-    for name in ("README.md", "published.csv", "coverage.csv"):
-        shutil.copy(RESULTS / name, to / "results")
+    (to / "results" / "models").mkdir()
+    for name in ("README.md", "published.csv", "coverage.csv", "models/model-card.md"):
+        shutil.copy(RESULTS / name, to / "results" / name)
 
 
 @pytest.fixture

@@ -519,6 +519,8 @@ def _source(source: str | None, profile_name: str) -> str:
 
     size = profile(profile_name).name
     if source is None and size != "sample":
-        real = ", ".join(name for name in sources.names() if sources.get(name).holds != "phantoms")
+        real = ", ".join(
+            name for name in sources.names() if not (sources.get(name).holds == "phantoms" or sources.get(name).another)
+        )
         raise BadInput(f"profile {size!r} is meant for real images; add --source with one of {real}")
     return "sample" if source is None else sources.get(source).name

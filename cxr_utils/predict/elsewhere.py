@@ -105,6 +105,7 @@ def judge_model(
     with labelled.opened(place, named=named or labelled.classes(), top=top) as (films, left_out, about, content):
         part = part or ("test" if "test" in set(films["split"]) else "all")
         rows, said = _chosen(films, part, place, table)
+        rows["named"] &= not sources.get(source).another
         values = {column: labelled.values(said, column, where=table) for column in by}
         of_test, sha256 = _of_test(rows), files.sha256(predictor.model.path)
         settings = {"views": predictor.note.get("views", 0)}

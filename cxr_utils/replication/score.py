@@ -264,7 +264,7 @@ def enter(record: dict[str, Any], out: Path, *, command: str) -> None:
     Parameters
     ----------
     record : dict
-        With name and identity.
+        With name and identity; where ``of_test`` is 0, the images are others, and the entry counts no reading of test.
     out : Path
         The file that keeps the record.
     command : str
@@ -278,8 +278,8 @@ def enter(record: dict[str, Any], out: Path, *, command: str) -> None:
     >>> len(files.read_csv(out.with_name("test_reads.csv")))
     1
     """
-    ledger.enter(ledger_of(out).parent, cell=record["name"], identity=record["identity"],
-                 remark=f"cxr {command}, {out.name}")  # fmt: skip
+    reads, remark = int(record.get("of_test", 1) > 0), f"cxr {command}, {out.name}"
+    ledger.enter(ledger_of(out).parent, cell=record["name"], identity=record["identity"], reads=reads, remark=remark)
 
 
 def as_text(record: dict[str, Any]) -> str:

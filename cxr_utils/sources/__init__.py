@@ -59,6 +59,8 @@ class Source:
         The option of `fetch` that it takes, "path" or "seed"; `fill` gets it by this name.
     archive : str
         For what is downloaded, its file's name; `fill` gets its path, as ``archive``.
+    another : bool
+        It is another hospital's, to be judged by: where a command may choose, it comes last.
 
     Examples
     --------
@@ -72,13 +74,16 @@ class Source:
     fill: Callable[..., dict[str, Any]]
     takes: str = ""
     archive: str = ""
+    another: bool = False
 
 
 def _all() -> dict[str, Source]:
     """Find the sources among the modules here."""
     modules = [importlib.import_module(f"{__name__}.{each.name}") for each in pkgutil.iter_modules(__path__)]
     found = [module.SOURCE for module in modules if hasattr(module, "SOURCE")]
-    return {each.name: each for each in sorted(found, key=lambda each: (HOLDS.index(each.holds), each.name))}
+    return {
+        each.name: each for each in sorted(found, key=lambda each: (each.another, HOLDS.index(each.holds), each.name))
+    }
 
 
 def names(*holds: str) -> list[str]:
@@ -96,8 +101,8 @@ def names(*holds: str) -> list[str]:
 
     Examples
     --------
-    >>> names("originals", "given"), names()[-1]
-    (['kaggle', 'folder'], 'sample')
+    >>> names("originals", "given"), names()[0]
+    (['kaggle', 'folder'], 'kaggle')
     """
     return [name for name, each in _all().items() if not holds or each.holds in holds]
 
@@ -149,7 +154,7 @@ def fetch(
     source : str
         One of `names`: phantom radiographs drawn here ("sample"), or those of another hospital ("elsewhere"); images of
         yours in the original layout ("folder"); the dataset from Kaggle by its command line ("kaggle");
-        PneumoniaMNIST, 224 px, from Zenodo ("medmnist").
+        PneumoniaMNIST, 224 px, or films of another hospital, 64 px, from Zenodo ("medmnist", "chestmnist").
     data_dir : str or Path
         Where the folder of the source lies; a relative one is taken from the project's root.
     path : str or Path, optional

@@ -54,4 +54,5 @@ def fill(folder: Path, *, seed: int, progress: bool = False) -> dict[str, Any]:
     return sample.ABOUT | {"title": "Phantom chest radiographs of another hospital", "seed": seed}
 
 
-SOURCE = Source(name="elsewhere", about="phantoms of another hospital", holds="phantoms", fill=fill, takes="seed")
+SOURCE = Source(name="elsewhere", about="phantoms of another hospital", holds="phantoms", fill=fill, takes="seed",
+                another=True)  # fmt: skip

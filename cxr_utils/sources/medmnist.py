@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,10 @@ NEEDED_BYTES = 600_000_000  # the archive, and as much again for the images
 #: Seconds without a byte, after which a try is given up.
 STALL = 60
 
+AUTHORS = (
+    "Yang J, Shi R, Wei D, et al. MedMNIST v2: a large-scale lightweight benchmark for 2D and 3D biomedical image "
+    "classification. Scientific Data 10:41, 2023, doi 10.1038/s41597-022-01721-8."
+)
 WAY_OUT = (
     "without Zenodo: `cxr fetch --source kaggle` takes the originals from Kaggle; "
     "`cxr fetch --source sample` draws phantoms, with no network"
@@ -39,15 +43,12 @@ WAY_OUT = (
 def fill(folder: Path, *, archive: Path, progress: bool = False) -> dict[str, Any]:
     """Download PneumoniaMNIST and write its images to ``folder/chest_xray`` as grayscale PNG files, lossless.
 
-    The variable ``CXR_MEDMNIST_URL`` names a mirror in place of ``https://zenodo.org``; the checksum stays.
-
     Parameters
     ----------
     folder : Path
         An empty folder.
     archive : Path
-        Where the archive is downloaded to, in a folder of its own. A whole one is kept, and a next call needs no
-        network for it; a part is not, since Zenodo's file is fetched in one piece.
+        As for `download_npz`.
     progress : bool
         Show progress bars.
 
@@ -59,40 +60,76 @@ def fill(folder: Path, *, archive: Path, progress: bool = False) -> dict[str, An
     Raises
     ------
     CxrError
-        The download failed, the disk is full, or the file is another one than published.
+        As `download_npz`.
     """
-    origin = f"{os.environ.get('CXR_MEDMNIST_URL', 'https://zenodo.org').rstrip('/')}/{FILE}?download=1"
-    try:
-        if not download.size(archive):
-            download.check_proxy(origin)
-        download.tidy(archive.parent, keep=archive)  # what a killed process left
-        archive.parent.mkdir(parents=True, exist_ok=True)
-        download.check_room(NEEDED_BYTES - download.size(archive), archive.parent)
-        download.insist(lambda: _run(origin, archive, progress=progress), arrived=lambda: 0, progress=progress)
-        try:
-            write(archive, folder, progress=progress)
-        except (KeyError, ValueError, zipfile.BadZipFile) as error:
-            archive.unlink()
-            raise CxrError(f"{origin} is not what was published ({clean(str(error))})") from error
-    except (CxrError, Interrupted) as error:
-        raise CxrError(f"source medmnist: {error}; {WAY_OUT}") from error
-    finally:
-        download.tidy(archive.parent, keep=archive)
+    origin = download_npz(
+        archive, "medmnist", file=FILE, md5=MD5, needed=NEEDED_BYTES, progress=progress,
+        write=lambda: write(archive, folder, progress=progress),
+    )  # fmt: skip
     return {
         "title": "PneumoniaMNIST (MedMNIST v2), 224 px",
         "licence": "CC BY 4.0",
-        "attribution": (
-            "Yang J, Shi R, Wei D, et al. MedMNIST v2: a large-scale lightweight benchmark for 2D and 3D "
-            "biomedical image classification. Scientific Data 10:41, 2023, doi 10.1038/s41597-022-01721-8. "
-            "Made from: Kermany DS, Goldbaum M, Cai W, et al. Cell 172(5):1122-1131, 2018, "
-            "doi 10.1016/j.cell.2018.02.010."
-        ),
+        "attribution": f"{AUTHORS} Made from: Kermany DS, Goldbaum M, Cai W, et al. Cell 172(5):1122-1131, 2018, "
+        "doi 10.1016/j.cell.2018.02.010.",
         "origin": origin,
         "expected": COUNTS,
     }
 
 
-def _run(origin: str, archive: Path, *, progress: bool) -> None:
+def download_npz(
+    archive: Path, source: str, *, file: str, md5: str, needed: int, write: Callable[[], Any], progress: bool = False
+) -> str:
+    """Download an archive of MedMNIST from Zenodo, and write what is in it.
+
+    The variable ``CXR_MEDMNIST_URL`` names a mirror in place of ``https://zenodo.org``; the checksum stays.
+
+    Parameters
+    ----------
+    archive : Path
+        Where the archive is downloaded to, in a folder of its own. A whole one is kept, and a next call needs no
+        network for it; a part is not, since Zenodo's file is fetched in one piece.
+    source : str
+        Whose it is, for messages.
+    file, md5 : str
+        Its path on the server, and its checksum in hexadecimal digits.
+    needed : int
+        Bytes on the disk, of the archive and of what is written from it.
+    write : callable
+        Writes the images; raises KeyError, ValueError or BadZipFile where the archive is another one.
+    progress : bool
+        Show progress bars.
+
+    Returns
+    -------
+    str
+        The address.
+
+    Raises
+    ------
+    CxrError
+        The download failed, the disk is full, or the file is another one than published.
+    """
+    origin = f"{os.environ.get('CXR_MEDMNIST_URL', 'https://zenodo.org').rstrip('/')}/{file}?download=1"
+    try:
+        if not download.size(archive):
+            download.check_proxy(origin)
+        download.tidy(archive.parent, keep=archive)  # what a killed process left
+        archive.parent.mkdir(parents=True, exist_ok=True)
+        download.check_room(needed - download.size(archive), archive.parent)
+        download.insist(lambda: _run(origin, archive, md5, progress=progress), arrived=lambda: 0, progress=progress)
+        try:
+            write()
+        except (KeyError, ValueError, zipfile.BadZipFile) as error:
+            archive.unlink()
+            raise CxrError(f"{origin} is not what was published ({clean(str(error))})") from error
+    except (CxrError, Interrupted) as error:
+        raise CxrError(f"source {source}: {error}; {WAY_OUT}") from error
+    finally:
+        download.tidy(archive.parent, keep=archive)
+    return origin
+
+
+def _run(origin: str, archive: Path, md5: str, *, progress: bool) -> None:
     """Download the archive, or find it there; one that differs is downloaded once more."""
     import pooch
     import requests
@@ -102,7 +139,7 @@ def _run(origin: str, archive: Path, *, progress: bool) -> None:
     how = pooch.HTTPDownloader(progressbar=progress, chunk_size=2**18, timeout=STALL)
     for last in (False, True):
         try:
-            pooch.retrieve(origin, known_hash=f"md5:{MD5}", fname=archive.name, path=archive.parent, downloader=how)
+            pooch.retrieve(origin, known_hash=f"md5:{md5}", fname=archive.name, path=archive.parent, downloader=how)
             return
         except requests.HTTPError as error:
             status = getattr(error.response, "status_code", 0)
@@ -159,26 +196,55 @@ def write(archive: str | Path, folder: Path, *, progress: bool = False) -> None:
                     layout / name / f"medmnist-{split}-{number:05d}-{name.lower()}.png"
                     for number, name in enumerate(names, start=1)
                 )
-                for block in _blocks(opened, f"{split}_images", images=len(names)):
+                for block in blocks(opened, f"{split}_images", images=len(names)):
                     # The block first: at its end no target is lost.
-                    bar.update(len(list(pool.map(_write_png, block, targets))))
+                    bar.update(len(list(pool.map(write_png, block, targets))))
 
 
-def _blocks(archive: zipfile.ZipFile, array: str, *, images: int) -> Iterator[np.ndarray]:
-    """Read an array of images some at a time: decompressed, all of them take 300 MB."""
+def blocks(archive: zipfile.ZipFile, array: str, *, images: int, size: int = SIZE) -> Iterator[np.ndarray]:
+    """Read an array of images some at a time: decompressed, all of them take 300 MB.
+
+    Parameters
+    ----------
+    archive : ZipFile
+        An ``.npz``.
+    array : str
+        The name of one in it, uint8, of shape (images, size, size).
+    images, size : int
+        Its shape.
+
+    Yields
+    ------
+    ndarray
+        uint8, shape (n, size, size), with n at most `BLOCK`.
+
+    Raises
+    ------
+    ValueError
+        The array is of another type or shape.
+    """
     with archive.open(f"{array}.npy") as stream:
         if np.lib.format.read_magic(stream) != (1, 0):
             raise ValueError(f"{array} has an unknown format")
         shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
-        if shape != (images, SIZE, SIZE) or fortran or dtype != np.uint8:
-            raise ValueError(f"{array} is {dtype} {shape}, uint8 {(images, SIZE, SIZE)} expected")
+        if shape != (images, size, size) or fortran or dtype != np.uint8:
+            raise ValueError(f"{array} is {dtype} {shape}, uint8 {(images, size, size)} expected")
         for first in range(0, images, BLOCK):
             n = min(BLOCK, images - first)
-            content = stream.read(n * SIZE * SIZE)
-            yield np.frombuffer(content, np.uint8).reshape(n, SIZE, SIZE)
+            content = stream.read(n * size * size)
+            yield np.frombuffer(content, np.uint8).reshape(n, size, size)
 
 
-def _write_png(image: np.ndarray, path: Path) -> None:
+def write_png(image: np.ndarray, path: Path) -> None:
+    """Write an image as a grayscale PNG file, lossless.
+
+    Parameters
+    ----------
+    image : ndarray
+        uint8, shape (h, w).
+    path : Path
+        The file.
+    """
     import cv2
 
     # Half the time of the usual strategy, and smaller: the noise of a radiograph does not repeat itself.

@@ -228,7 +228,7 @@ facts |= {"AUC, own test": at_home, "AUC elsewhere, AP, chest covered": left, "h
 course.beside_real("09_elsewhere", facts, run_dir=run_dir, source="sample")
 
 # %% [markdown] tags=["core"]
-# There, too, most healthy people were pictured in AP; and covering the chest takes nothing away, though nearly all the heat
+# There, too, most healthy people were pictured in AP; and covering the chest takes nothing away, though most of the heat
 # lies in it.
 #
 # ## Before anyone may use it

@@ -318,7 +318,7 @@ def test_a_reading_of_another_hospital_is_entered_where_a_ledger_is_kept(hospita
     for _ in range(2):
         record = judge(hospital, out=results / "elsewhere/city.json")
     ledger = pd.read_csv(results / "test_reads.csv")
-    assert ledger[["cell", "identity", "reads"]].to_numpy().tolist() == [["city", record["identity"], 1]]
+    assert ledger[["cell", "identity", "reads"]].to_numpy().tolist() == [["city", record["identity"], 0]]
 
 
 # Bad input

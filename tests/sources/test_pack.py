@@ -145,7 +145,9 @@ def test_wrong_arguments(data, packed, tmp_path):
         pack(packed, data_dir=data)
     with pytest.raises(BadInput, match="ends in .zip"):
         pack(tmp_path / "out.tar", data_dir=data)
-    with pytest.raises(BadInput, match="source 'web': choose one of kaggle, folder, medmnist, elsewhere, sample"):
+    with pytest.raises(
+        BadInput, match="source 'web': choose one of kaggle, folder, medmnist, sample, chestmnist, elsewhere"
+    ):
         pack(tmp_path / "o.zip", source="web", data_dir=data)
     with pytest.raises(BadInput, match="sample: nothing was fetched there; first run `cxr fetch --source sample`"):
         pack(tmp_path / "o.zip", source="sample", data_dir=data)

@@ -25,7 +25,7 @@ from PIL import Image
 
 from cxr_utils import _limits, cli, dataset, files, sources
 from cxr_utils.errors import BadInput, CxrError
-from cxr_utils.sources import download, medmnist
+from cxr_utils.sources import chestmnist, download, medmnist
 
 few = pytest.mark.filterwarnings("ignore:.*the number of images is not the one of")
 
@@ -363,7 +363,9 @@ def test_a_folder_of_unknown_origin_is_left_alone(data, phantoms):
 
 
 def test_wrong_arguments(data):
-    with pytest.raises(BadInput, match="source 'samples': choose one of kaggle, folder, medmnist, elsewhere, sample"):
+    with pytest.raises(
+        BadInput, match="source 'samples': choose one of kaggle, folder, medmnist, sample, chestmnist, elsewhere"
+    ):
         sources.fetch("samples", data_dir=data)
     with pytest.raises(BadInput, match="only the source folder takes a path"):
         sources.fetch("kaggle", path="x.zip", data_dir=data)
@@ -402,7 +404,7 @@ def added(tmp_path, monkeypatch, server):
 
 
 def test_a_new_source_is_one_file(added, data, tmp_path, capsys, server):
-    assert added in sources.names("other") and sources.names()[-1] == "sample"
+    assert added in sources.names("other") and sources.names()[-1] == "elsewhere"
     assert cli.main(["fetch", "--help"]) == 0
     assert re.search(rf"(?m)^  {added} +{sources.get(added).about}$", capsys.readouterr().out)
     assert cli.main(["fetch", "--source", added, "--data-dir", str(data), "--keep-archive"]) == 0
@@ -421,7 +423,9 @@ def test_a_new_source_is_one_file(added, data, tmp_path, capsys, server):
     (data / added / "source.json").unlink()
     bare = sources.fetch("folder", path=data / added, data_dir=tmp_path / "without")
     assert sources.describe(bare)["title"] == "Images of another origin"
-    with pytest.raises(BadInput, match=f"choose one of kaggle, folder, {added}, medmnist, elsewhere, sample"):
+    with pytest.raises(
+        BadInput, match=f"choose one of kaggle, folder, {added}, medmnist, sample, chestmnist, elsewhere"
+    ):
         sources.get("web")
 
 
@@ -595,4 +599,87 @@ def test_medmnist_refuses_another_content(data, to_zenodo, monkeypatch, fault):
         monkeypatch.setattr(medmnist, "MD5", hashlib.md5(b"PK").hexdigest())
     with pytest.raises(CxrError, match="is not what was published"):
         sources.fetch("medmnist", data_dir=data)
+    assert here(data) == []
+
+
+# chestmnist
+
+
+@pytest.fixture
+def to_chest(to_zenodo, monkeypatch):
+    """Serve seven films: ill, healthy, healthy, with another finding, ill with others, healthy, with others."""
+    server, _ = to_zenodo
+    labels = np.zeros((7, 14), np.uint8)
+    labels[[0, 4], 6] = labels[[3, 4, 6], 2] = labels[6, 13] = 1
+    arrays = {"test_images": np.random.default_rng(1).integers(0, 256, (7, 64, 64), np.uint8), "test_labels": labels}
+    serve_chest(server, arrays, monkeypatch)
+    monkeypatch.setattr(chestmnist, "NEEDED_BYTES", 10**6)
+    monkeypatch.setattr(medmnist, "BLOCK", 3)
+    return server, arrays
+
+
+def serve_chest(server, arrays, monkeypatch):
+    sink = io.BytesIO()
+    np.savez_compressed(sink, **arrays)
+    server.content = sink.getvalue()
+    monkeypatch.setattr(chestmnist, "MD5", hashlib.md5(server.content).hexdigest())
+
+
+def test_chestmnist_takes_the_ill_and_the_healthy_of_test_and_says_what_it_left_out(data, to_chest):
+    server, arrays = to_chest
+    with pytest.warns(UserWarning) as warned:
+        folder = sources.fetch("chestmnist", data_dir=data)
+    said = " ".join(str(each.message) for each in warned)
+    assert "NORMAL: 3 found, 11,928 expected" in said and "PNEUMONIA: 2 found, 242 expected" in said
+    assert images(folder) == [
+        "chest_xray/test/NORMAL/chestmnist-test-00002-normal.png",
+        "chest_xray/test/NORMAL/chestmnist-test-00003-normal.png",
+        "chest_xray/test/NORMAL/chestmnist-test-00006-normal.png",
+        "chest_xray/test/PNEUMONIA/chestmnist-test-00001-pneumonia.png",
+        "chest_xray/test/PNEUMONIA/chestmnist-test-00005-pneumonia.png",
+    ]
+    for name, number in (("NORMAL/chestmnist-test-00006-normal", 5), ("PNEUMONIA/chestmnist-test-00005-pneumonia", 4)):
+        with Image.open(folder / f"chest_xray/test/{name}.png") as image:
+            np.testing.assert_array_equal(np.asarray(image), arrays["test_images"][number])
+    assert server.requests == ["GET /records/10519652/files/chestmnist_64.npz?download=1 "]
+    assert sources.describe(folder)["left_out"] == ["2 films of test with other findings, but no pneumonia"]
+
+
+@few
+def test_chestmnist_is_no_reading_of_the_official_test_set(data, to_chest):
+    from cxr_utils.predict import elsewhere
+
+    model = Path(__file__).parents[2] / "results/models/reference.onnx"
+    record = elsewhere.judge_model(model, source="chestmnist", data_dir=data)
+    assert (record["of_test"], record["seen"], record["metrics"]["images"]) == (0, 0, 5)
+
+
+@few
+@pytest.mark.parametrize("fault", ["breaks", "another content", "busy"])
+def test_chestmnist_starts_over(data, to_chest, fault):
+    server, _ = to_chest
+    if fault == "breaks":
+        server.breaks = [len(server.content) // 2]
+    elif fault == "another content":
+        server.contents = [b"<html>"]
+    else:
+        server.error, server.errors = (503, ""), 1
+    sources.fetch("chestmnist", data_dir=data)
+    assert len(images(data / "chestmnist")) == 5 and here(data) == ["chestmnist"]
+
+
+@pytest.mark.parametrize("fault", ["shape", "findings", "label", "missing"])
+def test_chestmnist_refuses_another_content(data, to_chest, monkeypatch, fault):
+    server, arrays = to_chest
+    if fault == "shape":
+        arrays["test_images"] = arrays["test_images"][:, :28, :28]
+    elif fault == "findings":
+        arrays["test_labels"] = arrays["test_labels"][:, :1]
+    elif fault == "label":
+        arrays["test_labels"] = arrays["test_labels"] + 1
+    else:
+        del arrays["test_labels"]
+    serve_chest(server, arrays, monkeypatch)
+    with pytest.raises(CxrError, match="source chestmnist: .* is not what was published .*cxr fetch --source sample"):
+        sources.fetch("chestmnist", data_dir=data)
     assert here(data) == []
