@@ -39,7 +39,8 @@ test: $(DEV)
 	@cd build/test/nbval/runs/sample && rm -r plain_224-s0 trials/*-s0 mistakes/honest-s0
 	$(call stage,nbval,CXR_HOME=$(CURDIR)/build/test/nbval $(BIN)/pytest -q -n 2 --dist loadfile --nbval-lax --nbval-current-env \
 		--nbval-sanitize-with notebooks/source/nbval_sanitize.cfg notebooks)
-	$(call stage,pytest,$(BIN)/pytest -n 2 --dist loadfile --durations=10)
+	$(call stage,pytest,CXR_TEST_SAMPLE=$(CURDIR)/build/test/course/data/sample \
+		$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=10)
 
 test-long: $(DEV)
 	@rm -rf build/effects
