@@ -40,7 +40,7 @@ test: $(DEV)
 	$(call stage,nbval,CXR_HOME=$(CURDIR)/build/test/nbval $(BIN)/pytest -q -n 2 --dist loadfile --nbval-lax --nbval-current-env \
 		--nbval-sanitize-with notebooks/source/nbval_sanitize.cfg notebooks)
 	$(call stage,pytest,CXR_TEST_SAMPLE=$(CURDIR)/build/test/course/data/sample \
-		$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=10)
+		$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder --durations=10)
 
 test-long: $(DEV)
 	@rm -rf build/effects

@@ -10,6 +10,7 @@ os.environ["MPLBACKEND"] = "Agg"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import pytest
+from filelock import FileLock
 from helpers import SHARED, draw_tiny
 
 # Tests that a shell started in the background ignore Ctrl-C, and would hand that on to what they start.
@@ -127,10 +128,18 @@ def sample_data(tmp_path_factory):
 @pytest.fixture(scope="session")
 def trained(sample_data, tmp_path_factory):
     """Return a home with a sample and two evaluated runs, gray with sigmoid and colour with softmax, exported."""
+    several = "PYTEST_XDIST_WORKER" in os.environ  # then one worker trains, and all copy
+    made = tmp_path_factory.getbasetemp().parent / "trained" if several else tmp_path_factory.mktemp("made") / "trained"
+    with FileLock(made.with_suffix(".lock")):
+        if not made.is_dir():
+            _train(sample_data, made.with_name("training")).rename(made)
+    return shutil.copytree(made, tmp_path_factory.mktemp("trained") / "home")
+
+
+def _train(sample_data, home):
     from cxr_utils import dataset, evaluation, images, recipes, splits, training
     from cxr_utils.predict import export
 
-    home = tmp_path_factory.mktemp("trained")
     folder = shutil.copytree(sample_data, home / "data") / "sample"
     index = dataset.scan(folder)
     pixels, split = images.cache(index, folder, size=32), splits.grouped(index, seed=0)

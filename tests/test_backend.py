@@ -1,6 +1,7 @@
 """The fused BatchNormalization against Keras' own."""
 
 import json
+import os
 import zipfile
 
 import numpy as np
@@ -90,6 +91,7 @@ def test_other_ranks_are_left_to_keras():
     np.testing.assert_array_equal(*(np.asarray(layer(inputs, training=True)) for layer in (own, ours)))
 
 
+@pytest.mark.skipif("ONEDNN_MAX_CPU_ISA" in os.environ, reason="oneDNN is held to less than TensorFlow sees")
 def test_bfloat16_is_near_float32():
     shape = SHAPES[0]
     own, _ = pair(shape)
