@@ -258,41 +258,6 @@ def feature_maps(maps: np.ndarray, *, titles: Sequence[Any] = (), columns: int =
     return image_grid(pictures, titles or range(len(pictures)), columns=columns, cmap="viridis")
 
 
-def filters(kernel: np.ndarray, *, columns: int = 8) -> Figure:
-    """Draw the kernels of a convolution.
-
-    Parameters
-    ----------
-    kernel : ndarray
-        float, shape (k, k, channels in, filters); with several channels in, their mean is drawn.
-    columns : int
-        Kernels a row.
-
-    Returns
-    -------
-    Figure
-        All in one range, from purple (negative) over white (0) to orange (positive).
-
-    Raises
-    ------
-    BadInput
-        `kernel` has another shape.
-
-    Examples
-    --------
-    >>> figure = filters(np.random.default_rng(0).random((3, 3, 1, 4)), columns=4)
-    """
-    kernel = np.asarray(kernel)
-    if kernel.ndim != 4:
-        raise BadInput(f"kernel: shape {kernel.shape}; expected (k, k, channels in, filters)")
-    pictures = np.moveaxis(kernel.mean(axis=2), -1, 0)
-    most = float(np.abs(pictures).max()) or 1.0
-    figure = image_grid(pictures, range(len(pictures)), columns=columns, limits=(-most, most), cmap="PuOr_r")
-    shown = figure.axes[0].images[0]
-    figure.colorbar(shown, ax=figure.axes, location="right", label="weight", aspect=20, fraction=0.04)
-    return figure
-
-
 def _picture(ax: Axes, picture: np.ndarray, title: str, *, limits=None, cmap: str = "gray", size: int = 11) -> Any:
     low, high = limits or _limits(picture)
     shown = ax.imshow(

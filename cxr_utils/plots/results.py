@@ -136,15 +136,13 @@ def precision_recall(predictions: Predictions, *, ax: Axes | None = None) -> Axe
     return ax
 
 
-def calibration(table: pd.DataFrame, *, fitted: Mapping[str, float] | None = None) -> Figure:
+def calibration(table: pd.DataFrame) -> Figure:
     """Draw the observed share of PNEUMONIA over the probability that the model gave.
 
     Parameters
     ----------
     table : DataFrame
         From `evaluation.calibration`: ``mean_probability``, ``observed`` (in [0, 1]), ``images``.
-    fitted : dict of str to float, optional
-        From `evaluation.calibration_slope`: adds its logistic curve.
 
     Returns
     -------
@@ -161,13 +159,8 @@ def calibration(table: pd.DataFrame, *, fitted: Mapping[str, float] | None = Non
     figure, (ax, counts) = plt.subplots(2, 1, figsize=(8, 5.6), layout="constrained", sharex=True, height_ratios=(3, 1))
     ax.plot([0, 1], [0, 1], color=GREY, linewidth=1, label="perfectly calibrated")
     ax.plot(table["mean_probability"], table["observed"], "o-", color=LINES[1][0], label="model")
-    if fitted is not None:
-        odds = np.linspace(-9, 9, 181)
-        given, expected = (1 / (1 + np.exp(-x)) for x in (odds, fitted["intercept"] + fitted["slope"] * odds))
-        text = f"fitted: slope {fitted['slope']:.2f}, intercept {fitted['intercept']:+.2f}"
-        ax.plot(given, expected, color=LINES[2][0], linestyle="--", label=text)
     ax.set(ylabel="observed share of PNEUMONIA", xlim=UNIT, ylim=(-0.04, 1.04))
-    ax.legend(loc="upper left" if fitted is None else "best")
+    ax.legend(loc="upper left")
     bars = counts.bar(table["mean_probability"], table["images"], width=0.03, color=LINES[1][0])
     counts.bar_label(bars, fmt="{:,.0f}", fontsize=10, padding=1)
     counts.set(xlabel="mean predicted probability of PNEUMONIA", ylabel="images")
