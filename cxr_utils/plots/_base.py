@@ -25,6 +25,7 @@ KIND_COLOURS = {"normal": "#0072B2", "bacteria": "#E69F00", "virus": "#882255", 
 LINES = (("#333333", "-"), ("#009E73", "--"), ("#CC79A7", "-."), ("#56B4E9", ":"), ("#E69F00", (0, (5, 1, 1, 1, 1, 1))))
 GREY = "#6B6B6B"  # reference lines and marks: dark enough to be read on white
 BESIDE = {"loc": "center left", "bbox_to_anchor": (1.02, 0.5), "frameon": False}  # a legend that hides no data
+MEAN = {"color": "black", "markersize": 22, "markeredgewidth": 3, "zorder": 4}  # an upright stroke between dots
 MARK = "synthetic (phantoms)"
 WIDE = 1_010  # pixels, of each figure: readable on a projector
 BYTES = 240_000  # a figure that is larger gets fewer colours
@@ -225,7 +226,7 @@ def pretty(metric: str) -> str:
 
 
 def above(ax: Axes, columns: int = 4) -> None:
-    """Put the legend above the axes, where it hides no data.
+    """Put the legend above the axes, where it hides no data; what has one name several times stands there once.
 
     Parameters
     ----------
@@ -242,7 +243,8 @@ def above(ax: Axes, columns: int = 4) -> None:
     >>> above(ax)
     """
     handles, names = ax.get_legend_handles_labels()
+    once = dict(zip(names, handles, strict=True))
     if ax.get_legend():
         ax.get_legend().remove()
     place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2, "frameon": False}
-    ax.legend(handles, names, ncols=columns, columnspacing=1.4, handletextpad=0.5, **place)
+    ax.legend(list(once.values()), list(once), ncols=columns, columnspacing=1.4, handletextpad=0.5, **place)

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from cxr_utils.plots._base import BESIDE, GREY, LINES, above, new_axes
+from cxr_utils.plots._base import BESIDE, GREY, LINES, MEAN, above, new_axes
 
 PUBLISHED, OURS, HONEST = "#D55E00", "#56B4E9", "#333333"
 SYSTEMS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#333333", "#56B4E9", "#882255")  # Okabe and Ito's
@@ -152,17 +152,13 @@ def mistakes_worth(worth: pd.DataFrame, tables: Mapping[str, pd.DataFrame], *, a
     ax = new_axes(ax, 8.6, 1.4 + 0.62 * len(worth))
     ax.axvline(0, color=GREY, linestyle=":", linewidth=1.5, zorder=1)
     for row, (name, found) in enumerate(worth.iterrows()):
-        first = row == 0
         gains = 100 * (tables[name]["wrong"] - tables[name]["right"]).dropna()
         if gains.empty:
             ax.text(0, row, " no patient is known", va="center", fontsize=11, color=GREY, fontstyle="italic")
             continue
-        ax.hlines(row, found["low"], found["high"], color=LINES[0][0], linewidth=3, zorder=2,
-                  label="95% interval" if first else None)  # fmt: skip
-        ax.plot(gains, np.full(len(gains), row), "o", color=LINES[1][0], markersize=8, alpha=0.8, zorder=3,
-                label="one seed" if first else None)  # fmt: skip
-        ax.plot(found["points"], row, "|", color="black", markersize=22, markeredgewidth=3, zorder=4,
-                label="mean" if first else None)  # fmt: skip
+        ax.hlines(row, found["low"], found["high"], color=LINES[0][0], linewidth=3, zorder=2, label="95% interval")
+        ax.plot(gains, [row] * len(gains), "o", color=LINES[1][0], markersize=8, alpha=0.8, zorder=3, label="one seed")
+        ax.plot(found["points"], row, "|", label="mean", **MEAN)
     ax.set_yticks(range(len(worth)), list(worth.index))
     ax.set(xlabel="wrong minus right, in points of balanced accuracy", ylim=(len(worth) - 0.5, -0.5))
     ax.margins(x=0.06)
