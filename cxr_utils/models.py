@@ -504,7 +504,8 @@ def _load_onnx(path: Path, meaning: Meaning) -> Model:
     except Refused as error:
         raise BadInput(f"{path}: refused, {error}") from None
     except Exception as error:
-        raise BadInput(f"{path}: can't be read as an ONNX model ({_first_line(error)})") from error
+        first = next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
+        raise BadInput(f"{path}: can't be read as an ONNX model ({first})") from error
     name = session.get_inputs()[0].name
 
     def raw(images: np.ndarray) -> np.ndarray:
@@ -517,40 +518,25 @@ def _check_onnx(model: Any) -> None:
     """Refuse operators of others, functions of its own, and data that lie in other files."""
     import onnx
 
-    for domain in {entry.domain for entry in model.opset_import} | {node.domain for node in _nodes(model.graph)}:
+    parts = list(_inside(model))
+    for domain in {part.domain for part in parts if isinstance(part, (onnx.OperatorSetIdProto, onnx.NodeProto))}:
         if domain not in _DOMAINS:
             raise Refused(f"it uses operators of {domain!r}; only those of ONNX itself are run")
     if model.functions:
         raise Refused("it brings functions of its own; export it with them inlined")
-    for tensor in _tensors(model.graph):
+    for tensor in (part for part in parts if isinstance(part, onnx.TensorProto)):
         if tensor.external_data or tensor.data_location == onnx.TensorProto.EXTERNAL:
             raise Refused("its weights lie in another file; save them inside")
     onnx.checker.check_model(model)
 
 
-def _graphs(graph: Any) -> Iterator[Any]:
-    yield graph
-    for node in graph.node:
-        for attribute in node.attribute:
-            for inner in ([attribute.g] if attribute.HasField("g") else [], attribute.graphs):
-                for one in inner:
-                    yield from _graphs(one)
-
-
-def _nodes(graph: Any) -> Iterator[Any]:
-    return (node for each in _graphs(graph) for node in each.node)
-
-
-def _tensors(graph: Any) -> Iterator[Any]:
-    for each in _graphs(graph):
-        yield from each.initializer
-        sparse = list(each.sparse_initializer)
-        for node in each.node:
-            for attribute in node.attribute:
-                yield from (attribute.t, *attribute.tensors)
-                sparse += [attribute.sparse_tensor, *attribute.sparse_tensors]
-        for one in sparse:
-            yield from (one.values, one.indices)
+def _inside(message: Any) -> Iterator[Any]:
+    """Yield a message of protobuf and all that it holds, however deep: nodes, tensors, graphs in branches."""
+    yield message
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for inner in [value] if hasattr(value, "ListFields") else value:
+                yield from _inside(inner)
 
 
 def _shape(value: Any) -> tuple[int | None, ...]:
@@ -559,8 +545,3 @@ def _shape(value: Any) -> tuple[int | None, ...]:
     if kind.elem_type != 1:
         raise Refused(f"{value.name!r} of it is no array of 32-bit floats")
     return tuple(one.dim_value if one.HasField("dim_value") else None for one in kind.shape.dim)
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__
