@@ -365,11 +365,6 @@ def _check(recipe: Recipe, pixels, split, validate_on: str) -> None:
             raise BadInput(f"split: no image in part {part!r}; make one with cxr_utils.splits")
 
 
-def _cores() -> int:
-    """Return how many cores a training may use: a cell of the grid limits TensorFlow by this variable."""
-    return int(os.environ.get("TF_NUM_INTRAOP_THREADS") or os.cpu_count() or 1)
-
-
 def _versions() -> dict[str, str]:
     known = ("keras", "tensorflow", "jax", "numpy", "imbalanced-learn", "pillow", "opencv-python-headless")
     found = {"python": platform.python_version()}
@@ -494,6 +489,7 @@ def fit(
 
         _save_float32(model, recipe, folder / "model.keras")
         files.write_csv(folder / "history.csv", pd.DataFrame(rows), ours=True)
+        cores = int(os.environ.get("TF_NUM_INTRAOP_THREADS") or os.cpu_count() or 1)  # a cell of the grid limits it so
         record = identity | {
             "parameters": model.count_params(),
             "epochs_run": len(rows),
@@ -502,7 +498,7 @@ def fit(
             "image_source": image_source,
             "seconds": round(before + time.perf_counter() - start, 1),
             "versions": _versions(),
-            "hardware": {"processor": _machine.cpu()["name"], "cores": _cores(), "system": platform.system()},
+            "hardware": {"processor": _machine.cpu()["name"], "cores": cores, "system": platform.system()},
         }
         files.write_json(folder / "run.json", record, ours=True)
         _drop_state(folder)
@@ -550,9 +546,10 @@ def _callbacks(recipe: Recipe, epochs: int) -> list:
     if recipe.reduce_lr:
         callbacks.append(keras.callbacks.ReduceLROnPlateau(**recipe.reduce_lr))
     if recipe.schedule:
-        callbacks.append(keras.callbacks.LearningRateScheduler(_scheduled(**recipe.schedule)))
+        callbacks.append(keras.callbacks.LearningRateScheduler(functools.partial(_scheduled, **recipe.schedule)))
     if recipe.cosine:
-        callbacks.append(keras.callbacks.LearningRateScheduler(_cosine(recipe.learning_rate, epochs)))
+        rate = functools.partial(_cosine, peak=recipe.learning_rate, epochs=epochs)
+        callbacks.append(keras.callbacks.LearningRateScheduler(rate))
     return callbacks
 
 
@@ -573,18 +570,12 @@ def _fresh(recipe: Recipe, seed: int, used: str, traced: dict[tuple, Any]):
     return again
 
 
-def _scheduled(*, from_epoch: float, start: float, factor: float, epochs: float):
-    def rate(epoch, before):
-        return before if epoch < from_epoch else start * factor ** ((epoch - from_epoch) / epochs)
-
-    return rate
+def _scheduled(epoch: int, before: float, *, from_epoch: float, start: float, factor: float, epochs: float) -> float:
+    return before if epoch < from_epoch else start * factor ** ((epoch - from_epoch) / epochs)
 
 
-def _cosine(peak: float, epochs: int):
-    def rate(epoch, before):
-        return peak * (0.5 + 0.5 * math.cos(math.pi * (epoch - 1) / max(1, epochs - 1)) if epoch else 0.1)
-
-    return rate
+def _cosine(epoch: int, before: float, *, peak: float, epochs: int) -> float:
+    return peak * (0.5 + 0.5 * math.cos(math.pi * (epoch - 1) / max(1, epochs - 1)) if epoch else 0.1)
 
 
 def _save_float32(model, recipe: Recipe, path: Path) -> None:
