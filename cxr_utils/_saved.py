@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib.util
 import inspect
 import json
 import shutil
@@ -11,6 +12,11 @@ import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+
+from cxr_utils import _machine
+from cxr_utils.errors import BadInput, CxrError
 
 #: Options that Keras 3.8 does not know, with the values that change nothing: 3.8 to 3.14 refuse them even so.
 NEWER = {
@@ -70,9 +76,29 @@ def is_zip(path: Path) -> bool:
 
 
 def save(model: Any, path: Path) -> None:
-    """Save a model as ``.keras`` or ``.h5`` without `NEWER`, so that Keras from 3.8 on opens it."""
-    model.save(path)
-    rewrite(path, portable(config(path)))
+    """Save a model as ``.onnx``, or as ``.keras`` or ``.h5`` without `NEWER`, so that Keras from 3.8 on opens it.
+
+    Raises
+    ------
+    BadInput
+        The backend is another than TensorFlow, which ONNX needs.
+    CxrError
+        tf2onnx is missing.
+    """
+    # Absl logs that .h5 is an old format; tf2onnx warns of old names of NumPy.
+    with _machine.quiet("absl"):
+        if path.suffix.lower() != ".onnx":
+            model.save(path)
+            rewrite(path, portable(config(path)))
+            return
+        from cxr_utils.backend import keras
+
+        if keras.backend.backend() != "tensorflow":
+            raise BadInput(f"to: 'onnx' needs KERAS_BACKEND=tensorflow, not {keras.backend.backend()}")
+        if importlib.util.find_spec("tf2onnx") is None:
+            raise CxrError("tf2onnx is missing; install it: pip install 'cxr-utils[export]'")
+        model(np.zeros((1, *model.input_shape[1:]), "float32"))  # Keras exports only what was called before
+        model.export(path, format="onnx", verbose=False)
 
 
 def portable(described: dict[str, Any]) -> dict[str, Any]:
