@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from cxr_utils import _dicom, files, images, models
+from cxr_utils import _dicom, _ownership, _pages, files, images, models
 from cxr_utils.errors import BadInput, printable
 from cxr_utils.predict import outside
 
@@ -682,22 +682,6 @@ def as_text(predictor: Predictor, answers: Sequence[Answer]) -> str:
     read = [answer for answer in answers if not answer.error]
     if not read:
         return ""
-    rows = [("image", "probability", "NORMAL", "PNEUMONIA", "verdict")]
-    for one in read:
-        below = ("-" if share is None else f"{share:.0%}" for share in (one.normal_below, one.pneumonia_below))
-        rows.append((printable(one.path), f"{one.probability:.3f}", *below, one.verdict))
-    wide = [max(len(row[column]) for row in rows) for column in range(4)]
-    lines = [f"{r[0]:{wide[0]}}  {r[1]:>{wide[1]}}  {r[2]:>{wide[2]}}  {r[3]:>{wide[3]}}  {r[4]}" for r in rows]
-    for answer, number in zip(reversed(read), range(len(read), 0, -1), strict=True):
-        more = [answer.outside] if answer.outside else []
-        lines[number + 1 : number + 1] = [f"    {line}" for line in [*more, *answer.further]]
-    below = ["NORMAL, PNEUMONIA: the share of validation images with this label that got a lower probability"]
-    if predictor.note.get("synthetic"):
-        below.append("the model was trained on phantoms, not on radiographs: it knows nothing of children")
-    if predictor.check is None:
-        below = ["no JSON of cxr export beside the model: the threshold is .5, and strange images are not looked for"]
-    meaning = predictor.model.meaning
-    usual = predictor.check and meaning == models.Meaning(pixels=(0, 1))
-    head = f"model: {printable(predictor.model.path)}\n" + ("" if usual else f"taken as: {meaning}\n")
-    foot = f"\nprobability of PNEUMONIA; this model's threshold is {predictor.threshold:.3f}"
-    return "\n".join([head, *lines, foot, *below, NOTICE])
+    usual = predictor.check and predictor.model.meaning == models.Meaning(pixels=(0, 1))
+    template = Path(__file__).with_name("answers.txt.j2")
+    return _pages.fill(template, predictor=predictor, read=read, usual=usual, notice=NOTICE).rstrip()
