@@ -30,15 +30,16 @@ def is_note(path: Path) -> bool:
 
 def is_card(path: Path) -> bool:
     """Tell whether a file is a model card of ours."""
-    return b"<!-- run " in _begins(path, 2**20)
+    return b"<!-- run " in begins(path, 2**20)
 
 
 def _is_zip(path: Path) -> bool:
     """Tell a zip file, also a damaged one."""
-    return _begins(path, 2) == b"PK"
+    return begins(path, 2) == b"PK"
 
 
-def _begins(path: Path, most: int) -> bytes:
+def begins(path: Path, most: int) -> bytes:
+    """Return the first bytes of a file; none where it can't be read."""
     try:
         with path.open("rb") as opened:
             return opened.read(most)

@@ -85,10 +85,7 @@ def is_ours(path: Path) -> bool:
     >>> is_ours(Path("gone.html"))
     False
     """
-    try:
-        return TITLE.encode() in path.read_bytes()
-    except OSError:
-        return False
+    return TITLE.encode() in _ownership.begins(path, -1)
 
 
 def summary(folder: str | Path) -> list[tuple[str, ...]]:

@@ -355,11 +355,7 @@ def find(named: Sequence[str | Path]) -> list[Path]:
 
 
 def _is_image(path: Path) -> bool:
-    def head(path: Path) -> bytes:
-        with path.open("rb") as opened:
-            return opened.read(132)
-
-    return not path.name.startswith(".") and is_image(path, head)
+    return not path.name.startswith(".") and is_image(path, lambda path: _ownership.begins(path, 132))
 
 
 def is_image(path: Path, head: Callable[[Path], bytes]) -> bool:
@@ -437,8 +433,7 @@ def refuse_doubtful(named: Sequence[Path]) -> None:
         if path.suffix.lower() in _OTHER_MODELS or (path.is_dir() and any((path / one).exists() for one in _SAVED)):
             raise BadInput(f"{path}: is a model of another kind; save it as .keras, .h5 or .onnx")
         if path.is_file() and not is_model(path) and path.suffix.lower() not in SUFFIXES:
-            with path.open("rb") as opened:
-                head = opened.read(8)
+            head = _ownership.begins(path, 8)
             if head == b"\x89HDF\r\n\x1a\n" or head[4:] == b"TFL3":
                 raise BadInput(f"{path}: looks like a model; its name must end in .keras, .h5, .hdf5 or .onnx")
         if path.is_dir() and is_model(path):
