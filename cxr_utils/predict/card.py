@@ -141,7 +141,7 @@ def acquisition(predictions: pd.DataFrame, threshold: float) -> list[str]:
     ]
 
 
-def _seeds(record: dict[str, Any]) -> dict[str, Any]:
+def _seeds(record: dict[str, Any]) -> dict[str, list[float]]:
     """Find what other seeds of the same training gave, where they are kept: one run's figures are partly luck."""
     from cxr_utils.replication import grid
 
@@ -150,9 +150,4 @@ def _seeds(record: dict[str, Any]) -> dict[str, Any]:
     if len(alike) < 2:
         return {}
     on_test = [r["metrics"]["test"]["at_half"] for r in alike]
-    found = {metric: [figures[metric]["value"] for figures in on_test] for metric in ("accuracy", "auc")}
-    told = " and ".join(
-        f"{_SHOWN[metric]} {min(values):.3f} to {max(values):.3f} (mean {sum(values) / len(values):.3f})"
-        for metric, values in found.items()
-    )
-    return {"runs": len(alike), "told": told}
+    return {metric: [figures[metric]["value"] for figures in on_test] for metric in ("accuracy", "auc")}
