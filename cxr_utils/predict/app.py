@@ -158,9 +158,7 @@ def build(predictor: predict.Predictor) -> Any:
         with _machine.environment({"no_proxy": "*", "NO_PROXY": "*"}):
             import gradio
     except ModuleNotFoundError as error:
-        if error.name != "gradio":
-            raise CxrError(f"gradio lacks a part ({error}); install it again: pip install 'cxr-utils[app]'") from None
-        raise CxrError("gradio is missing; install it: pip install 'cxr-utils[app]'") from None
+        raise CxrError(f"{error.name} is missing; install it: pip install 'cxr-utils[app]'") from None
     from cxr_utils.sources import phantom
 
     without = why_no_heat(predictor)
