@@ -189,8 +189,8 @@ class Predictor:
 
         if self.model.network is None:
             raise BadInput(
-                f"{self.model.path}: no heat map, for a model in the form of ONNX has no gradients; take the same as "
-                ".keras (cxr export RUN --to keras)"
+                "this model is in the form of ONNX, which has no gradients, so no heat maps; export it as keras too "
+                "(cxr export RUN --to keras)"
             )
         shown, last = self.model.meaning.takes(pixels.astype("float32") / 255), self.model.meaning.classes[-1]
         return explain.heat_maps(self.model.network, shown, toward=last)  # which calls the last unit PNEUMONIA

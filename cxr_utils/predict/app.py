@@ -100,11 +100,6 @@ def why_no_heat(predictor: predict.Predictor) -> str | None:
     -------
     str or None
     """
-    if predictor.model.network is None:
-        return (
-            "No heat map: this model is in the form of ONNX, which has no gradients to draw one from. Export it as "
-            "keras too (cxr export RUN --to keras)."
-        )
     try:
         predictor.heats(np.zeros((1, predictor.model.image_size, predictor.model.image_size, 1), "uint8"))
     except BadInput as error:
