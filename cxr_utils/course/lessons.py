@@ -14,13 +14,8 @@ from cxr_utils import files, ledger
 from cxr_utils.errors import BadInput, one_of
 
 FILE = "course.toml"
-TEXT = """\
-# What your lessons use. Change a line, save this file, and run a lesson again from its top.
-source = "sample"      # "sample" (drawn phantoms), "folder" (your images), "kaggle" or "medmnist"
-# path = "/my/images"  # with "folder": the folder or archive, the first time
-# profile = "sample"   # how big a run: "sample", "workshop" (96 px) or "full"; for real images "workshop" if not set
-seed = 0               # another seed trains anew, beside what there is
-"""
+#: What it is at first.
+TEXT = Path(__file__).with_name(FILE).read_text(encoding="utf-8")
 
 
 class Chosen(NamedTuple):
