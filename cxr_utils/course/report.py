@@ -151,10 +151,8 @@ def closing_table(folder: str | Path, *, synthetic: bool) -> str:
 
 def _title(name: str, notebook: Any) -> str:
     """Return the first heading of a notebook, else its name."""
-    for cell in notebook.cells:
-        if cell.cell_type == "markdown" and (found := re.search(r"(?m)^# (.+)$", cell.source)):
-            return found[1]
-    return name
+    found = (re.search(r"(?m)^# (.+)$", cell.source) for cell in notebook.cells if cell.cell_type == "markdown")
+    return next((heading[1] for heading in found if heading), name)
 
 
 def _linked(cell: Any) -> Any:
