@@ -15,10 +15,10 @@ from cxr_utils.plots.data import (
     leak_bars,
     shortcut_bars,
 )
-from cxr_utils.plots.explanation import heat_maps
 from cxr_utils.plots.models import comparison, descent, learning_curves
 from cxr_utils.plots.pictures import (
     feature_maps,
+    heat_maps,
     image_grid,
     kernel_steps,
     mean_images,

@@ -1,4 +1,4 @@
-"""Figures made of pictures: grids, means, kernels and what they do."""
+"""Figures made of pictures: grids, means, kernels and what they do, heat maps."""
 
 from __future__ import annotations
 
@@ -9,14 +9,18 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from cxr_utils import explain
 from cxr_utils.errors import BadInput
 from cxr_utils.plots._base import GREY
 from cxr_utils.plots.data import _present
 
 WIDTH = 9.0  # inches, of a full figure
+OUTLINE = "#56B4E9"
 
 
 def image_grid(
@@ -25,10 +29,12 @@ def image_grid(
     *,
     columns: int = 4,
     height: float = 2.4,
-    limits: tuple[float, float] | None = None,
     cmap: str = "gray",
 ) -> Figure:
     """Draw pictures side by side, row by row.
+
+    Black and white are 0 and 255 for uint8 and for floats above 16; 0 and 1 for floats in [0, 1]; else, as for feature
+    maps, the picture's own range, with 0 in the middle if some values are negative.
 
     Parameters
     ----------
@@ -40,10 +46,6 @@ def image_grid(
         Pictures a row.
     height : float
         Of a picture at most, in inches.
-    limits : (float, float), optional
-        The values shown as black and white. Without it: 0 and 255 for uint8 and for floats above 16; 0 and 1
-        for floats in [0, 1]; else, as for feature maps, the picture's own range, with 0 in the middle if
-        some values are negative.
     cmap : str
         matplotlib's name of the colours.
 
@@ -83,7 +85,7 @@ def image_grid(
     for ax in axes.flat:
         ax.set_axis_off()
     for ax, picture, title in zip(axes.flat, pictures, wrapped, strict=False):
-        _picture(ax, picture, title, limits=limits, cmap=cmap, size=size)
+        _picture(ax, picture, title, cmap=cmap, size=size)
         ax.set_anchor("N")  # tops level, however tall the pictures of a row are
     return figure
 
@@ -256,6 +258,60 @@ def feature_maps(maps: np.ndarray, *, titles: Sequence[Any] = (), columns: int =
     span = np.maximum(maps.max(axis=(0, 1)) - low, 1e-9)
     pictures = np.moveaxis((maps - low) / span, -1, 0)
     return image_grid(pictures, titles or range(len(pictures)), columns=columns, cmap="viridis")
+
+
+def heat_maps(
+    pictures: Sequence[np.ndarray],
+    heats: np.ndarray | Sequence[np.ndarray],
+    titles: Sequence[Any] | None = None,
+    *,
+    masks: Sequence[np.ndarray] | None = None,
+    columns: int = 4,
+    height: float = 2.4,
+) -> Figure:
+    """Draw pictures with their heat over them, and the scale of its colours.
+
+    Parameters
+    ----------
+    pictures : sequence of ndarray
+        uint8, each of shape (h, w) or (h, w, 1).
+    heats : ndarray or sequence of ndarray
+        float in [0, 1], one a picture, of any size; such as `explain.heat_maps` gives.
+    titles : sequence, optional
+        One a picture.
+    masks : sequence of ndarray, optional
+        bool, one a picture: a dashed line is drawn around each.
+    columns : int
+        Pictures a row.
+    height : float
+        Of a picture at most, in inches.
+
+    Returns
+    -------
+    Figure
+        The scale runs from no heat to the hottest place of each picture; its colours are those over a middle grey.
+
+    Examples
+    --------
+    >>> figure = heat_maps(pixels[:2], np.ones((2, 8, 8)), ["one", "two"])
+    >>> len(figure.axes)
+    3
+    """
+    laid = [explain.overlay(picture, heat) for picture, heat in zip(pictures, heats, strict=True)]
+    figure = image_grid([each[..., 0] for each in laid], titles, columns=columns, height=height)
+    for ax, each in zip(figure.axes, laid, strict=False):
+        ax.images[0].set_data(each)
+    for ax, mask, picture in zip(figure.axes, () if masks is None else masks, pictures, strict=False):
+        if mask.any():
+            high, wide = np.squeeze(picture).shape
+            at = [(np.arange(n) + 0.5) * full / n - 0.5 for n, full in zip(mask.shape, (high, wide), strict=True)]
+            ax.contour(at[1], at[0], mask.astype(float), levels=[0.5], colors=OUTLINE, linestyles="--")
+    steps = np.linspace(0, 1, 256)
+    ramp = explain.overlay(np.full((1, 256), 128, "uint8"), steps[None])[0] / 255
+    scale = ScalarMappable(cmap=ListedColormap(ramp))
+    bar = figure.colorbar(scale, ax=figure.axes, location="right", aspect=22, fraction=0.04)
+    bar.set_label("heat, as a share of the picture's greatest")
+    return figure
 
 
 def _picture(ax: Axes, picture: np.ndarray, title: str, *, limits=None, cmap: str = "gray", size: int = 11) -> Any:
