@@ -238,7 +238,7 @@ def test_show_embeds_the_text_and_closes_the_figure(shown):
     data, metadata = shown[0]._repr_mimebundle_()
     assert Image.open(io.BytesIO(wide(base64.b64decode(data["image/png"])))).format == "PNG"
     assert metadata == {"image/png": {"alt": 'Curve of "A" over B'}}
-    assert data["text/plain"] == '[figure: Curve of "A" over B]'
+    assert repr(shown[0]) == '[figure: Curve of "A" over B]'
     assert not plt.get_fignums()
 
 
@@ -268,8 +268,8 @@ def test_show_in_a_kernel_gives_picture_and_text_to_the_page():
 
     from cxr_utils.plots import _base
 
-    data, metadata = DisplayFormatter().format(_base._Shown(plots.render(plt.figure()), "two < three"))
-    assert set(data) == {"image/png", "text/plain"}
+    data, metadata = DisplayFormatter().format(_base._Shown(plots.render(plt.figure()), alt="two < three"))
+    assert set(data) == {"image/png", "text/plain"} and data["text/plain"] == "[figure: two < three]"
     output = nbformat.v4.new_output("display_data", data=data, metadata=metadata)
     cell = nbformat.v4.new_code_cell("1", outputs=[output])
     notebook = nbformat.v4.new_notebook(cells=[cell], metadata={"title": "page"})

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from itertools import cycle
 from pathlib import Path
-from typing import Any
 
+import IPython.display
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
@@ -88,11 +87,9 @@ def show(figure_or_axes: Figure | Axes, alt: str) -> None:
     >>> show(plt.figure(figsize=(1, 1)), alt="An empty figure")
     [figure: An empty figure]
     """
-    from IPython.display import display
-
     if not isinstance(alt, str) or not alt.strip():
         raise BadInput(f"alt: {alt!r}; say in a sentence what the figure shows, for those who can't see it")
-    display(_Shown(render(figure_or_axes), " ".join(alt.split())))
+    IPython.display.display(_Shown(render(figure_or_axes), alt=" ".join(alt.split())))
 
 
 def render(figure_or_axes: Figure | Axes) -> bytes:
@@ -146,18 +143,11 @@ def _small(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-class _Shown:
-    """A PNG with its text, as Jupyter takes it; like IPython's Image, but its plain form is the text."""
-
-    def __init__(self, png: bytes, alt: str):
-        self.png, self.alt = png, alt
+class _Shown(IPython.display.Image):
+    """A PNG with its text, as Jupyter takes it; its plain form is the text."""
 
     def __repr__(self) -> str:
         return f"[figure: {self.alt}]"
-
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict, dict]:
-        data = {"image/png": base64.b64encode(self.png).decode(), "text/plain": repr(self)}
-        return data, {"image/png": {"alt": self.alt}}
 
 
 def new_axes(ax: Axes | None, width: float = 8, height: float = 4) -> Axes:
