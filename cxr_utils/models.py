@@ -447,9 +447,8 @@ def _check_layers(config: Any) -> None:
     """Refuse a description of a model that names anything but known layers and their known parts."""
     from cxr_utils.backend import keras
 
-    parts = set()
-    for module in (keras.initializers, keras.regularizers, keras.constraints, keras.dtype_policies):
-        parts |= {name for name in dir(module) if name[0].isupper()}
+    modules = (keras.initializers, keras.regularizers, keras.constraints, keras.dtype_policies)
+    parts = {name for module in modules for name in dir(module) if name[0].isupper()}
     known = LAYERS | parts | set(_MODELS) | {"__keras_tensor__", "__tuple__"}
     todo = [config]
     while todo:

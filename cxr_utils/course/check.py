@@ -147,8 +147,7 @@ def _memory() -> Finding:
 
 
 def _disk(folder: Path) -> Finding:
-    while not folder.exists():
-        folder = folder.parent
+    folder = next(filter(Path.exists, (folder, *folder.parents)))
     free = shutil.disk_usage(folder).free / GIB
     advice = "" if free >= 6 else "the sample needs 1 GB, the originals from Kaggle 6 GB: make room, or use --data-dir"
     return Finding("free disk", f"{free:.1f} GB at {folder}", advice, needed=free < 1)

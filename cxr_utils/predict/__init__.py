@@ -133,10 +133,8 @@ class Predictor:
         -------
         ndarray
         """
-        shrunk = images.resize(
-            picture, self.model.image_size, how=self.note["resize"], interpolation=self.interpolation
-        )
-        return shrunk[:, :, None]
+        size, how = self.model.image_size, self.note["resize"]
+        return images.resize(picture, size, how=how, interpolation=self.interpolation)[:, :, None]
 
     def answers(
         self, pixels: np.ndarray, *, names: Sequence[str], remarks: Sequence[Sequence[str]] = ()
