@@ -67,24 +67,11 @@ def text(
     synthetic, threshold = note["synthetic"], note["threshold"]
     return _pages.fill(
         Path(__file__).with_name("card.md.j2"), record=record, note=note, about=about, mark=mark(note["run"]),
-        counts=_pages.table(["part", *counts], counts.itertuples()), metrics=metrics,
-        figures=_figures(metrics) if metrics else None,
-        kinds=_kinds(predictions[predictions["split"] == judged], threshold), judged=judged,
+        counts=_pages.table(["part", *counts], counts.itertuples()), metrics=metrics, shown=_SHOWN,
+        words=evaluation.words, kinds=_kinds(predictions[predictions["split"] == judged], threshold), judged=judged,
         statistics_auc=None if synthetic else _statistics_auc(),
         acquisition=[] if synthetic or metrics is None else acquisition(predictions, threshold), seeds=_seeds(record),
     )  # fmt: skip
-
-
-def _figures(metrics: dict[str, Any]) -> str:
-    rows = []
-    for part, name in (("validation", "validation"), ("test", "test"), ("test_without_known", "test, unknown persons")):
-        for cut in ("at_half", "at_threshold") if metrics["threshold"] != 0.5 else ("at_half",):
-            if cut in metrics.get(part, {}):
-                values = metrics[part][cut]
-                at = "0.5" if cut == "at_half" else f"{metrics['threshold']:.3f}"
-                words = (evaluation.words(values[metric]) for metric in _SHOWN)
-                rows.append([f"{name} ({metrics[part]['images']})", at, *words])
-    return _pages.table(["part", "cut", *_SHOWN.values()], rows)
 
 
 def _kinds(predictions: pd.DataFrame, threshold: float) -> str:
