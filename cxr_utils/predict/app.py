@@ -157,10 +157,6 @@ def build(predictor: predict.Predictor) -> Any:
     from cxr_utils.sources import phantom
 
     without = why_no_heat(predictor)
-    examples = {}
-    for name, kind in EXAMPLES.items():
-        drawn = phantom.draw(kind, seed=1, domain="test").image
-        examples[f"phantom, {name}"] = np.ascontiguousarray(drawn[::-1, ::-1]) if name == "upside down" else drawn
     card = predictor.model.path.parent / "model-card.md"
     known = " This model was trained on phantoms: it knows nothing of children." if predictor.note["synthetic"] else ""
 
@@ -188,13 +184,15 @@ def build(predictor: predict.Predictor) -> Any:
         upload.preprocess = lambda sent: None if sent is None else list(sent.root)  # Gradio's own leaves a file behind
         upload.async_move_resource_to_block_cache = _uploaded
         gradio.Markdown("Or take a phantom, that is a drawn radiograph:")
-        buttons = {}
+        buttons = []
         with gradio.Row():
-            for name, picture in examples.items():
+            for name, kind in EXAMPLES.items():
+                drawn = phantom.draw(kind, seed=1, domain="test").image
+                picture = np.ascontiguousarray(drawn[::-1, ::-1]) if name == "upside down" else drawn
                 with gradio.Column(min_width=120):
                     small = cv2.resize(picture, (240, 200), interpolation=cv2.INTER_AREA)
                     gradio.HTML(f'<div class="cxr-phantom"><img src="{_inline(small, ".jpg")}" alt=""></div>', **flat)
-                    buttons[name] = gradio.Button(name.removeprefix("phantom, "), elem_classes="cxr-example")
+                    buttons.append((gradio.Button(name, elem_classes="cxr-example"), (f"phantom, {name}", picture)))
         if without:
             gradio.Markdown(without)
         else:
@@ -210,8 +208,7 @@ def build(predictor: predict.Predictor) -> Any:
             none = f"There is no {card.name} beside the model."
             gradio.Markdown(card.read_text(encoding="utf-8") if card.is_file() else none, elem_classes="cxr-card")
         upload.upload(of_files, upload, [upload, shown], api_name="answer", trigger_mode="multiple")
-        for name, button in buttons.items():
-            chosen = (name, examples[name])
+        for button, chosen in buttons:
             button.click(lambda chosen=chosen: answer(predictor, [chosen]), None, shown, api_visibility="private")
     # Without the last, whoever asks by hand would not wait in the queue.
     page.queue(max_size=WAITING, default_concurrency_limit=AT_ONCE, api_open=False)
