@@ -42,32 +42,32 @@ def config(path: Path) -> dict[str, Any]:
     Refused
         There is none, or it is far too long.
     """
-    if not is_zip(path):
-        import h5py
-
-        with h5py.File(path, "r") as opened:
-            if "model_config" not in opened.attrs:
-                raise Refused("it holds weights without their network; save the whole model")
-            return json.loads(opened.attrs["model_config"])
-    with zipfile.ZipFile(path) as opened:
-        if opened.getinfo("config.json").file_size > _MOST_CONFIG:
-            raise Refused("the description of its layers is far too long")
-        return json.loads(opened.read("config.json"))
+    return json.loads(_kept(path, "config.json", "model_config"))
 
 
 def version(path: Path) -> str:
     """Return the version of Keras that wrote a file, empty if it does not say."""
     try:
-        if is_zip(path):
-            with zipfile.ZipFile(path) as opened:
-                return str(json.loads(opened.read("metadata.json"))["keras_version"])
-        import h5py
-
-        with h5py.File(path, "r") as opened:
-            found = opened.attrs["keras_version"]
-            return found.decode() if isinstance(found, bytes) else str(found)
+        found = _kept(path, "metadata.json", "keras_version")
+        text = found.decode() if isinstance(found, bytes) else str(found)
+        return str(json.loads(text)["keras_version"]) if is_zip(path) else text
     except Exception:  # a damaged file raises nearly anything, and is reported elsewhere
         return ""
+
+
+def _kept(path: Path, member: str, attribute: str) -> bytes | str:
+    """Read a member of a ``.keras`` file, or an attribute of an HDF5 file."""
+    if is_zip(path):
+        with zipfile.ZipFile(path) as opened:
+            if opened.getinfo(member).file_size > _MOST_CONFIG:
+                raise Refused("the description of its layers is far too long")
+            return opened.read(member)
+    import h5py
+
+    with h5py.File(path, "r") as opened:
+        if attribute not in opened.attrs:
+            raise Refused("it holds weights without their network; save the whole model")
+        return opened.attrs[attribute]
 
 
 def is_zip(path: Path) -> bool:
