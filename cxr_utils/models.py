@@ -517,14 +517,12 @@ def _check_onnx(model: Any) -> None:
     """Refuse operators of others, functions of its own, and data that lie in other files."""
     import onnx
 
-    parts = list(_inside(model))
-    for domain in {part.domain for part in parts if isinstance(part, (onnx.OperatorSetIdProto, onnx.NodeProto))}:
-        if domain not in _DOMAINS:
-            raise Refused(f"it uses operators of {domain!r}; only those of ONNX itself are run")
     if model.functions:
         raise Refused("it brings functions of its own; export it with them inlined")
-    for tensor in (part for part in parts if isinstance(part, onnx.TensorProto)):
-        if tensor.external_data or tensor.data_location == onnx.TensorProto.EXTERNAL:
+    for part in _inside(model):
+        if isinstance(part, (onnx.OperatorSetIdProto, onnx.NodeProto)) and part.domain not in _DOMAINS:
+            raise Refused(f"it uses operators of {part.domain!r}; only those of ONNX itself are run")
+        if isinstance(part, onnx.TensorProto) and (part.external_data or part.data_location == part.EXTERNAL):
             raise Refused("its weights lie in another file; save them inside")
     onnx.checker.check_model(model)
 
