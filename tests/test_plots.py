@@ -1,6 +1,7 @@
 """Every figure on a small table: what it returns, what its axes say, and how it reaches the page."""
 
 import base64
+import inspect
 import io
 import subprocess
 import sys
@@ -229,7 +230,7 @@ def test_figure_functions_return_a_figure_and_render(name):
 
 def test_every_public_function_is_tried():
     helpers = {"show", "style", "render"}
-    functions = {name for name in plots.__all__ if callable(getattr(plots, name))} - helpers
+    functions = {name for name, thing in vars(plots).items() if inspect.isfunction(thing)} - helpers
     assert functions == {name.split()[0].rstrip(",") for name in (*AXES, *FIGURES)}
 
 
@@ -502,7 +503,6 @@ def test_curves_need_both_classes(function):
 def test_threshold_sweep_marks_the_best():
     best = evaluation.best_threshold(LABELS, PREDICTIONS["probability"])
     assert legend(plots.threshold_sweep(PREDICTIONS))[-1] == f"best threshold {best:.2f}"
-    assert legend(plots.threshold_sweep(PREDICTIONS, threshold=0.25))[-1] == "threshold 0.25"
 
 
 def test_score_histogram_holds_all_images():

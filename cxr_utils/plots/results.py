@@ -204,9 +204,7 @@ def decision_curve(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def score_histogram(
-    predictions: pd.DataFrame, threshold: float = 0.5, *, bins: int = 20, ax: Axes | None = None
-) -> Axes:
+def score_histogram(predictions: pd.DataFrame, threshold: float = 0.5, *, ax: Axes | None = None) -> Axes:
     """Draw how the probabilities of each class are spread.
 
     Parameters
@@ -215,8 +213,6 @@ def score_histogram(
         ``label`` and ``probability``.
     threshold : float
         From here on the answer is PNEUMONIA; drawn as a line.
-    bins : int
-        Of equal width over [0, 1].
     ax : Axes, optional
         Where to draw.
 
@@ -233,7 +229,7 @@ def score_histogram(
     ax = new_axes(ax)
     for label, (name, hatch) in enumerate(zip(CLASSES, ("", "///"), strict=True)):
         scores = predictions.loc[predictions["label"] == label, "probability"]
-        counts, edges = np.histogram(scores, bins, (0, 1))
+        counts, edges = np.histogram(scores, 20, (0, 1))
         colour = CLASS_COLOURS[name]
         ax.stairs(counts, edges, color=colour, fill=False)
         ax.stairs(counts, edges, facecolor=(colour, 0.35), edgecolor=colour, fill=True, hatch=hatch, label=name)
@@ -243,22 +239,20 @@ def score_histogram(
     return ax
 
 
-def threshold_sweep(predictions: pd.DataFrame, *, threshold: float | None = None, ax: Axes | None = None) -> Axes:
+def threshold_sweep(predictions: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw sensitivity, specificity and balanced accuracy over the threshold.
 
     Parameters
     ----------
     predictions : DataFrame
         ``label`` and ``probability``.
-    threshold : float, optional
-        The one to mark; by default that of `evaluation.best_threshold`.
     ax : Axes, optional
         Where to draw.
 
     Returns
     -------
     Axes
-        Three lines, and a vertical one at the threshold.
+        Three lines, and a vertical one at the threshold of `evaluation.best_threshold`.
 
     Raises
     ------
@@ -273,8 +267,7 @@ def threshold_sweep(predictions: pd.DataFrame, *, threshold: float | None = None
     from cxr_utils import evaluation
 
     ((_, y_true, y_score),) = _each(predictions)
-    best = threshold is None
-    threshold = evaluation.best_threshold(y_true, y_score) if best else threshold
+    threshold = evaluation.best_threshold(y_true, y_score)
     cuts = np.linspace(0, 1, 501)
     sensitivity, called = ((y_score[y_true == label, None] >= cuts).mean(axis=0) for label in (1, 0))
     curves = {
@@ -286,8 +279,7 @@ def threshold_sweep(predictions: pd.DataFrame, *, threshold: float | None = None
     ax = new_axes(ax, height=4.4)
     for (name, values), (colour, dashes) in zip(curves.items(), looks, strict=True):
         ax.plot(cuts, values, color=colour, linestyle=dashes, label=name)
-    text = f"best threshold {threshold:.2f}" if best else f"threshold {threshold:.2f}"
-    ax.axvline(threshold, color=GREY, linestyle=":", label=text)
+    ax.axvline(threshold, color=GREY, linestyle=":", label=f"best threshold {threshold:.2f}")
     ax.set(xlabel="threshold on the probability of PNEUMONIA", ylabel="share", xlim=(0, 1), ylim=UNIT)
     above(ax)
     return ax
