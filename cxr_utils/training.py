@@ -366,9 +366,8 @@ def _check(recipe: Recipe, pixels, split, validate_on: str) -> None:
 
 
 def _versions() -> dict[str, str]:
-    known = ("keras", "tensorflow", "jax", "numpy", "imbalanced-learn", "pillow", "opencv-python-headless")
     found = {"python": platform.python_version()}
-    for name in known:
+    for name in ("keras", "tensorflow", "jax", "numpy", "imbalanced-learn", "pillow", "opencv-python-headless"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)
     return found
