@@ -215,7 +215,7 @@ def pretty(metric: str) -> str:
     return special.get(metric, metric.replace("_", " "))
 
 
-def above(ax: Axes, columns: int = 4) -> None:
+def above(ax: Axes, columns: int = 4) -> Axes:
     """Put the legend above the axes, where it hides no data; what has one name several times stands there once.
 
     Parameters
@@ -225,12 +225,18 @@ def above(ax: Axes, columns: int = 4) -> None:
     columns : int
         Entries a row.
 
+    Returns
+    -------
+    Axes
+        The same.
+
     Examples
     --------
     >>> ax = new_axes(None)
     >>> ax.plot([0, 1], label="a line")
     [...]
-    >>> above(ax)
+    >>> above(ax) is ax
+    True
     """
     handles, names = ax.get_legend_handles_labels()
     once = dict(zip(names, handles, strict=True))
@@ -238,3 +244,4 @@ def above(ax: Axes, columns: int = 4) -> None:
         ax.get_legend().remove()
     place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2, "frameon": False}
     ax.legend(list(once.values()), list(once), ncols=columns, columnspacing=1.4, handletextpad=0.5, **place)
+    return ax

@@ -43,8 +43,7 @@ def class_counts(index: pd.DataFrame, *, by: str = "label", ax: Axes | None = No
     ax.set(xlabel="official split", ylabel="images")
     ax.margins(y=0.1)
     ax.grid(axis="x", visible=False)
-    above(ax)
-    return ax
+    return above(ax)
 
 
 def class_shares(index: pd.DataFrame, *, by: str = "label", ax: Axes | None = None) -> Axes:
@@ -78,8 +77,7 @@ def class_shares(index: pd.DataFrame, *, by: str = "label", ax: Axes | None = No
     ax.xaxis.set_major_formatter(PercentFormatter(1))
     ax.invert_yaxis()
     ax.grid(visible=False)
-    above(ax)
-    return ax
+    return above(ax)
 
 
 def image_sizes(index: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
@@ -110,8 +108,7 @@ def image_sizes(index: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         linewidth=0.3, ax=ax,
     )  # fmt: skip
     ax.set(xlabel="width (pixels)", ylabel="height (pixels)")
-    above(ax)
-    return ax
+    return above(ax)
 
 
 def intensity_histograms(pixels: np.ndarray, kinds: Sequence[str], *, bins: int = 64, ax: Axes | None = None) -> Axes:
@@ -151,8 +148,7 @@ def intensity_histograms(pixels: np.ndarray, kinds: Sequence[str], *, bins: int 
     ax.set(xlabel="pixel value (0 black – 255 white)", ylabel=f"share of the pixels, in steps of {step}")
     ax.set(xlim=(0, 255), ylim=(0, 1.15 * top or 1))
     ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
-    above(ax)
-    return ax
+    return above(ax)
 
 
 def images_per_patient(index: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
@@ -192,8 +188,7 @@ def images_per_patient(index: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     if most <= 20:
         ax.set_xticks(range(1, most + 1))
     ax.grid(axis="x", visible=False)
-    above(ax)
-    return ax
+    return above(ax)
 
 
 def leak_bars(leaks: pd.DataFrame, *, between: str = "train / validation", ax: Axes | None = None) -> Axes:
@@ -279,8 +274,7 @@ def shortcut_bars(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax.xaxis.set_major_formatter(PercentFormatter(1))
     ax.invert_yaxis()
     ax.grid(axis="y", visible=False)
-    above(ax)
-    return ax
+    return above(ax)
 
 
 def _counted(index: pd.DataFrame, by: str) -> pd.DataFrame:

@@ -141,5 +141,4 @@ def comparison(table: pd.DataFrame, *, metric: str = "balanced_accuracy", ax: Ax
     ax.set(xlabel=xlabel, ylim=(len(names) - 0.5, -0.5))
     ax.margins(x=0.08)
     ax.grid(axis="y", visible=False)
-    above(ax)
-    return ax
+    return above(ax)

@@ -208,12 +208,11 @@ def kernel_steps(image: np.ndarray, kernel: np.ndarray, result: np.ndarray) -> F
     >>> len(kernel_steps(np.eye(5), np.ones((3, 3)), np.ones((3, 3))).axes)
     3
     """
-    image, kernel, result = _flat(image), _flat(kernel), _flat(result)
+    panels = {"picture": _flat(image), "kernel": _flat(kernel), "result": _flat(result)}
     figure, axes = plt.subplots(
         1, 3, figsize=(WIDTH, 3.5), layout="constrained", gridspec_kw={"width_ratios": (3, 2, 3)}
     )
-    names = ("picture", "kernel", "result")
-    for ax, name, picture in zip(axes, names, (image, kernel, result), strict=True):
+    for ax, (name, picture) in zip(axes, panels.items(), strict=True):
         high, wide = picture.shape
         most = float(np.abs(picture).max()) or 1.0
         limits = (-most, most) if name == "kernel" else _limits(picture)

@@ -90,10 +90,7 @@ def roc(predictions: Predictions, *, ax: Axes | None = None) -> Axes:
         text = f"{name}: AUC {auc(false_alarms, found):.3f}".removeprefix(": ")
         ax.plot(false_alarms, found, label=text, **look)
     ax.plot([0, 1], [0, 1], color=GREY, linewidth=1, label="chance: AUC 0.500")
-    ax.set_xlabel("share of NORMAL called PNEUMONIA (1 − specificity)")
-    ax.set(ylabel="share of PNEUMONIA found (sensitivity)", xlim=UNIT, ylim=UNIT, aspect="equal")
-    ax.legend(**BESIDE)
-    return ax
+    return _square(ax, "share of NORMAL called PNEUMONIA (1 − specificity)", "share of PNEUMONIA found (sensitivity)")
 
 
 def precision_recall(predictions: Predictions, *, ax: Axes | None = None) -> Axes:
@@ -130,10 +127,7 @@ def precision_recall(predictions: Predictions, *, ax: Axes | None = None) -> Axe
         prevalences[f"{y_true.mean():.1%}"] = y_true.mean()
     for text, prevalence in prevalences.items():
         ax.axhline(prevalence, color=GREY, linewidth=1, label=f"chance = prevalence, {text}")
-    ax.set_ylabel("precision (share of the called that are PNEUMONIA)")
-    ax.set(xlabel="recall (share of PNEUMONIA found)", xlim=UNIT, ylim=UNIT, aspect="equal")
-    ax.legend(**BESIDE)
-    return ax
+    return _square(ax, "recall (share of PNEUMONIA found)", "precision (share of the called that are PNEUMONIA)")
 
 
 def calibration(table: pd.DataFrame) -> Figure:
@@ -235,8 +229,7 @@ def score_histogram(predictions: pd.DataFrame, threshold: float = 0.5, *, ax: Ax
         ax.stairs(counts, edges, facecolor=(colour, 0.35), edgecolor=colour, fill=True, hatch=hatch, label=name)
     ax.axvline(threshold, color="black", linestyle="--", linewidth=1.5, label=f"threshold {threshold:.2f}")
     ax.set(xlabel="probability of PNEUMONIA", ylabel="images", xlim=(0, 1))
-    above(ax)
-    return ax
+    return above(ax)
 
 
 def threshold_sweep(predictions: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
@@ -281,8 +274,7 @@ def threshold_sweep(predictions: pd.DataFrame, *, ax: Axes | None = None) -> Axe
         ax.plot(cuts, values, color=colour, linestyle=dashes, label=name)
     ax.axvline(threshold, color=GREY, linestyle=":", label=f"best threshold {threshold:.2f}")
     ax.set(xlabel="threshold on the probability of PNEUMONIA", ylabel="share", xlim=(0, 1), ylim=UNIT)
-    above(ax)
-    return ax
+    return above(ax)
 
 
 def intervals(
@@ -372,7 +364,13 @@ def predictive_values(table: pd.DataFrame, *, marks: Mapping[str, float] | None 
     ax.set_xlabel("prevalence (share of PNEUMONIA among those examined)")
     ax.set(ylabel="share of such answers that are right", xlim=UNIT, ylim=UNIT)
     ax.xaxis.set_major_formatter(PercentFormatter(1))
-    above(ax)
+    return above(ax)
+
+
+def _square(ax: Axes, xlabel: str, ylabel: str) -> Axes:
+    """Give both axes the length from 0 to 1, and put the legend beside them."""
+    ax.set(xlabel=xlabel, ylabel=ylabel, xlim=UNIT, ylim=UNIT, aspect="equal")
+    ax.legend(**BESIDE)
     return ax
 
 
