@@ -198,8 +198,7 @@ def _state_callback(path: Path, dataset, callbacks: list, rows: list[dict], prog
                 for number, callback in enumerate(callbacks):
                     for name, value in json.loads(str(state["callbacks"]))[number].items():
                         setattr(callback, name, value)
-                    best = [n for n in state.files if n.startswith(f"best_{number}_")]
-                    if best:
+                    if best := [n for n in state.files if n.startswith(f"best_{number}_")]:
                         callback.best_weights = [state[f"best_{number}_{i}"] for i in range(len(best))]
 
         def on_epoch_begin(self, epoch, logs=None):
@@ -486,7 +485,11 @@ def fit(
             verbose=0,
         )
 
-        _save_float32(model, recipe, folder / "model.keras")
+        with dtype_policy("float32"):
+            plain = recipe.build(compiled=False)
+        plain.set_weights(model.get_weights())
+        with files.atomic(folder / "model.keras", ours=True) as temporary:
+            _saved.save(plain, temporary)
         files.write_csv(folder / "history.csv", pd.DataFrame(rows), ours=True)
         cores = int(os.environ.get("TF_NUM_INTRAOP_THREADS") or os.cpu_count() or 1)  # a cell of the grid limits it so
         record = identity | {
@@ -577,14 +580,6 @@ def _cosine(epoch: int, before: float, *, peak: float, epochs: int) -> float:
     return peak * (0.5 + 0.5 * math.cos(math.pi * (epoch - 1) / max(1, epochs - 1)) if epoch else 0.1)
 
 
-def _save_float32(model, recipe: Recipe, path: Path) -> None:
-    with dtype_policy("float32"):
-        plain = recipe.build(compiled=False)
-    plain.set_weights(model.get_weights())
-    with files.atomic(path, ours=True) as temporary:
-        _saved.save(plain, temporary)
-
-
 def compare(
     recipes: dict[str, Recipe],
     pixels,
@@ -638,20 +633,11 @@ def compare(
         run = fit(recipes[name], pixels, split, run_dir=folder, seed=seed, epochs=epochs, beside=True, traced=traced)
         predictions = evaluation.predict(run, pixels, split, parts=("validation",))
         found = evaluation.metrics(predictions["label"], predictions["probability"])
-        rows.append(
-            {
-                "name": name,
-                "seed": seed,
-                "val_loss": log_loss(predictions["label"], predictions["probability"]),
-                "accuracy": found["accuracy"],
-                "recall_normal": found["specificity"],
-                "recall_pneumonia": found["sensitivity"],
-                "balanced_accuracy": found["balanced_accuracy"],
-                "seconds": run.record["seconds"],
-                "folder": str(run.folder),
-            }
-        )
-    return pd.DataFrame(rows)
+        loss = log_loss(predictions["label"], predictions["probability"])
+        kept = {metric: found[metric] for metric in ("accuracy", "specificity", "sensitivity", "balanced_accuracy")}
+        rest = {"seconds": run.record["seconds"], "folder": str(run.folder)}
+        rows.append({"name": name, "seed": seed, "val_loss": loss} | kept | rest)
+    return pd.DataFrame(rows).rename(columns={"specificity": "recall_normal", "sensitivity": "recall_pneumonia"})
 
 
 def gains(compared: pd.DataFrame, *, against: str, metric: str = "balanced_accuracy") -> pd.DataFrame:
