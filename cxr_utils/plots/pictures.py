@@ -126,9 +126,9 @@ def mean_images(pixels: np.ndarray, kinds: Sequence[str]) -> Figure:
         ill = sum(sums[name] for name in others) / sum(counts[name] for name in others)
         difference = ill - sums[normal[0]] / counts[normal[0]]
         most = max(1.0, float(np.abs(difference).max()))
-        ax = axes[0, -1]
-        shown = _picture(ax, difference, "difference\npneumonia − normal", limits=(-most, most), cmap="PuOr_r")
-        bar = figure.colorbar(shown, ax=ax, location="bottom", label="pixel values", shrink=0.9)
+        title = "difference\npneumonia − normal"
+        shown = _picture(axes[0, -1], difference, title, limits=(-most, most), cmap="PuOr_r")
+        bar = figure.colorbar(shown, ax=axes[0, -1], location="bottom", label="pixel values", shrink=0.9)
         bar.ax.tick_params(labelsize=10)
     return figure
 

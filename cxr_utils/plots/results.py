@@ -44,12 +44,9 @@ def confusion(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """
     ax = new_axes(ax, height=4.2)
     shares = table.div(table.sum(axis=1).clip(lower=1), axis=0)
-    texts = [
-        [f"{count:,}\n{share:.0%} of {name}" for count, share in zip(table.loc[name], shares.loc[name], strict=True)]
-        for name in table.index
-    ]
+    texts = table.map("{:,}\n".format) + shares.map("{:.0%} of ".format).add(list(table.index), axis=0)
     sns.heatmap(
-        shares, annot=np.array(texts), fmt="", cmap="Blues", vmin=0, vmax=1, cbar=False,
+        shares, annot=texts, fmt="", cmap="Blues", vmin=0, vmax=1, cbar=False,
         linewidths=2, annot_kws={"fontsize": 14}, ax=ax,
     )  # fmt: skip
     ax.set(xlabel="answer", ylabel="truth")
