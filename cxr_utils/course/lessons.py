@@ -66,10 +66,9 @@ def chosen(source=None, path=None, data_dir=None, run_dir=None, profile=None, se
         ) from None
     for name, value in kept.items():
         one_of(f"{place}: name", name, given)
-        if isinstance(value, bool) or not isinstance(value, int if name == "seed" else str):
-            raise BadInput(
-                f"{place}: {name} is {value!r}; it must be {'a number' if name == 'seed' else 'text in quotes'}"
-            )
+        kind, words = (int, "a number") if name == "seed" else (str, "text in quotes")
+        if type(value) is not kind:
+            raise BadInput(f"{place}: {name} is {value!r}; it must be {words}")
     known = {name: kept.get(name) if value is None else value for name, value in given.items()}
     known["source"] = known["source"] or "sample"
     known["profile"] = known["profile"] or ("sample" if known["source"] == "sample" else "workshop")
