@@ -170,11 +170,10 @@ def _speed() -> Iterator[Finding]:
     try:
         speed = json.loads(done.stdout.splitlines()[-1])
     except (IndexError, ValueError):
+        said = f"failed: {(done.stderr.strip().splitlines() or ['no message'])[-1]}"
         if done.returncode < 0:
-            yield Finding("training", f"was ended by signal {-done.returncode}", _machine.why_ended(), needed=True)
-            return
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        yield Finding("training", f"failed: {last}", advice, needed=True)
+            said, advice = f"was ended by signal {-done.returncode}", _machine.why_ended()
+        yield Finding("training", said, advice, needed=True)
         return
     yield Finding("GPU", speed["gpu"] or "none; not needed for the sample and the workshop")
     yield Finding("training", f"{speed['images_per_second']:,.0f} images/s in {speed['precision']}")
