@@ -265,11 +265,16 @@ class Model:
         if images.shape[1:] != (self.image_size, self.image_size, 1):
             raise BadInput(f"images: shape {images.shape}; {self.path.name} takes (n, {self.image_size}, "
                            f"{self.image_size}, 1)")  # fmt: skip
-        answers = _of_views(self.raw, self.channels, images, views, self.meaning)
+        answers = self._of_views(images, views)
         if not all(((answer >= 0) & (answer <= 1)).all() for answer in answers):
             raise BadInput(f"{self.path}: its answers are no probabilities in [0, 1]; end it with sigmoid or softmax, "
                            "or say that they are logits (--logits)")  # fmt: skip
         return mean_answer(answers)
+
+    def _of_views(self, images: np.ndarray, views: int) -> list[np.ndarray]:
+        """Run the forward pass: gray is repeated for colour, and each view is answered."""
+        seen = (np.repeat(view, self.channels, axis=-1) for view in augment.views(images, views))
+        return [self.meaning.gives(self.raw(self.meaning.takes(view))) for view in seen]
 
 
 def answers(network: Any, pixels: np.ndarray, rows: np.ndarray | None = None, *, views: int = 0) -> np.ndarray:
@@ -300,9 +305,7 @@ def answers(network: Any, pixels: np.ndarray, rows: np.ndarray | None = None, *,
     if not isinstance(network, Model):
         network = Model(Path("network"), 0, network.input_shape[-1], raw=_called(network))
     parts = (pixels[rows[start : start + _AT_ONCE]].astype("float32") / 255 for start in range(0, len(rows), _AT_ONCE))
-    return np.concatenate(
-        [mean_answer(_of_views(network.raw, network.channels, part, views, network.meaning)) for part in parts]
-    )
+    return np.concatenate([mean_answer(network._of_views(part, views)) for part in parts])
 
 
 def _called(network: Any) -> Callable[[np.ndarray], np.ndarray]:
@@ -310,14 +313,6 @@ def _called(network: Any) -> Callable[[np.ndarray], np.ndarray]:
     from cxr_utils.backend import keras
 
     return lambda images: keras.ops.convert_to_numpy(network(images, training=False))
-
-
-def _of_views(
-    raw: Callable, channels: int, images: np.ndarray, views: int, meaning: Meaning = UNSAID
-) -> list[np.ndarray]:
-    """Run the forward pass: gray is repeated for colour, and each view is answered."""
-    seen = augment.views(images, views)
-    return [meaning.gives(raw(meaning.takes(np.repeat(view, channels, axis=-1)))) for view in seen]
 
 
 def mean_answer(answers: Sequence[np.ndarray]) -> np.ndarray:
