@@ -58,11 +58,9 @@ def choose_precision(wanted: str = "auto") -> str:
     one_of("precision", wanted, PRECISIONS)
     if wanted != "auto":
         return wanted
-    if _machine.cpu()["bfloat16"]:
-        return "mixed_bfloat16"
     from cxr_utils.backend import gpu_has_bfloat16
 
-    return "mixed_bfloat16" if gpu_has_bfloat16() else "float32"
+    return "mixed_bfloat16" if _machine.cpu()["bfloat16"] or gpu_has_bfloat16() else "float32"
 
 
 @contextlib.contextmanager
