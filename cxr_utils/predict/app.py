@@ -82,7 +82,7 @@ def answer(predictor: predict.Predictor, named: Sequence[tuple[str, str | Path |
         for number, one, heat, pixels in zip(read, answers, heats, small, strict=True):
             # The heat lies on what the model took: the picture stretched, or with black around.
             shown = read[number][1] if predictor.note["resize"] == "squash" else pixels[:, :, 0]
-            cards[number] = {"name": one.path, "answer": one, "picture": _inline(_shrink(shown), ".jpg")}
+            cards[number] = {"name": one.path, "answer": one, "picture": _inline(_shrink(shown), "jpeg")}
             cards[number] |= {} if heat is None else {"heat": _layer(heat)}
     given = {"cards": [cards[number] for number in range(len(named))], "threshold": predictor.threshold}
     return _pages.fill(_HERE / "answers.html.j2", **given, ramp=_layer(np.linspace(0, 1, 64)[None]))
@@ -108,9 +108,7 @@ def why_no_heat(predictor: predict.Predictor) -> str | None:
 
 
 def _shrink(picture: np.ndarray) -> np.ndarray:
-    shrink = _SIDE / max(picture.shape)
-    if shrink >= 1:
-        return picture
+    shrink = min(1, _SIDE / max(picture.shape))
     size = [max(1, round(side * shrink)) for side in picture.shape[::-1]]
     return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
 
@@ -120,9 +118,8 @@ def _layer(heat: np.ndarray) -> str:
     return _inline(np.dstack([explain.colours(heat)[..., ::-1], heat]) * 255)
 
 
-def _inline(picture: np.ndarray, suffix: str = ".png") -> str:
-    content = cv2.imencode(suffix, np.round(picture).astype("uint8"))[1].tobytes()
-    kind = "jpeg" if suffix == ".jpg" else "png"
+def _inline(picture: np.ndarray, kind: str = "png") -> str:
+    content = cv2.imencode(f".{kind}", np.round(picture).astype("uint8"))[1].tobytes()
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
@@ -191,7 +188,7 @@ def build(predictor: predict.Predictor) -> Any:
                 picture = np.ascontiguousarray(drawn[::-1, ::-1]) if name == "upside down" else drawn
                 with gradio.Column(min_width=120):
                     small = cv2.resize(picture, (240, 200), interpolation=cv2.INTER_AREA)
-                    gradio.HTML(f'<div class="cxr-phantom"><img src="{_inline(small, ".jpg")}" alt=""></div>', **flat)
+                    gradio.HTML(f'<div class="cxr-phantom"><img src="{_inline(small, "jpeg")}" alt=""></div>', **flat)
                     buttons.append((gradio.Button(name, elem_classes="cxr-example"), (f"phantom, {name}", picture)))
         if without:
             gradio.Markdown(without)
