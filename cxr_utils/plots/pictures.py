@@ -78,9 +78,8 @@ def image_grid(
     most = max(title.count("\n") + 1 if title else 0 for title in wrapped)
     rows = -(-len(pictures) // columns)
     row = min(height, (cell - 0.08) * tallest) + most * size * 1.3 / 72 + 0.1
-    figure, axes = plt.subplots(
-        rows, columns, figsize=(cell * columns, row * rows), layout="constrained", squeeze=False
-    )
+    inches = (cell * columns, row * rows)
+    figure, axes = plt.subplots(rows, columns, figsize=inches, layout="constrained", squeeze=False)
     figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, hspace=0, wspace=0)
     for ax in axes.flat:
         ax.set_axis_off()

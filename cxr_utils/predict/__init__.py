@@ -285,9 +285,7 @@ def write_heat_maps(predictor: Predictor, answers: Sequence[Answer], folder: str
     from cxr_utils import plots
 
     written: list[Path] = []
-    for answer in answers:
-        if answer.error:
-            continue
+    for answer in [one for one in answers if not one.error]:
         picture, _ = images.look(answer.path, at_least=predictor.at_least)
         small = predictor.prepare(picture)
         shown = picture if predictor.note["resize"] == "squash" else small  # the heat lies on what the model took
@@ -459,9 +457,8 @@ def is_model(path: str | Path) -> bool:
     (True, False)
     """
     path = files.resolve(path)
-    return path.suffix.lower() in models.SUFFIXES or any(
-        (path / f"model{suffix}").is_file() for suffix in models.SUFFIXES
-    )
+    inside = [path / f"model{suffix}" for suffix in models.SUFFIXES]
+    return path.suffix.lower() in models.SUFFIXES or any(map(Path.is_file, inside))
 
 
 def load(

@@ -77,9 +77,8 @@ def text(
 def _kinds(predictions: pd.DataFrame, threshold: float) -> str:
     from cxr_utils.replication.verdicts import interval
 
-    table = evaluation.by_kind(predictions, threshold=threshold)
     rows = []
-    for kind, row in table.iterrows():
+    for kind, row in evaluation.by_kind(predictions, threshold=threshold).iterrows():
         low, high = interval(row["share_right"], int(row["images"]))
         share = f"{row['share_right']:.3f} ({low:.3f} to {high:.3f})"
         rows.append([kind, int(row["images"]), int(row["wrong"]), share])
