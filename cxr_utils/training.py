@@ -570,11 +570,11 @@ def _fresh(recipe: Recipe, seed: int, used: str, traced: dict[tuple, Any]):
     return again
 
 
-def _scheduled(epoch: int, before: float, *, from_epoch: float, start: float, factor: float, epochs: float) -> float:
+def _scheduled(epoch: int, before: float, /, *, from_epoch: float, start: float, factor: float, epochs: float) -> float:
     return before if epoch < from_epoch else start * factor ** ((epoch - from_epoch) / epochs)
 
 
-def _cosine(epoch: int, before: float, *, peak: float, epochs: int) -> float:
+def _cosine(epoch: int, before: float, /, *, peak: float, epochs: int) -> float:
     return peak * (0.5 + 0.5 * math.cos(math.pi * (epoch - 1) / max(1, epochs - 1)) if epoch else 0.1)
 
 
