@@ -142,10 +142,9 @@ def jpeg(content: bytes) -> Declared | None:
         if marker[1] == b"\xd9":
             continue
         if (kind := marker[1][0]) in _FRAME_HEADERS and found is None and len(content) > at + 8:
-            size = (int.from_bytes(content[at + 3 : at + 5]), int.from_bytes(content[at + 5 : at + 7]))
-            found = Declared(
-                size[1], size[0], content[at + 7], content[at + 2], kind, whole=kind in _PROGRESSIVE or most > 1
-            )
+            height, width = int.from_bytes(content[at + 3 : at + 5]), int.from_bytes(content[at + 5 : at + 7])
+            whole = kind in _PROGRESSIVE or most > 1
+            found = Declared(width, height, content[at + 7], content[at + 2], kind, whole=whole)
         if kind == 0xDA:
             scans += 1
             pixels = found.width * found.height if found else 0

@@ -30,15 +30,16 @@ def is_note(path: Path) -> bool:
 
 def is_card(path: Path) -> bool:
     """Tell whether a file is a model card of ours."""
-    return b"<!-- run " in _begins(path, 2**20)
+    return b"<!-- run " in begins(path, 2**20)
 
 
 def _is_zip(path: Path) -> bool:
     """Tell a zip file, also a damaged one."""
-    return _begins(path, 2) == b"PK"
+    return begins(path, 2) == b"PK"
 
 
-def _begins(path: Path, most: int) -> bytes:
+def begins(path: Path, most: int) -> bytes:
+    """Return the first bytes of a file; none where it can't be read."""
     try:
         with path.open("rb") as opened:
             return opened.read(most)
@@ -59,8 +60,6 @@ RUN: dict[str, Callable[[Path], bool]] = {
     "model.json": is_note,
     "model-card.md": is_card,
 }
-MARKS = ("run.json", "state.json")
-SUFFIXES = (".keras", ".h5", ".onnx")
 
 
 def check_place(folder: Path, what: str, *, allowed: tuple[str, ...] = ()) -> None:
@@ -181,7 +180,7 @@ def is_run(folder: Path) -> bool:
     >>> is_run(Path("gone"))
     False
     """
-    return any(RUN[name](folder / name) for name in MARKS)
+    return any(RUN[name](folder / name) for name in ("run.json", "state.json"))
 
 
 def check_run(folder: Path) -> None:
@@ -226,7 +225,8 @@ def exported(note: Path) -> list[Path]:
     if not is_note(note):
         return []
     listed = files.read_record(note, files=dict)["files"]
-    models = [path for suffix in SUFFIXES if files.sha256(path := note.with_suffix(suffix)) == listed.get(suffix)]
+    formats = [note.with_suffix(suffix) for suffix in (".keras", ".h5", ".onnx")]
+    models = [path for path in formats if files.sha256(path) == listed.get(path.suffix)]
     card = note.with_name("model-card.md")
     return [note, *models, *([card] if is_card(card) else [])]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib.util
 import inspect
 import json
 import shutil
@@ -11,6 +12,11 @@ import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+
+from cxr_utils import _machine
+from cxr_utils.errors import BadInput, CxrError
 
 #: Options that Keras 3.8 does not know, with the values that change nothing: 3.8 to 3.14 refuse them even so.
 NEWER = {
@@ -36,32 +42,32 @@ def config(path: Path) -> dict[str, Any]:
     Refused
         There is none, or it is far too long.
     """
-    if not is_zip(path):
-        import h5py
-
-        with h5py.File(path, "r") as opened:
-            if "model_config" not in opened.attrs:
-                raise Refused("it holds weights without their network; save the whole model")
-            return json.loads(opened.attrs["model_config"])
-    with zipfile.ZipFile(path) as opened:
-        if opened.getinfo("config.json").file_size > _MOST_CONFIG:
-            raise Refused("the description of its layers is far too long")
-        return json.loads(opened.read("config.json"))
+    return json.loads(_kept(path, "config.json", "model_config"))
 
 
 def version(path: Path) -> str:
     """Return the version of Keras that wrote a file, empty if it does not say."""
     try:
-        if is_zip(path):
-            with zipfile.ZipFile(path) as opened:
-                return str(json.loads(opened.read("metadata.json"))["keras_version"])
-        import h5py
-
-        with h5py.File(path, "r") as opened:
-            found = opened.attrs["keras_version"]
-            return found.decode() if isinstance(found, bytes) else str(found)
+        found = _kept(path, "metadata.json", "keras_version")
+        text = found.decode() if isinstance(found, bytes) else str(found)
+        return str(json.loads(text)["keras_version"]) if is_zip(path) else text
     except Exception:  # a damaged file raises nearly anything, and is reported elsewhere
         return ""
+
+
+def _kept(path: Path, member: str, attribute: str) -> bytes | str:
+    """Read a member of a ``.keras`` file, or an attribute of an HDF5 file."""
+    if is_zip(path):
+        with zipfile.ZipFile(path) as opened:
+            if opened.getinfo(member).file_size > _MOST_CONFIG:
+                raise Refused("the description of its layers is far too long")
+            return opened.read(member)
+    import h5py
+
+    with h5py.File(path, "r") as opened:
+        if attribute not in opened.attrs:
+            raise Refused("it holds weights without their network; save the whole model")
+        return opened.attrs[attribute]
 
 
 def is_zip(path: Path) -> bool:
@@ -70,9 +76,29 @@ def is_zip(path: Path) -> bool:
 
 
 def save(model: Any, path: Path) -> None:
-    """Save a model as ``.keras`` or ``.h5`` without `NEWER`, so that Keras from 3.8 on opens it."""
-    model.save(path)
-    rewrite(path, portable(config(path)))
+    """Save a model as ``.onnx``, or as ``.keras`` or ``.h5`` without `NEWER`, so that Keras from 3.8 on opens it.
+
+    Raises
+    ------
+    BadInput
+        The backend is another than TensorFlow, which ONNX needs.
+    CxrError
+        tf2onnx is missing.
+    """
+    # Absl logs that .h5 is an old format; tf2onnx warns of old names of NumPy.
+    with _machine.quiet("absl"):
+        if path.suffix.lower() != ".onnx":
+            model.save(path)
+            rewrite(path, portable(config(path)))
+            return
+        from cxr_utils.backend import keras
+
+        if keras.backend.backend() != "tensorflow":
+            raise BadInput(f"to: 'onnx' needs KERAS_BACKEND=tensorflow, not {keras.backend.backend()}")
+        if importlib.util.find_spec("tf2onnx") is None:
+            raise CxrError("tf2onnx is missing; install it: pip install 'cxr-utils[export]'")
+        model(np.zeros((1, *model.input_shape[1:]), "float32"))  # Keras exports only what was called before
+        model.export(path, format="onnx", verbose=False)
 
 
 def portable(described: dict[str, Any]) -> dict[str, Any]:

@@ -493,7 +493,8 @@ def _halves(model: Any, name: str | None) -> tuple[Callable, Callable]:
     from cxr_utils.backend import keras
 
     layers = [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
-    convolutions = [i for i, layer in enumerate(layers) if isinstance(layer, _convolutions())]
+    kinds = keras.layers.Conv2D, keras.layers.SeparableConv2D, keras.layers.DepthwiseConv2D
+    convolutions = [i for i, layer in enumerate(layers) if isinstance(layer, kinds)]
     chosen = [i for i in range(len(layers)) if layers[i].name == name] if name else convolutions[-1:]
     last = layers[-1]
     if not chosen or chosen[0] == len(layers) - 1 or len(layers[chosen[0]].output.shape) != 4:
@@ -514,13 +515,6 @@ def _halves(model: Any, name: str | None) -> tuple[Callable, Callable]:
         return values[:, -1] if values.shape[-1] == 1 else values[:, 1] - values[:, 0]
 
     return lambda pictures: through(layers[:cut], pictures), tail
-
-
-def _convolutions() -> tuple[type, ...]:
-    from cxr_utils.backend import keras
-
-    kinds = keras.layers
-    return kinds.Conv2D, kinds.SeparableConv2D, kinds.DepthwiseConv2D
 
 
 def _gradient(head: Callable, tail: Callable, pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -265,11 +265,16 @@ class Model:
         if images.shape[1:] != (self.image_size, self.image_size, 1):
             raise BadInput(f"images: shape {images.shape}; {self.path.name} takes (n, {self.image_size}, "
                            f"{self.image_size}, 1)")  # fmt: skip
-        answers = _of_views(self.raw, self.channels, images, views, self.meaning)
+        answers = self._of_views(images, views)
         if not all(((answer >= 0) & (answer <= 1)).all() for answer in answers):
             raise BadInput(f"{self.path}: its answers are no probabilities in [0, 1]; end it with sigmoid or softmax, "
                            "or say that they are logits (--logits)")  # fmt: skip
         return mean_answer(answers)
+
+    def _of_views(self, images: np.ndarray, views: int) -> list[np.ndarray]:
+        """Run the forward pass: gray is repeated for colour, and each view is answered."""
+        seen = (np.repeat(view, self.channels, axis=-1) for view in augment.views(images, views))
+        return [self.meaning.gives(self.raw(self.meaning.takes(view))) for view in seen]
 
 
 def answers(network: Any, pixels: np.ndarray, rows: np.ndarray | None = None, *, views: int = 0) -> np.ndarray:
@@ -300,9 +305,7 @@ def answers(network: Any, pixels: np.ndarray, rows: np.ndarray | None = None, *,
     if not isinstance(network, Model):
         network = Model(Path("network"), 0, network.input_shape[-1], raw=_called(network))
     parts = (pixels[rows[start : start + _AT_ONCE]].astype("float32") / 255 for start in range(0, len(rows), _AT_ONCE))
-    return np.concatenate(
-        [mean_answer(_of_views(network.raw, network.channels, part, views, network.meaning)) for part in parts]
-    )
+    return np.concatenate([mean_answer(network._of_views(part, views)) for part in parts])
 
 
 def _called(network: Any) -> Callable[[np.ndarray], np.ndarray]:
@@ -310,14 +313,6 @@ def _called(network: Any) -> Callable[[np.ndarray], np.ndarray]:
     from cxr_utils.backend import keras
 
     return lambda images: keras.ops.convert_to_numpy(network(images, training=False))
-
-
-def _of_views(
-    raw: Callable, channels: int, images: np.ndarray, views: int, meaning: Meaning = UNSAID
-) -> list[np.ndarray]:
-    """Run the forward pass: gray is repeated for colour, and each view is answered."""
-    seen = augment.views(images, views)
-    return [meaning.gives(raw(meaning.takes(np.repeat(view, channels, axis=-1)))) for view in seen]
 
 
 def mean_answer(answers: Sequence[np.ndarray]) -> np.ndarray:
@@ -447,9 +442,8 @@ def _check_layers(config: Any) -> None:
     """Refuse a description of a model that names anything but known layers and their known parts."""
     from cxr_utils.backend import keras
 
-    parts = set()
-    for module in (keras.initializers, keras.regularizers, keras.constraints, keras.dtype_policies):
-        parts |= {name for name in dir(module) if name[0].isupper()}
+    modules = (keras.initializers, keras.regularizers, keras.constraints, keras.dtype_policies)
+    parts = {name for module in modules for name in dir(module) if name[0].isupper()}
     known = LAYERS | parts | set(_MODELS) | {"__keras_tensor__", "__tuple__"}
     todo = [config]
     while todo:
@@ -504,7 +498,8 @@ def _load_onnx(path: Path, meaning: Meaning) -> Model:
     except Refused as error:
         raise BadInput(f"{path}: refused, {error}") from None
     except Exception as error:
-        raise BadInput(f"{path}: can't be read as an ONNX model ({_first_line(error)})") from error
+        first = next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
+        raise BadInput(f"{path}: can't be read as an ONNX model ({first})") from error
     name = session.get_inputs()[0].name
 
     def raw(images: np.ndarray) -> np.ndarray:
@@ -517,40 +512,23 @@ def _check_onnx(model: Any) -> None:
     """Refuse operators of others, functions of its own, and data that lie in other files."""
     import onnx
 
-    for domain in {entry.domain for entry in model.opset_import} | {node.domain for node in _nodes(model.graph)}:
-        if domain not in _DOMAINS:
-            raise Refused(f"it uses operators of {domain!r}; only those of ONNX itself are run")
     if model.functions:
         raise Refused("it brings functions of its own; export it with them inlined")
-    for tensor in _tensors(model.graph):
-        if tensor.external_data or tensor.data_location == onnx.TensorProto.EXTERNAL:
+    for part in _inside(model):
+        if isinstance(part, (onnx.OperatorSetIdProto, onnx.NodeProto)) and part.domain not in _DOMAINS:
+            raise Refused(f"it uses operators of {part.domain!r}; only those of ONNX itself are run")
+        if isinstance(part, onnx.TensorProto) and (part.external_data or part.data_location == part.EXTERNAL):
             raise Refused("its weights lie in another file; save them inside")
     onnx.checker.check_model(model)
 
 
-def _graphs(graph: Any) -> Iterator[Any]:
-    yield graph
-    for node in graph.node:
-        for attribute in node.attribute:
-            for inner in ([attribute.g] if attribute.HasField("g") else [], attribute.graphs):
-                for one in inner:
-                    yield from _graphs(one)
-
-
-def _nodes(graph: Any) -> Iterator[Any]:
-    return (node for each in _graphs(graph) for node in each.node)
-
-
-def _tensors(graph: Any) -> Iterator[Any]:
-    for each in _graphs(graph):
-        yield from each.initializer
-        sparse = list(each.sparse_initializer)
-        for node in each.node:
-            for attribute in node.attribute:
-                yield from (attribute.t, *attribute.tensors)
-                sparse += [attribute.sparse_tensor, *attribute.sparse_tensors]
-        for one in sparse:
-            yield from (one.values, one.indices)
+def _inside(message: Any) -> Iterator[Any]:
+    """Yield a message of protobuf and all that it holds, however deep: nodes, tensors, graphs in branches."""
+    yield message
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for inner in [value] if hasattr(value, "ListFields") else value:
+                yield from _inside(inner)
 
 
 def _shape(value: Any) -> tuple[int | None, ...]:
@@ -559,8 +537,3 @@ def _shape(value: Any) -> tuple[int | None, ...]:
     if kind.elem_type != 1:
         raise Refused(f"{value.name!r} of it is no array of 32-bit floats")
     return tuple(one.dim_value if one.HasField("dim_value") else None for one in kind.shape.dim)
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__

@@ -58,11 +58,9 @@ def choose_precision(wanted: str = "auto") -> str:
     one_of("precision", wanted, PRECISIONS)
     if wanted != "auto":
         return wanted
-    if _machine.cpu()["bfloat16"]:
-        return "mixed_bfloat16"
     from cxr_utils.backend import gpu_has_bfloat16
 
-    return "mixed_bfloat16" if gpu_has_bfloat16() else "float32"
+    return "mixed_bfloat16" if _machine.cpu()["bfloat16"] or gpu_has_bfloat16() else "float32"
 
 
 @contextlib.contextmanager
@@ -198,8 +196,7 @@ def _state_callback(path: Path, dataset, callbacks: list, rows: list[dict], prog
                 for number, callback in enumerate(callbacks):
                     for name, value in json.loads(str(state["callbacks"]))[number].items():
                         setattr(callback, name, value)
-                    best = [n for n in state.files if n.startswith(f"best_{number}_")]
-                    if best:
+                    if best := [n for n in state.files if n.startswith(f"best_{number}_")]:
                         callback.best_weights = [state[f"best_{number}_{i}"] for i in range(len(best))]
 
         def on_epoch_begin(self, epoch, logs=None):
@@ -365,15 +362,9 @@ def _check(recipe: Recipe, pixels, split, validate_on: str) -> None:
             raise BadInput(f"split: no image in part {part!r}; make one with cxr_utils.splits")
 
 
-def _cores() -> int:
-    """Return how many cores a training may use: a cell of the grid limits TensorFlow by this variable."""
-    return int(os.environ.get("TF_NUM_INTRAOP_THREADS") or os.cpu_count() or 1)
-
-
 def _versions() -> dict[str, str]:
-    known = ("keras", "tensorflow", "jax", "numpy", "imbalanced-learn", "pillow", "opencv-python-headless")
     found = {"python": platform.python_version()}
-    for name in known:
+    for name in ("keras", "tensorflow", "jax", "numpy", "imbalanced-learn", "pillow", "opencv-python-headless"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)
     return found
@@ -492,8 +483,13 @@ def fit(
             verbose=0,
         )
 
-        _save_float32(model, recipe, folder / "model.keras")
+        with dtype_policy("float32"):
+            plain = recipe.build(compiled=False)
+        plain.set_weights(model.get_weights())
+        with files.atomic(folder / "model.keras", ours=True) as temporary:
+            _saved.save(plain, temporary)
         files.write_csv(folder / "history.csv", pd.DataFrame(rows), ours=True)
+        cores = int(os.environ.get("TF_NUM_INTRAOP_THREADS") or os.cpu_count() or 1)  # a cell of the grid limits it so
         record = identity | {
             "parameters": model.count_params(),
             "epochs_run": len(rows),
@@ -502,7 +498,7 @@ def fit(
             "image_source": image_source,
             "seconds": round(before + time.perf_counter() - start, 1),
             "versions": _versions(),
-            "hardware": {"processor": _machine.cpu()["name"], "cores": _cores(), "system": platform.system()},
+            "hardware": {"processor": _machine.cpu()["name"], "cores": cores, "system": platform.system()},
         }
         files.write_json(folder / "run.json", record, ours=True)
         _drop_state(folder)
@@ -550,9 +546,10 @@ def _callbacks(recipe: Recipe, epochs: int) -> list:
     if recipe.reduce_lr:
         callbacks.append(keras.callbacks.ReduceLROnPlateau(**recipe.reduce_lr))
     if recipe.schedule:
-        callbacks.append(keras.callbacks.LearningRateScheduler(_scheduled(**recipe.schedule)))
+        callbacks.append(keras.callbacks.LearningRateScheduler(functools.partial(_scheduled, **recipe.schedule)))
     if recipe.cosine:
-        callbacks.append(keras.callbacks.LearningRateScheduler(_cosine(recipe.learning_rate, epochs)))
+        rate = functools.partial(_cosine, peak=recipe.learning_rate, epochs=epochs)
+        callbacks.append(keras.callbacks.LearningRateScheduler(rate))
     return callbacks
 
 
@@ -573,26 +570,12 @@ def _fresh(recipe: Recipe, seed: int, used: str, traced: dict[tuple, Any]):
     return again
 
 
-def _scheduled(*, from_epoch: float, start: float, factor: float, epochs: float):
-    def rate(epoch, before):
-        return before if epoch < from_epoch else start * factor ** ((epoch - from_epoch) / epochs)
-
-    return rate
+def _scheduled(epoch: int, before: float, /, *, from_epoch: float, start: float, factor: float, epochs: float) -> float:
+    return before if epoch < from_epoch else start * factor ** ((epoch - from_epoch) / epochs)
 
 
-def _cosine(peak: float, epochs: int):
-    def rate(epoch, before):
-        return peak * (0.5 + 0.5 * math.cos(math.pi * (epoch - 1) / max(1, epochs - 1)) if epoch else 0.1)
-
-    return rate
-
-
-def _save_float32(model, recipe: Recipe, path: Path) -> None:
-    with dtype_policy("float32"):
-        plain = recipe.build(compiled=False)
-    plain.set_weights(model.get_weights())
-    with files.atomic(path, ours=True) as temporary:
-        _saved.save(plain, temporary)
+def _cosine(epoch: int, before: float, /, *, peak: float, epochs: int) -> float:
+    return peak * (0.5 + 0.5 * math.cos(math.pi * (epoch - 1) / max(1, epochs - 1)) if epoch else 0.1)
 
 
 def compare(
@@ -648,20 +631,11 @@ def compare(
         run = fit(recipes[name], pixels, split, run_dir=folder, seed=seed, epochs=epochs, beside=True, traced=traced)
         predictions = evaluation.predict(run, pixels, split, parts=("validation",))
         found = evaluation.metrics(predictions["label"], predictions["probability"])
-        rows.append(
-            {
-                "name": name,
-                "seed": seed,
-                "val_loss": log_loss(predictions["label"], predictions["probability"]),
-                "accuracy": found["accuracy"],
-                "recall_normal": found["specificity"],
-                "recall_pneumonia": found["sensitivity"],
-                "balanced_accuracy": found["balanced_accuracy"],
-                "seconds": run.record["seconds"],
-                "folder": str(run.folder),
-            }
-        )
-    return pd.DataFrame(rows)
+        loss = log_loss(predictions["label"], predictions["probability"])
+        kept = {metric: found[metric] for metric in ("accuracy", "specificity", "sensitivity", "balanced_accuracy")}
+        rest = {"seconds": run.record["seconds"], "folder": str(run.folder)}
+        rows.append({"name": name, "seed": seed, "val_loss": loss} | kept | rest)
+    return pd.DataFrame(rows).rename(columns={"specificity": "recall_normal", "sensitivity": "recall_pneumonia"})
 
 
 def gains(compared: pd.DataFrame, *, against: str, metric: str = "balanced_accuracy") -> pd.DataFrame:

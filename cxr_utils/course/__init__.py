@@ -60,12 +60,9 @@ class Profile:
 
 
 PROFILES = {
-    profile.name: profile
-    for profile in (
-        Profile("sample", 64, 1.0, 8, 0.25, None, 48, 4, (0, 1, 2)),
-        Profile("workshop", 96, 1.0, 6, 0.5, 600, 96, 4, (0, 1, 2)),
-        Profile("full", None, 1.0, None, 1.0, 2000, 96, 8, (0, 1, 2)),
-    )
+    "sample": Profile("sample", 64, 1.0, 8, 0.25, None, 48, 4, (0, 1, 2)),
+    "workshop": Profile("workshop", 96, 1.0, 6, 0.5, 600, 96, 4, (0, 1, 2)),
+    "full": Profile("full", None, 1.0, None, 1.0, 2000, 96, 8, (0, 1, 2)),
 }
 
 
@@ -508,7 +505,8 @@ def _plan(paths: list[Path], common: dict[str, Any], extra: dict[str, Any], *, c
     for path in paths:
         notebook = notebooks.load(path, core=core)
         given = {name: value for name, value in {**common, **extra}.items() if name in known[path]}
-        cells = notebooks.code_cells(notebook) + bool(given)  # papermill adds the cell that sets them
+        cells = sum(cell.cell_type == "code" and bool(cell.source.strip()) for cell in notebook.cells)
+        cells += bool(given)  # papermill adds the cell that sets them
         plans.append(_Plan(path.stem, notebook, given, notebooks.digest(notebook, given), cells))
     return plans
 
@@ -517,10 +515,11 @@ def _source(source: str | None, profile_name: str) -> str:
     """Return the source that is meant, checked."""
     from cxr_utils import sources
 
-    size = profile(profile_name).name
-    if source is None and size != "sample":
-        real = ", ".join(
-            name for name in sources.names() if not (sources.get(name).holds == "phantoms" or sources.get(name).another)
-        )
-        raise BadInput(f"profile {size!r} is meant for real images; add --source with one of {real}")
-    return "sample" if source is None else sources.get(source).name
+    one_of("profile", profile_name, PROFILES)
+    if source is not None:
+        return sources.get(source).name
+    if profile_name != "sample":
+        known = map(sources.get, sources.names())
+        real = ", ".join(one.name for one in known if one.holds != "phantoms" and not one.another)
+        raise BadInput(f"profile {profile_name!r} is meant for real images; add --source with one of {real}")
+    return "sample"

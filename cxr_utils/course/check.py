@@ -67,23 +67,28 @@ def findings(*, data_dir: str | Path = "data", measure_speed: bool = True) -> It
     ------
     Finding
     """
-    yield _python()
+    version = ".".join(map(str, sys.version_info[:3]))
+    good = (3, 11) <= sys.version_info[:2] <= (3, 13)
+    yield Finding("Python", version, "" if good else "install Python 3.11, 3.12 or 3.13 and make .venv again", True)
     yield from _packages()
     # The variable alone: what keras.json says of the backend does not count here.
     yield Finding("Keras backend", os.environ["KERAS_BACKEND"], _machine.backend_fault(), needed=True)
     yield _folder()
-    yield _processor()
-    yield _memory()
-    yield _disk(files.resolve(data_dir))
+    info, cores = _machine.cpu(), _machine.cores()
+    value = f"{info['name']}, {cores} cores, {', '.join(info['bfloat16']) or 'neither AMX nor AVX512-BF16'}"
+    advice = "one core only: the course takes about twice as long" if cores < 2 else ""
+    yield Finding("processor", value, advice if info["avx"] else _machine.NO_AVX, needed=not info["avx"])
+    free = _machine.memory()[1] / GIB
+    advice = "" if free >= 3 else "the sample needs 2 GB, the workshop 3 GB: close other programs or kernels"
+    yield Finding("free memory", f"{free:.1f} GB", advice, needed=free < 2)
+    folder = files.resolve(data_dir)
+    folder = next(filter(Path.exists, (folder, *folder.parents)))
+    free = shutil.disk_usage(folder).free / GIB
+    advice = "" if free >= 6 else "the sample needs 1 GB, the originals from Kaggle 6 GB: make room, or use --data-dir"
+    yield Finding("free disk", f"{free:.1f} GB at {folder}", advice, needed=free < 1)
     yield _kaggle()
     if measure_speed:
         yield from _speed()
-
-
-def _python() -> Finding:
-    version = ".".join(map(str, sys.version_info[:3]))
-    good = (3, 11) <= sys.version_info[:2] <= (3, 13)
-    return Finding("Python", version, "" if good else "install Python 3.11, 3.12 or 3.13 and make .venv again", True)
 
 
 def _packages() -> Iterator[Finding]:
@@ -110,14 +115,6 @@ def _locked() -> dict[str, set[str]]:
     return pins
 
 
-def _processor() -> Finding:
-    info, cores = _machine.cpu(), _machine.cores()
-    features = ", ".join(info["bfloat16"]) or "neither AMX nor AVX512-BF16"
-    advice = "one core only: the course takes about twice as long" if cores < 2 else ""
-    value = f"{info['name']}, {cores} cores, {features}"
-    return Finding("processor", value, advice if info["avx"] else _machine.NO_AVX, needed=not info["avx"])
-
-
 def _folder() -> Finding:
     """Say before pip does that paths below this folder get longer than Windows takes."""
     project = files.CHECKOUT
@@ -138,20 +135,6 @@ def _long_paths() -> bool:
             return bool(winreg.QueryValueEx(key, "LongPathsEnabled")[0])
     except (ImportError, OSError):
         return False
-
-
-def _memory() -> Finding:
-    free = _machine.memory()[1] / GIB
-    advice = "" if free >= 3 else "the sample needs 2 GB, the workshop 3 GB: close other programs or kernels"
-    return Finding("free memory", f"{free:.1f} GB", advice, needed=free < 2)
-
-
-def _disk(folder: Path) -> Finding:
-    while not folder.exists():
-        folder = folder.parent
-    free = shutil.disk_usage(folder).free / GIB
-    advice = "" if free >= 6 else "the sample needs 1 GB, the originals from Kaggle 6 GB: make room, or use --data-dir"
-    return Finding("free disk", f"{free:.1f} GB at {folder}", advice, needed=free < 1)
 
 
 def _kaggle() -> Finding:
@@ -187,11 +170,10 @@ def _speed() -> Iterator[Finding]:
     try:
         speed = json.loads(done.stdout.splitlines()[-1])
     except (IndexError, ValueError):
+        said = f"failed: {(done.stderr.strip().splitlines() or ['no message'])[-1]}"
         if done.returncode < 0:
-            yield Finding("training", f"was ended by signal {-done.returncode}", _machine.why_ended(), needed=True)
-            return
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        yield Finding("training", f"failed: {last}", advice, needed=True)
+            said, advice = f"was ended by signal {-done.returncode}", _machine.why_ended()
+        yield Finding("training", said, advice, needed=True)
         return
     yield Finding("GPU", speed["gpu"] or "none; not needed for the sample and the workshop")
     yield Finding("training", f"{speed['images_per_second']:,.0f} images/s in {speed['precision']}")

@@ -7,7 +7,7 @@ tried, `check` where the checker returned "". None of these shows the answer; `s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -170,6 +170,29 @@ def _number(
     return next((hint for hint, number in wrong.items() if np.any(abs(answer - number) < within)), "")
 
 
+def _names(answer: Any, right: set[str], known: Iterable[str], where: str) -> tuple[set[str], str | None]:
+    """Judge a name or several.
+
+    Parameters
+    ----------
+    answer : str or iterable of str
+        What was given.
+    right, known : set or iterable of str
+        The names that are right, and those that there are.
+    where : str
+        What a known name is, in words.
+
+    Returns
+    -------
+    tuple of set and str or None
+        The names given; None if they are right, a hint where one is not known, else an empty text.
+    """
+    given = {answer} if isinstance(answer, str) else set(answer)
+    if unknown := given - set(known):
+        return given, f"{sorted(map(str, unknown))[0]} is not {where}"
+    return given, None if given == right else ""
+
+
 # --- 01 download ---------------------------------------------------------------------------------
 
 
@@ -312,8 +335,6 @@ def _04_2(deeper: Any, added: int, *, network: Any) -> str | None:
 @exercise("04.3")
 def _04_3(broken: Any, *, truth: Any) -> str | None:
     """A rate of .002 works. Take one so large that each step jumps far over the lowest point, and look at the loss."""
-    import numpy as np
-
     share, losses = np.mean(truth), broken.history["loss"]
     if len(losses) < 3:
         return f"it ran {len(losses)} epoch(s); three show whether the loss falls: fit(x, y, epochs=3)"
@@ -342,14 +363,10 @@ def _05_2(improved: Any, *, summary: Any) -> str | None:
     """Compare the column gain with the column spread, and the column low with 0; join both by &, each in brackets."""
     if hasattr(improved, "columns"):
         return "these are the rows; take their names: .index"
-    improved = {improved} if isinstance(improved, str) else set(improved)
-    if unknown := improved - set(summary.index):
-        return f"{sorted(map(str, unknown))[0]} is not a name in summary"
     right = set(summary.index[(summary["gain"] > summary["spread"]) & (summary["low"] > 0)])
-    if improved == right:
-        return None
+    given, said = _names(improved, right, summary.index, "a name in summary")
     much = "you trust too much: leave out whose gain is not larger than its spread, and whose interval reaches 0"
-    return much if improved > right else ""
+    return much if said == "" and given > right else said
 
 
 # --- 06 evaluate ---------------------------------------------------------------------------------
@@ -400,15 +417,10 @@ def _07_1(same: float, *, runs: Any) -> str | None:
 @exercise("07.2")
 def _07_2(told: Any, *, worth: Any) -> str | None:
     """An interval leaves 0 out if its low end is above 0, or if its high end is below 0. Join the two by |."""
-    told = {told} if isinstance(told, str) else set(told)
-    if unknown := told - set(worth.index):
-        return f"{sorted(map(str, unknown))[0]} is not a name in worth"
     right = set(worth.index[(worth["low"] > 0) | (worth["high"] < 0)])
-    if told == right:
-        return None
-    if told < right and right - told <= set(worth.index[worth["high"] < 0]):
-        return "an interval can also lie wholly below 0"
-    return ""
+    given, said = _names(told, right, worth.index, "a name in worth")
+    below = given < right and right - given <= set(worth.index[worth["high"] < 0])
+    return "an interval can also lie wholly below 0" if below else said
 
 
 # --- 08 explain and predict ----------------------------------------------------------------------
@@ -436,10 +448,8 @@ def _08_2(inside: float, *, heat: Any, lesion: Any) -> str | None:
 @exercise("08.3")
 def _08_3(still: Any, *, tests: Any, suspects: Any) -> str | None:
     """Each change has a row in `tests`. Keep the names where the column low, the interval's lower end, is above .7."""
-    still = {still} if isinstance(still, str) else set(still)
-    if unknown := still - set(suspects):
-        return f"{sorted(map(str, unknown))[0]} is not among the suspects"
-    return None if still == {name for name in suspects if tests.loc[name, "low"] > 0.7} else ""
+    right = {name for name in suspects if tests.loc[name, "low"] > 0.7}
+    return _names(still, right, suspects, "among the suspects")[1]
 
 
 # --- 09 elsewhere --------------------------------------------------------------------------------

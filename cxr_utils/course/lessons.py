@@ -14,13 +14,8 @@ from cxr_utils import files, ledger
 from cxr_utils.errors import BadInput, one_of
 
 FILE = "course.toml"
-TEXT = """\
-# What your lessons use. Change a line, save this file, and run a lesson again from its top.
-source = "sample"      # "sample" (drawn phantoms), "folder" (your images), "kaggle" or "medmnist"
-# path = "/my/images"  # with "folder": the folder or archive, the first time
-# profile = "sample"   # how big a run: "sample", "workshop" (96 px) or "full"; for real images "workshop" if not set
-seed = 0               # another seed trains anew, beside what there is
-"""
+#: What it is at first.
+TEXT = Path(__file__).with_name(FILE).read_text(encoding="utf-8")
 
 
 class Chosen(NamedTuple):
@@ -71,10 +66,9 @@ def chosen(source=None, path=None, data_dir=None, run_dir=None, profile=None, se
         ) from None
     for name, value in kept.items():
         one_of(f"{place}: name", name, given)
-        if isinstance(value, bool) or not isinstance(value, int if name == "seed" else str):
-            raise BadInput(
-                f"{place}: {name} is {value!r}; it must be {'a number' if name == 'seed' else 'text in quotes'}"
-            )
+        kind, words = (int, "a number") if name == "seed" else (str, "text in quotes")
+        if type(value) is not kind:
+            raise BadInput(f"{place}: {name} is {value!r}; it must be {words}")
     known = {name: kept.get(name) if value is None else value for name, value in given.items()}
     known["source"] = known["source"] or "sample"
     known["profile"] = known["profile"] or ("sample" if known["source"] == "sample" else "workshop")

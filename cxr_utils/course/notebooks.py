@@ -125,21 +125,6 @@ def digest(notebook: Any, given: Mapping[str, Any]) -> str:
     return files.digest(json.dumps([cells, dict(given), __version__], sort_keys=True, default=str))
 
 
-def code_cells(notebook: Any) -> int:
-    """Count the cells that will be executed.
-
-    Parameters
-    ----------
-    notebook : nbformat.NotebookNode
-        From `load`.
-
-    Returns
-    -------
-    int
-    """
-    return sum(cell.cell_type == "code" and bool(cell.source.strip()) for cell in notebook.cells)
-
-
 def execute(
     notebook: Any, output: Path, *, given: Mapping[str, Any], cwd: Path, on_cell: Callable[[], None] = lambda: None
 ) -> None:

@@ -45,7 +45,6 @@ def write(folder: str | Path, *, synthetic: bool, glossary: str | Path | None = 
             remark = f"# {path.stem}\n\nCut off while it was written; `cxr run {path.stem}` executes it anew."
             cell = nbformat.v4.new_markdown_cell(remark)
             parts.append((path.stem, nbformat.v4.new_notebook(cells=[cell])))
-    words = Path(glossary) if glossary else None
     merged = nbformat.v4.new_notebook(metadata={"title": TITLE})
     figures, titles = summary(folder), [(name, _title(name, notebook)) for name, notebook in parts]
     shown = _pages.table(HEAD, figures) if figures else ""
@@ -54,8 +53,8 @@ def write(folder: str | Path, *, synthetic: bool, glossary: str | Path | None = 
     for name, notebook in parts:
         merged.cells.append(nbformat.v4.new_markdown_cell(f'<div class="cxr-part" id="{name}"></div>'))
         merged.cells += [_linked(cell) for cell in notebook.cells]
-    if words and words.is_file():
-        text = anchored(words.read_text("utf-8"), "word-")
+    if glossary and Path(glossary).is_file():
+        text = anchored(Path(glossary).read_text("utf-8"), "word-")
         merged.cells.append(nbformat.v4.new_markdown_cell('<div class="cxr-part" id="glossary"></div>'))
         merged.cells.append(_linked(nbformat.v4.new_markdown_cell(text)))
     for number, cell in enumerate(merged.cells):
@@ -85,10 +84,7 @@ def is_ours(path: Path) -> bool:
     >>> is_ours(Path("gone.html"))
     False
     """
-    try:
-        return TITLE.encode() in path.read_bytes()
-    except OSError:
-        return False
+    return TITLE.encode() in _ownership.begins(path, -1)
 
 
 def summary(folder: str | Path) -> list[tuple[str, ...]]:
@@ -154,10 +150,8 @@ def closing_table(folder: str | Path, *, synthetic: bool) -> str:
 
 def _title(name: str, notebook: Any) -> str:
     """Return the first heading of a notebook, else its name."""
-    for cell in notebook.cells:
-        if cell.cell_type == "markdown" and (found := re.search(r"(?m)^# (.+)$", cell.source)):
-            return found[1]
-    return name
+    found = (re.search(r"(?m)^# (.+)$", cell.source) for cell in notebook.cells if cell.cell_type == "markdown")
+    return next((heading[1] for heading in found if heading), name)
 
 
 def _linked(cell: Any) -> Any:

@@ -14,13 +14,11 @@ from cxr_utils.plots.data import (
     intensity_histograms,
     leak_bars,
     shortcut_bars,
-    split_sizes,
 )
-from cxr_utils.plots.explanation import heat_maps
 from cxr_utils.plots.models import comparison, descent, learning_curves
 from cxr_utils.plots.pictures import (
     feature_maps,
-    filters,
+    heat_maps,
     image_grid,
     kernel_steps,
     mean_images,
@@ -39,12 +37,3 @@ from cxr_utils.plots.results import (
     score_histogram,
     threshold_sweep,
 )
-
-__all__ = [
-    "CLASS_COLOURS", "KIND_COLOURS", "LINES", "MARK", "calibration", "claim_forest", "class_counts",
-    "class_shares", "comparison", "confusion", "decision_curve", "descent", "feature_maps", "filters", "heat_maps",
-    "image_grid", "image_sizes", "images_per_patient", "intensity_histograms", "intervals", "kernel_steps",
-    "leak_bars", "learning_curves", "mean_images", "mistakes_worth", "precision_recall",
-    "predictive_values", "render", "resize_comparison", "roc", "score_histogram", "shortcut_bars",
-    "show", "smote_triplet", "split_sizes", "style", "threshold_sweep", "validation_against_test",
-]  # fmt: skip

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from itertools import cycle
 from pathlib import Path
-from typing import Any
 
+import IPython.display
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
@@ -25,6 +24,7 @@ KIND_COLOURS = {"normal": "#0072B2", "bacteria": "#E69F00", "virus": "#882255", 
 LINES = (("#333333", "-"), ("#009E73", "--"), ("#CC79A7", "-."), ("#56B4E9", ":"), ("#E69F00", (0, (5, 1, 1, 1, 1, 1))))
 GREY = "#6B6B6B"  # reference lines and marks: dark enough to be read on white
 BESIDE = {"loc": "center left", "bbox_to_anchor": (1.02, 0.5), "frameon": False}  # a legend that hides no data
+MEAN = {"color": "black", "markersize": 22, "markeredgewidth": 3, "zorder": 4}  # an upright stroke between dots
 MARK = "synthetic (phantoms)"
 WIDE = 1_010  # pixels, of each figure: readable on a projector
 BYTES = 240_000  # a figure that is larger gets fewer colours
@@ -87,11 +87,9 @@ def show(figure_or_axes: Figure | Axes, alt: str) -> None:
     >>> show(plt.figure(figsize=(1, 1)), alt="An empty figure")
     [figure: An empty figure]
     """
-    from IPython.display import display
-
     if not isinstance(alt, str) or not alt.strip():
         raise BadInput(f"alt: {alt!r}; say in a sentence what the figure shows, for those who can't see it")
-    display(_Shown(render(figure_or_axes), " ".join(alt.split())))
+    IPython.display.display(_Shown(render(figure_or_axes), alt=" ".join(alt.split())))
 
 
 def render(figure_or_axes: Figure | Axes) -> bytes:
@@ -145,18 +143,11 @@ def _small(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-class _Shown:
-    """A PNG with its text, as Jupyter takes it; like IPython's Image, but its plain form is the text."""
-
-    def __init__(self, png: bytes, alt: str):
-        self.png, self.alt = png, alt
+class _Shown(IPython.display.Image):
+    """A PNG with its text, as Jupyter takes it; its plain form is the text."""
 
     def __repr__(self) -> str:
         return f"[figure: {self.alt}]"
-
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict, dict]:
-        data = {"image/png": base64.b64encode(self.png).decode(), "text/plain": repr(self)}
-        return data, {"image/png": {"alt": self.alt}}
 
 
 def new_axes(ax: Axes | None, width: float = 8, height: float = 4) -> Axes:
@@ -224,8 +215,8 @@ def pretty(metric: str) -> str:
     return special.get(metric, metric.replace("_", " "))
 
 
-def above(ax: Axes, columns: int = 4) -> None:
-    """Put the legend above the axes, where it hides no data.
+def above(ax: Axes, columns: int = 4) -> Axes:
+    """Put the legend above the axes, where it hides no data; what has one name several times stands there once.
 
     Parameters
     ----------
@@ -234,15 +225,23 @@ def above(ax: Axes, columns: int = 4) -> None:
     columns : int
         Entries a row.
 
+    Returns
+    -------
+    Axes
+        The same.
+
     Examples
     --------
     >>> ax = new_axes(None)
     >>> ax.plot([0, 1], label="a line")
     [...]
-    >>> above(ax)
+    >>> above(ax) is ax
+    True
     """
     handles, names = ax.get_legend_handles_labels()
+    once = dict(zip(names, handles, strict=True))
     if ax.get_legend():
         ax.get_legend().remove()
     place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2, "frameon": False}
-    ax.legend(handles, names, ncols=columns, columnspacing=1.4, handletextpad=0.5, **place)
+    ax.legend(list(once.values()), list(once), ncols=columns, columnspacing=1.4, handletextpad=0.5, **place)
+    return ax

@@ -36,7 +36,14 @@ def class_counts(index: pd.DataFrame, *, by: str = "label", ax: Axes | None = No
     >>> class_counts(index).get_ylabel()
     'images'
     """
-    return _bars(_counted(index, "split", SPLITS, by), "official split", ax)
+    counts, ax = _counted(index, by), new_axes(ax)
+    counts.plot.bar(ax=ax, color=[_colour(name) for name in counts], width=0.8, rot=0, legend=False)
+    for bars in ax.containers:
+        ax.bar_label(bars, fmt="{:,.0f}", padding=2, fontsize=11)
+    ax.set(xlabel="official split", ylabel="images")
+    ax.margins(y=0.1)
+    ax.grid(axis="x", visible=False)
+    return above(ax)
 
 
 def class_shares(index: pd.DataFrame, *, by: str = "label", ax: Axes | None = None) -> Axes:
@@ -57,7 +64,7 @@ def class_shares(index: pd.DataFrame, *, by: str = "label", ax: Axes | None = No
     >>> class_shares(index).get_xlabel()
     'share of the images'
     """
-    table = _counted(index, "split", SPLITS, by)
+    table = _counted(index, by)
     shares = table.div(table.sum(axis=1), axis=0).fillna(0)
     ax = new_axes(ax, height=3.2)
     left = np.zeros(len(shares))
@@ -70,31 +77,7 @@ def class_shares(index: pd.DataFrame, *, by: str = "label", ax: Axes | None = No
     ax.xaxis.set_major_formatter(PercentFormatter(1))
     ax.invert_yaxis()
     ax.grid(visible=False)
-    above(ax)
-    return ax
-
-
-def split_sizes(split: pd.DataFrame, *, by: str = "label", ax: Axes | None = None) -> Axes:
-    """Draw the images of each class in training, validation and test.
-
-    Parameters
-    ----------
-    split : DataFrame
-        From `splits.make`; ``part`` and ``label`` or ``kind`` are used.
-    by, ax
-        As for `class_counts`.
-
-    Returns
-    -------
-    Axes
-        A group of bars a part, the count above each.
-
-    Examples
-    --------
-    >>> split_sizes(split).get_xlabel()
-    'part of the split'
-    """
-    return _bars(_counted(split, "part", ("train", "validation", "test"), by), "part of the split", ax)
+    return above(ax)
 
 
 def image_sizes(index: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
@@ -125,8 +108,7 @@ def image_sizes(index: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         linewidth=0.3, ax=ax,
     )  # fmt: skip
     ax.set(xlabel="width (pixels)", ylabel="height (pixels)")
-    above(ax)
-    return ax
+    return above(ax)
 
 
 def intensity_histograms(pixels: np.ndarray, kinds: Sequence[str], *, bins: int = 64, ax: Axes | None = None) -> Axes:
@@ -166,8 +148,7 @@ def intensity_histograms(pixels: np.ndarray, kinds: Sequence[str], *, bins: int 
     ax.set(xlabel="pixel value (0 black – 255 white)", ylabel=f"share of the pixels, in steps of {step}")
     ax.set(xlim=(0, 255), ylim=(0, 1.15 * top or 1))
     ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
-    above(ax)
-    return ax
+    return above(ax)
 
 
 def images_per_patient(index: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
@@ -207,8 +188,7 @@ def images_per_patient(index: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     if most <= 20:
         ax.set_xticks(range(1, most + 1))
     ax.grid(axis="x", visible=False)
-    above(ax)
-    return ax
+    return above(ax)
 
 
 def leak_bars(leaks: pd.DataFrame, *, between: str = "train / validation", ax: Axes | None = None) -> Axes:
@@ -294,29 +274,15 @@ def shortcut_bars(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax.xaxis.set_major_formatter(PercentFormatter(1))
     ax.invert_yaxis()
     ax.grid(axis="y", visible=False)
-    above(ax)
-    return ax
+    return above(ax)
 
 
-def _counted(table: pd.DataFrame, rows: str, order: Sequence[str], by: str) -> pd.DataFrame:
-    """Count images: rows the splits or parts that occur, columns the classes or kinds."""
-    names = table["kind"].astype(object) if by == "kind" else table["label"].map(dict(enumerate(CLASSES)))
+def _counted(index: pd.DataFrame, by: str) -> pd.DataFrame:
+    """Count images: rows the official splits that occur, columns the classes or kinds."""
+    names = index["kind"].astype(object) if by == "kind" else index["label"].map(dict(enumerate(CLASSES)))
     wanted = _present(names) if by == "kind" else list(CLASSES)
-    counts = pd.crosstab(table[rows].astype(object), names)
-    return counts.reindex(index=[r for r in order if r in counts.index], columns=wanted, fill_value=0)
-
-
-def _bars(counts: pd.DataFrame, xlabel: str, ax: Axes | None) -> Axes:
-    """Draw a table of counts as groups of bars, the count above each."""
-    ax = new_axes(ax)
-    counts.plot.bar(ax=ax, color=[_colour(name) for name in counts], width=0.8, rot=0, legend=False)
-    for bars in ax.containers:
-        ax.bar_label(bars, fmt="{:,.0f}", padding=2, fontsize=11)
-    ax.set(xlabel=xlabel, ylabel="images")
-    ax.margins(y=0.1)
-    ax.grid(axis="x", visible=False)
-    above(ax)
-    return ax
+    counts = pd.crosstab(index["split"].astype(object), names)
+    return counts.reindex(index=[split for split in SPLITS if split in counts.index], columns=wanted, fill_value=0)
 
 
 def _present(kinds: Iterable[str]) -> list[str]:

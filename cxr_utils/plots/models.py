@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from cxr_utils.errors import BadInput
-from cxr_utils.plots._base import GREY, LINES, above, new_axes, pretty
+from cxr_utils.plots._base import GREY, LINES, MEAN, above, new_axes, pretty
 
 
 def descent(
@@ -130,19 +130,15 @@ def comparison(table: pd.DataFrame, *, metric: str = "balanced_accuracy", ax: Ax
     ax = new_axes(ax, height=1.3 + 0.6 * len(names))
     for row, name in enumerate(names):
         values = table.loc[table["name"] == name, metric].to_numpy(float)
-        first = row == 0
         ax.hlines(row, values.min(), values.max(), color=LINES[1][0], zorder=2)
         heights = row + 0.3 * ((np.arange(len(values)) + 0.5) / len(values) - 0.5)  # equal values side by side
-        ax.plot(values, heights, "o", color=LINES[1][0], alpha=0.7, markersize=8, zorder=3,
-                label="one seed" if first else None)  # fmt: skip
-        ax.plot(values.mean(), row, "|", color="black", markersize=22, markeredgewidth=3, zorder=4,
-                label="mean of the seeds" if first else None)  # fmt: skip
-        if first:
+        ax.plot(values, heights, "o", color=LINES[1][0], alpha=0.7, markersize=8, zorder=3, label="one seed")
+        ax.plot(values.mean(), row, "|", label="mean of the seeds", **MEAN)
+        if row == 0:
             ax.axvline(values.mean(), color=GREY, linestyle=":", linewidth=1.5, zorder=1, label=f"mean of {name}")
     ax.set_yticks(range(len(names)), [textwrap.fill(str(name), 24) for name in names])
     xlabel = f"{pretty(metric)} (validation)" if metric != "seconds" else "seconds of training"
     ax.set(xlabel=xlabel, ylim=(len(names) - 0.5, -0.5))
     ax.margins(x=0.08)
     ax.grid(axis="y", visible=False)
-    above(ax)
-    return ax
+    return above(ax)

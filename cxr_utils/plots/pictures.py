@@ -1,4 +1,4 @@
-"""Figures made of pictures: grids, means, kernels and what they do."""
+"""Figures made of pictures: grids, means, kernels and what they do, heat maps."""
 
 from __future__ import annotations
 
@@ -9,14 +9,18 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from cxr_utils import explain
 from cxr_utils.errors import BadInput
 from cxr_utils.plots._base import GREY
 from cxr_utils.plots.data import _present
 
 WIDTH = 9.0  # inches, of a full figure
+OUTLINE = "#56B4E9"
 
 
 def image_grid(
@@ -25,10 +29,12 @@ def image_grid(
     *,
     columns: int = 4,
     height: float = 2.4,
-    limits: tuple[float, float] | None = None,
     cmap: str = "gray",
 ) -> Figure:
     """Draw pictures side by side, row by row.
+
+    Black and white are 0 and 255 for uint8 and for floats above 16; 0 and 1 for floats in [0, 1]; else, as for feature
+    maps, the picture's own range, with 0 in the middle if some values are negative.
 
     Parameters
     ----------
@@ -40,10 +46,6 @@ def image_grid(
         Pictures a row.
     height : float
         Of a picture at most, in inches.
-    limits : (float, float), optional
-        The values shown as black and white. Without it: 0 and 255 for uint8 and for floats above 16; 0 and 1
-        for floats in [0, 1]; else, as for feature maps, the picture's own range, with 0 in the middle if
-        some values are negative.
     cmap : str
         matplotlib's name of the colours.
 
@@ -76,14 +78,13 @@ def image_grid(
     most = max(title.count("\n") + 1 if title else 0 for title in wrapped)
     rows = -(-len(pictures) // columns)
     row = min(height, (cell - 0.08) * tallest) + most * size * 1.3 / 72 + 0.1
-    figure, axes = plt.subplots(
-        rows, columns, figsize=(cell * columns, row * rows), layout="constrained", squeeze=False
-    )
+    inches = (cell * columns, row * rows)
+    figure, axes = plt.subplots(rows, columns, figsize=inches, layout="constrained", squeeze=False)
     figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, hspace=0, wspace=0)
     for ax in axes.flat:
         ax.set_axis_off()
     for ax, picture, title in zip(axes.flat, pictures, wrapped, strict=False):
-        _picture(ax, picture, title, limits=limits, cmap=cmap, size=size)
+        _picture(ax, picture, title, cmap=cmap, size=size)
         ax.set_anchor("N")  # tops level, however tall the pictures of a row are
     return figure
 
@@ -124,9 +125,9 @@ def mean_images(pixels: np.ndarray, kinds: Sequence[str]) -> Figure:
         ill = sum(sums[name] for name in others) / sum(counts[name] for name in others)
         difference = ill - sums[normal[0]] / counts[normal[0]]
         most = max(1.0, float(np.abs(difference).max()))
-        ax = axes[0, -1]
-        shown = _picture(ax, difference, "difference\npneumonia − normal", limits=(-most, most), cmap="PuOr_r")
-        bar = figure.colorbar(shown, ax=ax, location="bottom", label="pixel values", shrink=0.9)
+        title = "difference\npneumonia − normal"
+        shown = _picture(axes[0, -1], difference, title, limits=(-most, most), cmap="PuOr_r")
+        bar = figure.colorbar(shown, ax=axes[0, -1], location="bottom", label="pixel values", shrink=0.9)
         bar.ax.tick_params(labelsize=10)
     return figure
 
@@ -206,12 +207,11 @@ def kernel_steps(image: np.ndarray, kernel: np.ndarray, result: np.ndarray) -> F
     >>> len(kernel_steps(np.eye(5), np.ones((3, 3)), np.ones((3, 3))).axes)
     3
     """
-    image, kernel, result = _flat(image), _flat(kernel), _flat(result)
+    panels = {"picture": _flat(image), "kernel": _flat(kernel), "result": _flat(result)}
     figure, axes = plt.subplots(
         1, 3, figsize=(WIDTH, 3.5), layout="constrained", gridspec_kw={"width_ratios": (3, 2, 3)}
     )
-    names = ("picture", "kernel", "result")
-    for ax, name, picture in zip(axes, names, (image, kernel, result), strict=True):
+    for ax, (name, picture) in zip(axes, panels.items(), strict=True):
         high, wide = picture.shape
         most = float(np.abs(picture).max()) or 1.0
         limits = (-most, most) if name == "kernel" else _limits(picture)
@@ -258,38 +258,57 @@ def feature_maps(maps: np.ndarray, *, titles: Sequence[Any] = (), columns: int =
     return image_grid(pictures, titles or range(len(pictures)), columns=columns, cmap="viridis")
 
 
-def filters(kernel: np.ndarray, *, columns: int = 8) -> Figure:
-    """Draw the kernels of a convolution.
+def heat_maps(
+    pictures: Sequence[np.ndarray],
+    heats: np.ndarray | Sequence[np.ndarray],
+    titles: Sequence[Any] | None = None,
+    *,
+    masks: Sequence[np.ndarray] | None = None,
+    columns: int = 4,
+    height: float = 2.4,
+) -> Figure:
+    """Draw pictures with their heat over them, and the scale of its colours.
 
     Parameters
     ----------
-    kernel : ndarray
-        float, shape (k, k, channels in, filters); with several channels in, their mean is drawn.
+    pictures : sequence of ndarray
+        uint8, each of shape (h, w) or (h, w, 1).
+    heats : ndarray or sequence of ndarray
+        float in [0, 1], one a picture, of any size; such as `explain.heat_maps` gives.
+    titles : sequence, optional
+        One a picture.
+    masks : sequence of ndarray, optional
+        bool, one a picture: a dashed line is drawn around each.
     columns : int
-        Kernels a row.
+        Pictures a row.
+    height : float
+        Of a picture at most, in inches.
 
     Returns
     -------
     Figure
-        All in one range, from purple (negative) over white (0) to orange (positive).
-
-    Raises
-    ------
-    BadInput
-        `kernel` has another shape.
+        The scale runs from no heat to the hottest place of each picture; its colours are those over a middle grey.
 
     Examples
     --------
-    >>> figure = filters(np.random.default_rng(0).random((3, 3, 1, 4)), columns=4)
+    >>> figure = heat_maps(pixels[:2], np.ones((2, 8, 8)), ["one", "two"])
+    >>> len(figure.axes)
+    3
     """
-    kernel = np.asarray(kernel)
-    if kernel.ndim != 4:
-        raise BadInput(f"kernel: shape {kernel.shape}; expected (k, k, channels in, filters)")
-    pictures = np.moveaxis(kernel.mean(axis=2), -1, 0)
-    most = float(np.abs(pictures).max()) or 1.0
-    figure = image_grid(pictures, range(len(pictures)), columns=columns, limits=(-most, most), cmap="PuOr_r")
-    shown = figure.axes[0].images[0]
-    figure.colorbar(shown, ax=figure.axes, location="right", label="weight", aspect=20, fraction=0.04)
+    laid = [explain.overlay(picture, heat) for picture, heat in zip(pictures, heats, strict=True)]
+    figure = image_grid([each[..., 0] for each in laid], titles, columns=columns, height=height)
+    for ax, each in zip(figure.axes, laid, strict=False):
+        ax.images[0].set_data(each)
+    for ax, mask, picture in zip(figure.axes, () if masks is None else masks, pictures, strict=False):
+        if mask.any():
+            high, wide = np.squeeze(picture).shape
+            at = [(np.arange(n) + 0.5) * full / n - 0.5 for n, full in zip(mask.shape, (high, wide), strict=True)]
+            ax.contour(at[1], at[0], mask.astype(float), levels=[0.5], colors=OUTLINE, linestyles="--")
+    steps = np.linspace(0, 1, 256)
+    ramp = explain.overlay(np.full((1, 256), 128, "uint8"), steps[None])[0] / 255
+    scale = ScalarMappable(cmap=ListedColormap(ramp))
+    bar = figure.colorbar(scale, ax=figure.axes, location="right", aspect=22, fraction=0.04)
+    bar.set_label("heat, as a share of the picture's greatest")
     return figure
 
 

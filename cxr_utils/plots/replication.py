@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from cxr_utils.plots._base import BESIDE, GREY, LINES, above, new_axes
+from cxr_utils.plots._base import BESIDE, GREY, LINES, MEAN, above, new_axes
 
 PUBLISHED, OURS, HONEST = "#D55E00", "#56B4E9", "#333333"
 SYSTEMS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#333333", "#56B4E9", "#882255")  # Okabe and Ito's
@@ -68,8 +68,7 @@ def claim_forest(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         ax.axhline(row - 0.5, color="#E6E6E6", linewidth=1)
     ax.set(xlabel="share of answers right", xlim=(left, 1.01), ylim=(len(rows) - 0.5, -0.5))
     ax.grid(axis="y", visible=False)
-    above(ax, columns=1)
-    return ax
+    return above(ax, columns=1)
 
 
 def _missing(published: str, honest: str) -> str:
@@ -107,18 +106,16 @@ def validation_against_test(table: pd.DataFrame, *, ax: Axes | None = None) -> A
     low = min([*table["validation"], *table["test"], 0.8]) - 0.02
     ax.plot([low, 1], [low, 1], color=GREY, linewidth=1, zorder=1)
     ax.text(low + 0.012, low + 0.022, "test = validation", color=GREY, fontsize=11, rotation=45)
-    handles = []
+    handles, points = [], {"linestyle": "", "markersize": 9, "markeredgewidth": 1.8}
     for number, name in enumerate(sorted(set(table["system"]), key=lambda name: (not name[-1].isdigit(), name))):
         colour, marker = SYSTEMS[number % len(SYSTEMS)], "osD^vP<>X*h"[number % 11]
-        look = {"marker": marker, "linestyle": "", "color": colour, "markersize": 9, "markeredgewidth": 1.8}
-        look["alpha"] = 0.6  # so that what lies below is seen
+        look = points | {"marker": marker, "color": colour, "alpha": 0.6}  # so that what lies below is seen
         for protocol, rows in table[table["system"] == name].groupby("protocol"):
             full = "full" if protocol == "honest" else "none"
             ax.plot(rows["validation"], rows["test"], fillstyle=full, clip_on=False, **look)  # whole at 1, too
         handles.append(Line2D([], [], label=name, **look))
     for text, fill in (("honest protocol", "full"), ("published protocol", "none")):
-        look = {"marker": "o", "linestyle": "", "color": GREY, "markersize": 9, "markeredgewidth": 1.8}
-        handles.append(Line2D([], [], label=text, fillstyle=fill, **look))
+        handles.append(Line2D([], [], marker="o", color=GREY, label=text, fillstyle=fill, **points))
     ax.set(xlabel="accuracy in validation", ylabel="accuracy on test", xlim=(low, 1), ylim=(low, 1), aspect="equal")
     ax.legend(handles=handles, **BESIDE)
     return ax
@@ -152,20 +149,15 @@ def mistakes_worth(worth: pd.DataFrame, tables: Mapping[str, pd.DataFrame], *, a
     ax = new_axes(ax, 8.6, 1.4 + 0.62 * len(worth))
     ax.axvline(0, color=GREY, linestyle=":", linewidth=1.5, zorder=1)
     for row, (name, found) in enumerate(worth.iterrows()):
-        first = row == 0
         gains = 100 * (tables[name]["wrong"] - tables[name]["right"]).dropna()
         if gains.empty:
             ax.text(0, row, " no patient is known", va="center", fontsize=11, color=GREY, fontstyle="italic")
             continue
-        ax.hlines(row, found["low"], found["high"], color=LINES[0][0], linewidth=3, zorder=2,
-                  label="95% interval" if first else None)  # fmt: skip
-        ax.plot(gains, np.full(len(gains), row), "o", color=LINES[1][0], markersize=8, alpha=0.8, zorder=3,
-                label="one seed" if first else None)  # fmt: skip
-        ax.plot(found["points"], row, "|", color="black", markersize=22, markeredgewidth=3, zorder=4,
-                label="mean" if first else None)  # fmt: skip
+        ax.hlines(row, found["low"], found["high"], color=LINES[0][0], linewidth=3, zorder=2, label="95% interval")
+        ax.plot(gains, [row] * len(gains), "o", color=LINES[1][0], markersize=8, alpha=0.8, zorder=3, label="one seed")
+        ax.plot(found["points"], row, "|", label="mean", **MEAN)
     ax.set_yticks(range(len(worth)), list(worth.index))
     ax.set(xlabel="wrong minus right, in points of balanced accuracy", ylim=(len(worth) - 0.5, -0.5))
     ax.margins(x=0.06)
     ax.grid(axis="y", visible=False)
-    above(ax)
-    return ax
+    return above(ax)

@@ -44,12 +44,9 @@ def confusion(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """
     ax = new_axes(ax, height=4.2)
     shares = table.div(table.sum(axis=1).clip(lower=1), axis=0)
-    texts = [
-        [f"{count:,}\n{share:.0%} of {name}" for count, share in zip(table.loc[name], shares.loc[name], strict=True)]
-        for name in table.index
-    ]
+    texts = table.map("{:,}\n".format) + shares.map("{:.0%} of ".format).add(list(table.index), axis=0)
     sns.heatmap(
-        shares, annot=np.array(texts), fmt="", cmap="Blues", vmin=0, vmax=1, cbar=False,
+        shares, annot=texts, fmt="", cmap="Blues", vmin=0, vmax=1, cbar=False,
         linewidths=2, annot_kws={"fontsize": 14}, ax=ax,
     )  # fmt: skip
     ax.set(xlabel="answer", ylabel="truth")
@@ -90,10 +87,7 @@ def roc(predictions: Predictions, *, ax: Axes | None = None) -> Axes:
         text = f"{name}: AUC {auc(false_alarms, found):.3f}".removeprefix(": ")
         ax.plot(false_alarms, found, label=text, **look)
     ax.plot([0, 1], [0, 1], color=GREY, linewidth=1, label="chance: AUC 0.500")
-    ax.set_xlabel("share of NORMAL called PNEUMONIA (1 − specificity)")
-    ax.set(ylabel="share of PNEUMONIA found (sensitivity)", xlim=UNIT, ylim=UNIT, aspect="equal")
-    ax.legend(**BESIDE)
-    return ax
+    return _square(ax, "share of NORMAL called PNEUMONIA (1 − specificity)", "share of PNEUMONIA found (sensitivity)")
 
 
 def precision_recall(predictions: Predictions, *, ax: Axes | None = None) -> Axes:
@@ -130,21 +124,16 @@ def precision_recall(predictions: Predictions, *, ax: Axes | None = None) -> Axe
         prevalences[f"{y_true.mean():.1%}"] = y_true.mean()
     for text, prevalence in prevalences.items():
         ax.axhline(prevalence, color=GREY, linewidth=1, label=f"chance = prevalence, {text}")
-    ax.set_ylabel("precision (share of the called that are PNEUMONIA)")
-    ax.set(xlabel="recall (share of PNEUMONIA found)", xlim=UNIT, ylim=UNIT, aspect="equal")
-    ax.legend(**BESIDE)
-    return ax
+    return _square(ax, "recall (share of PNEUMONIA found)", "precision (share of the called that are PNEUMONIA)")
 
 
-def calibration(table: pd.DataFrame, *, fitted: Mapping[str, float] | None = None) -> Figure:
+def calibration(table: pd.DataFrame) -> Figure:
     """Draw the observed share of PNEUMONIA over the probability that the model gave.
 
     Parameters
     ----------
     table : DataFrame
         From `evaluation.calibration`: ``mean_probability``, ``observed`` (in [0, 1]), ``images``.
-    fitted : dict of str to float, optional
-        From `evaluation.calibration_slope`: adds its logistic curve.
 
     Returns
     -------
@@ -161,13 +150,8 @@ def calibration(table: pd.DataFrame, *, fitted: Mapping[str, float] | None = Non
     figure, (ax, counts) = plt.subplots(2, 1, figsize=(8, 5.6), layout="constrained", sharex=True, height_ratios=(3, 1))
     ax.plot([0, 1], [0, 1], color=GREY, linewidth=1, label="perfectly calibrated")
     ax.plot(table["mean_probability"], table["observed"], "o-", color=LINES[1][0], label="model")
-    if fitted is not None:
-        odds = np.linspace(-9, 9, 181)
-        given, expected = (1 / (1 + np.exp(-x)) for x in (odds, fitted["intercept"] + fitted["slope"] * odds))
-        text = f"fitted: slope {fitted['slope']:.2f}, intercept {fitted['intercept']:+.2f}"
-        ax.plot(given, expected, color=LINES[2][0], linestyle="--", label=text)
     ax.set(ylabel="observed share of PNEUMONIA", xlim=UNIT, ylim=(-0.04, 1.04))
-    ax.legend(loc="upper left" if fitted is None else "best")
+    ax.legend(loc="upper left")
     bars = counts.bar(table["mean_probability"], table["images"], width=0.03, color=LINES[1][0])
     counts.bar_label(bars, fmt="{:,.0f}", fontsize=10, padding=1)
     counts.set(xlabel="mean predicted probability of PNEUMONIA", ylabel="images")
@@ -211,9 +195,7 @@ def decision_curve(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def score_histogram(
-    predictions: pd.DataFrame, threshold: float = 0.5, *, bins: int = 20, ax: Axes | None = None
-) -> Axes:
+def score_histogram(predictions: pd.DataFrame, threshold: float = 0.5, *, ax: Axes | None = None) -> Axes:
     """Draw how the probabilities of each class are spread.
 
     Parameters
@@ -222,8 +204,6 @@ def score_histogram(
         ``label`` and ``probability``.
     threshold : float
         From here on the answer is PNEUMONIA; drawn as a line.
-    bins : int
-        Of equal width over [0, 1].
     ax : Axes, optional
         Where to draw.
 
@@ -240,32 +220,29 @@ def score_histogram(
     ax = new_axes(ax)
     for label, (name, hatch) in enumerate(zip(CLASSES, ("", "///"), strict=True)):
         scores = predictions.loc[predictions["label"] == label, "probability"]
-        counts, edges = np.histogram(scores, bins, (0, 1))
+        counts, edges = np.histogram(scores, 20, (0, 1))
         colour = CLASS_COLOURS[name]
         ax.stairs(counts, edges, color=colour, fill=False)
         ax.stairs(counts, edges, facecolor=(colour, 0.35), edgecolor=colour, fill=True, hatch=hatch, label=name)
     ax.axvline(threshold, color="black", linestyle="--", linewidth=1.5, label=f"threshold {threshold:.2f}")
     ax.set(xlabel="probability of PNEUMONIA", ylabel="images", xlim=(0, 1))
-    above(ax)
-    return ax
+    return above(ax)
 
 
-def threshold_sweep(predictions: pd.DataFrame, *, threshold: float | None = None, ax: Axes | None = None) -> Axes:
+def threshold_sweep(predictions: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw sensitivity, specificity and balanced accuracy over the threshold.
 
     Parameters
     ----------
     predictions : DataFrame
         ``label`` and ``probability``.
-    threshold : float, optional
-        The one to mark; by default that of `evaluation.best_threshold`.
     ax : Axes, optional
         Where to draw.
 
     Returns
     -------
     Axes
-        Three lines, and a vertical one at the threshold.
+        Three lines, and a vertical one at the threshold of `evaluation.best_threshold`.
 
     Raises
     ------
@@ -280,8 +257,7 @@ def threshold_sweep(predictions: pd.DataFrame, *, threshold: float | None = None
     from cxr_utils import evaluation
 
     ((_, y_true, y_score),) = _each(predictions)
-    best = threshold is None
-    threshold = evaluation.best_threshold(y_true, y_score) if best else threshold
+    threshold = evaluation.best_threshold(y_true, y_score)
     cuts = np.linspace(0, 1, 501)
     sensitivity, called = ((y_score[y_true == label, None] >= cuts).mean(axis=0) for label in (1, 0))
     curves = {
@@ -293,11 +269,9 @@ def threshold_sweep(predictions: pd.DataFrame, *, threshold: float | None = None
     ax = new_axes(ax, height=4.4)
     for (name, values), (colour, dashes) in zip(curves.items(), looks, strict=True):
         ax.plot(cuts, values, color=colour, linestyle=dashes, label=name)
-    text = f"best threshold {threshold:.2f}" if best else f"threshold {threshold:.2f}"
-    ax.axvline(threshold, color=GREY, linestyle=":", label=text)
+    ax.axvline(threshold, color=GREY, linestyle=":", label=f"best threshold {threshold:.2f}")
     ax.set(xlabel="threshold on the probability of PNEUMONIA", ylabel="share", xlim=(0, 1), ylim=UNIT)
-    above(ax)
-    return ax
+    return above(ax)
 
 
 def intervals(
@@ -387,7 +361,13 @@ def predictive_values(table: pd.DataFrame, *, marks: Mapping[str, float] | None 
     ax.set_xlabel("prevalence (share of PNEUMONIA among those examined)")
     ax.set(ylabel="share of such answers that are right", xlim=UNIT, ylim=UNIT)
     ax.xaxis.set_major_formatter(PercentFormatter(1))
-    above(ax)
+    return above(ax)
+
+
+def _square(ax: Axes, xlabel: str, ylabel: str) -> Axes:
+    """Give both axes the length from 0 to 1, and put the legend beside them."""
+    ax.set(xlabel=xlabel, ylabel=ylabel, xlim=UNIT, ylim=UNIT, aspect="equal")
+    ax.legend(**BESIDE)
     return ax
 
 

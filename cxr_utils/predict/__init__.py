@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from cxr_utils import _dicom, files, images, models
+from cxr_utils import _dicom, _ownership, _pages, files, images, models
 from cxr_utils.errors import BadInput, printable
 from cxr_utils.predict import outside
 
@@ -133,10 +133,8 @@ class Predictor:
         -------
         ndarray
         """
-        shrunk = images.resize(
-            picture, self.model.image_size, how=self.note["resize"], interpolation=self.interpolation
-        )
-        return shrunk[:, :, None]
+        size, how = self.model.image_size, self.note["resize"]
+        return images.resize(picture, size, how=how, interpolation=self.interpolation)[:, :, None]
 
     def answers(
         self, pixels: np.ndarray, *, names: Sequence[str], remarks: Sequence[Sequence[str]] = ()
@@ -189,8 +187,8 @@ class Predictor:
 
         if self.model.network is None:
             raise BadInput(
-                f"{self.model.path}: no heat map, for a model in the form of ONNX has no gradients; take the same as "
-                ".keras (cxr export RUN --to keras)"
+                "this model is in the form of ONNX, which has no gradients, so no heat maps; export it as keras too "
+                "(cxr export RUN --to keras)"
             )
         shown, last = self.model.meaning.takes(pixels.astype("float32") / 255), self.model.meaning.classes[-1]
         return explain.heat_maps(self.model.network, shown, toward=last)  # which calls the last unit PNEUMONIA
@@ -287,9 +285,7 @@ def write_heat_maps(predictor: Predictor, answers: Sequence[Answer], folder: str
     from cxr_utils import plots
 
     written: list[Path] = []
-    for answer in answers:
-        if answer.error:
-            continue
+    for answer in [one for one in answers if not one.error]:
         picture, _ = images.look(answer.path, at_least=predictor.at_least)
         small = predictor.prepare(picture)
         shown = picture if predictor.note["resize"] == "squash" else small  # the heat lies on what the model took
@@ -355,11 +351,7 @@ def find(named: Sequence[str | Path]) -> list[Path]:
 
 
 def _is_image(path: Path) -> bool:
-    def head(path: Path) -> bytes:
-        with path.open("rb") as opened:
-            return opened.read(132)
-
-    return not path.name.startswith(".") and is_image(path, head)
+    return not path.name.startswith(".") and is_image(path, lambda path: _ownership.begins(path, 132))
 
 
 def is_image(path: Path, head: Callable[[Path], bytes]) -> bool:
@@ -437,8 +429,7 @@ def refuse_doubtful(named: Sequence[Path]) -> None:
         if path.suffix.lower() in _OTHER_MODELS or (path.is_dir() and any((path / one).exists() for one in _SAVED)):
             raise BadInput(f"{path}: is a model of another kind; save it as .keras, .h5 or .onnx")
         if path.is_file() and not is_model(path) and path.suffix.lower() not in SUFFIXES:
-            with path.open("rb") as opened:
-                head = opened.read(8)
+            head = _ownership.begins(path, 8)
             if head == b"\x89HDF\r\n\x1a\n" or head[4:] == b"TFL3":
                 raise BadInput(f"{path}: looks like a model; its name must end in .keras, .h5, .hdf5 or .onnx")
         if path.is_dir() and is_model(path):
@@ -466,9 +457,8 @@ def is_model(path: str | Path) -> bool:
     (True, False)
     """
     path = files.resolve(path)
-    return path.suffix.lower() in models.SUFFIXES or any(
-        (path / f"model{suffix}").is_file() for suffix in models.SUFFIXES
-    )
+    inside = [path / f"model{suffix}" for suffix in models.SUFFIXES]
+    return path.suffix.lower() in models.SUFFIXES or any(map(Path.is_file, inside))
 
 
 def load(
@@ -682,22 +672,6 @@ def as_text(predictor: Predictor, answers: Sequence[Answer]) -> str:
     read = [answer for answer in answers if not answer.error]
     if not read:
         return ""
-    rows = [("image", "probability", "NORMAL", "PNEUMONIA", "verdict")]
-    for one in read:
-        below = ("-" if share is None else f"{share:.0%}" for share in (one.normal_below, one.pneumonia_below))
-        rows.append((printable(one.path), f"{one.probability:.3f}", *below, one.verdict))
-    wide = [max(len(row[column]) for row in rows) for column in range(4)]
-    lines = [f"{r[0]:{wide[0]}}  {r[1]:>{wide[1]}}  {r[2]:>{wide[2]}}  {r[3]:>{wide[3]}}  {r[4]}" for r in rows]
-    for answer, number in zip(reversed(read), range(len(read), 0, -1), strict=True):
-        more = [answer.outside] if answer.outside else []
-        lines[number + 1 : number + 1] = [f"    {line}" for line in [*more, *answer.further]]
-    below = ["NORMAL, PNEUMONIA: the share of validation images with this label that got a lower probability"]
-    if predictor.note.get("synthetic"):
-        below.append("the model was trained on phantoms, not on radiographs: it knows nothing of children")
-    if predictor.check is None:
-        below = ["no JSON of cxr export beside the model: the threshold is .5, and strange images are not looked for"]
-    meaning = predictor.model.meaning
-    usual = predictor.check and meaning == models.Meaning(pixels=(0, 1))
-    head = f"model: {printable(predictor.model.path)}\n" + ("" if usual else f"taken as: {meaning}\n")
-    foot = f"\nprobability of PNEUMONIA; this model's threshold is {predictor.threshold:.3f}"
-    return "\n".join([head, *lines, foot, *below, NOTICE])
+    usual = predictor.check and predictor.model.meaning == models.Meaning(pixels=(0, 1))
+    template = Path(__file__).with_name("answers.txt.j2")
+    return _pages.fill(template, predictor=predictor, read=read, usual=usual, notice=NOTICE).rstrip()

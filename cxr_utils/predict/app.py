@@ -82,7 +82,7 @@ def answer(predictor: predict.Predictor, named: Sequence[tuple[str, str | Path |
         for number, one, heat, pixels in zip(read, answers, heats, small, strict=True):
             # The heat lies on what the model took: the picture stretched, or with black around.
             shown = read[number][1] if predictor.note["resize"] == "squash" else pixels[:, :, 0]
-            cards[number] = {"name": one.path, "answer": one, "picture": _inline(_shrink(shown), ".jpg")}
+            cards[number] = {"name": one.path, "answer": one, "picture": _inline(_shrink(shown), "jpeg")}
             cards[number] |= {} if heat is None else {"heat": _layer(heat)}
     given = {"cards": [cards[number] for number in range(len(named))], "threshold": predictor.threshold}
     return _pages.fill(_HERE / "answers.html.j2", **given, ramp=_layer(np.linspace(0, 1, 64)[None]))
@@ -100,11 +100,6 @@ def why_no_heat(predictor: predict.Predictor) -> str | None:
     -------
     str or None
     """
-    if predictor.model.network is None:
-        return (
-            "No heat map: this model is in the form of ONNX, which has no gradients to draw one from. Export it as "
-            "keras too (cxr export RUN --to keras)."
-        )
     try:
         predictor.heats(np.zeros((1, predictor.model.image_size, predictor.model.image_size, 1), "uint8"))
     except BadInput as error:
@@ -113,9 +108,7 @@ def why_no_heat(predictor: predict.Predictor) -> str | None:
 
 
 def _shrink(picture: np.ndarray) -> np.ndarray:
-    shrink = _SIDE / max(picture.shape)
-    if shrink >= 1:
-        return picture
+    shrink = min(1, _SIDE / max(picture.shape))
     size = [max(1, round(side * shrink)) for side in picture.shape[::-1]]
     return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
 
@@ -125,9 +118,8 @@ def _layer(heat: np.ndarray) -> str:
     return _inline(np.dstack([explain.colours(heat)[..., ::-1], heat]) * 255)
 
 
-def _inline(picture: np.ndarray, suffix: str = ".png") -> str:
-    content = cv2.imencode(suffix, np.round(picture).astype("uint8"))[1].tobytes()
-    kind = "jpeg" if suffix == ".jpg" else "png"
+def _inline(picture: np.ndarray, kind: str = "png") -> str:
+    content = cv2.imencode(f".{kind}", np.round(picture).astype("uint8"))[1].tobytes()
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
@@ -158,16 +150,10 @@ def build(predictor: predict.Predictor) -> Any:
         with _machine.environment({"no_proxy": "*", "NO_PROXY": "*"}):
             import gradio
     except ModuleNotFoundError as error:
-        if error.name != "gradio":
-            raise CxrError(f"gradio lacks a part ({error}); install it again: pip install 'cxr-utils[app]'") from None
-        raise CxrError("gradio is missing; install it: pip install 'cxr-utils[app]'") from None
+        raise CxrError(f"{error.name} is missing; install it: pip install 'cxr-utils[app]'") from None
     from cxr_utils.sources import phantom
 
     without = why_no_heat(predictor)
-    examples = {}
-    for name, kind in EXAMPLES.items():
-        drawn = phantom.draw(kind, seed=1, domain="test").image
-        examples[f"phantom, {name}"] = np.ascontiguousarray(drawn[::-1, ::-1]) if name == "upside down" else drawn
     card = predictor.model.path.parent / "model-card.md"
     known = " This model was trained on phantoms: it knows nothing of children." if predictor.note["synthetic"] else ""
 
@@ -195,13 +181,15 @@ def build(predictor: predict.Predictor) -> Any:
         upload.preprocess = lambda sent: None if sent is None else list(sent.root)  # Gradio's own leaves a file behind
         upload.async_move_resource_to_block_cache = _uploaded
         gradio.Markdown("Or take a phantom, that is a drawn radiograph:")
-        buttons = {}
+        buttons = []
         with gradio.Row():
-            for name, picture in examples.items():
+            for name, kind in EXAMPLES.items():
+                drawn = phantom.draw(kind, seed=1, domain="test").image
+                picture = np.ascontiguousarray(drawn[::-1, ::-1]) if name == "upside down" else drawn
                 with gradio.Column(min_width=120):
                     small = cv2.resize(picture, (240, 200), interpolation=cv2.INTER_AREA)
-                    gradio.HTML(f'<div class="cxr-phantom"><img src="{_inline(small, ".jpg")}" alt=""></div>', **flat)
-                    buttons[name] = gradio.Button(name.removeprefix("phantom, "), elem_classes="cxr-example")
+                    gradio.HTML(f'<div class="cxr-phantom"><img src="{_inline(small, "jpeg")}" alt=""></div>', **flat)
+                    buttons.append((gradio.Button(name, elem_classes="cxr-example"), (f"phantom, {name}", picture)))
         if without:
             gradio.Markdown(without)
         else:
@@ -217,8 +205,7 @@ def build(predictor: predict.Predictor) -> Any:
             none = f"There is no {card.name} beside the model."
             gradio.Markdown(card.read_text(encoding="utf-8") if card.is_file() else none, elem_classes="cxr-card")
         upload.upload(of_files, upload, [upload, shown], api_name="answer", trigger_mode="multiple")
-        for name, button in buttons.items():
-            chosen = (name, examples[name])
+        for button, chosen in buttons:
             button.click(lambda chosen=chosen: answer(predictor, [chosen]), None, shown, api_visibility="private")
     # Without the last, whoever asks by hand would not wait in the queue.
     page.queue(max_size=WAITING, default_concurrency_limit=AT_ONCE, api_open=False)

@@ -67,32 +67,18 @@ def text(
     synthetic, threshold = note["synthetic"], note["threshold"]
     return _pages.fill(
         Path(__file__).with_name("card.md.j2"), record=record, note=note, about=about, mark=mark(note["run"]),
-        counts=_pages.table(["part", *counts], counts.itertuples()), metrics=metrics,
-        figures=_figures(metrics) if metrics else None,
-        kinds=_kinds(predictions[predictions["split"] == judged], threshold), judged=judged,
+        counts=_pages.table(["part", *counts], counts.itertuples()), metrics=metrics, shown=_SHOWN,
+        words=evaluation.words, kinds=_kinds(predictions[predictions["split"] == judged], threshold), judged=judged,
         statistics_auc=None if synthetic else _statistics_auc(),
         acquisition=[] if synthetic or metrics is None else acquisition(predictions, threshold), seeds=_seeds(record),
     )  # fmt: skip
 
 
-def _figures(metrics: dict[str, Any]) -> str:
-    rows = []
-    for part, name in (("validation", "validation"), ("test", "test"), ("test_without_known", "test, unknown persons")):
-        for cut in ("at_half", "at_threshold") if metrics["threshold"] != 0.5 else ("at_half",):
-            if cut in metrics.get(part, {}):
-                values = metrics[part][cut]
-                at = "0.5" if cut == "at_half" else f"{metrics['threshold']:.3f}"
-                words = (evaluation.words(values[metric]) for metric in _SHOWN)
-                rows.append([f"{name} ({metrics[part]['images']})", at, *words])
-    return _pages.table(["part", "cut", *_SHOWN.values()], rows)
-
-
 def _kinds(predictions: pd.DataFrame, threshold: float) -> str:
     from cxr_utils.replication.verdicts import interval
 
-    table = evaluation.by_kind(predictions, threshold=threshold)
     rows = []
-    for kind, row in table.iterrows():
+    for kind, row in evaluation.by_kind(predictions, threshold=threshold).iterrows():
         low, high = interval(row["share_right"], int(row["images"]))
         share = f"{row['share_right']:.3f} ({low:.3f} to {high:.3f})"
         rows.append([kind, int(row["images"]), int(row["wrong"]), share])
@@ -141,7 +127,7 @@ def acquisition(predictions: pd.DataFrame, threshold: float) -> list[str]:
     ]
 
 
-def _seeds(record: dict[str, Any]) -> dict[str, Any]:
+def _seeds(record: dict[str, Any]) -> dict[str, list[float]]:
     """Find what other seeds of the same training gave, where they are kept: one run's figures are partly luck."""
     from cxr_utils.replication import grid
 
@@ -150,9 +136,4 @@ def _seeds(record: dict[str, Any]) -> dict[str, Any]:
     if len(alike) < 2:
         return {}
     on_test = [r["metrics"]["test"]["at_half"] for r in alike]
-    found = {metric: [figures[metric]["value"] for figures in on_test] for metric in ("accuracy", "auc")}
-    told = " and ".join(
-        f"{_SHOWN[metric]} {min(values):.3f} to {max(values):.3f} (mean {sum(values) / len(values):.3f})"
-        for metric, values in found.items()
-    )
-    return {"runs": len(alike), "told": told}
+    return {metric: [figures[metric]["value"] for figures in on_test] for metric in ("accuracy", "auc")}

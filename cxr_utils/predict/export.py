@@ -3,30 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from cxr_utils import (
-    _machine,
-    _ownership,
-    _saved,
-    dataset,
-    evaluation,
-    files,
-    images,
-    models,
-    predict,
-    recipes,
-    sources,
-    splits,
-    training,
-)
+from cxr_utils import _ownership, _saved, dataset, evaluation, files, images, models, recipes, sources, splits, training
 from cxr_utils.errors import BadInput, CxrError, one_of
-from cxr_utils.predict import card, outside
+from cxr_utils.predict import FORMAT, QUANTILES, card, outside, read_note
 
 FORMATS = {"keras": ".keras", "h5": ".h5", "onnx": ".onnx"}
 #: The formats' probabilities may differ by this much: their kernels add in different orders.
@@ -84,7 +69,7 @@ def export(
         files.check_ours(path, lambda there: there in _ownership.exported(beside) or _same(model, there))
         note, text = describe(run, data_dir=data_dir)
         with files.atomic(path, ours=True) as temporary:
-            _save(model, temporary, to)
+            _saved.save(model, temporary)
             _check_same(model, temporary)
         _write(path, note, text)
     return path
@@ -103,7 +88,7 @@ def _write(path: Path, note: dict[str, Any], text: str) -> None:
     """Write the JSON and the card; the formats of the same run that are there already stay in the former."""
     known: dict[str, str] = {}
     with contextlib.suppress(BadInput):  # not there, or broken: it is made anew
-        there = predict.read_note(path.with_suffix(".json"))
+        there = read_note(path.with_suffix(".json"))
         known = there["files"] if there["run"] == note["run"] else {}
     listed = note | {"files": known | {path.suffix: files.sha256(path)}}
     files.write_json(path.with_suffix(".json"), listed, ours=_ownership.NOTE)
@@ -125,22 +110,6 @@ def _same(model, path: Path) -> bool:
     except CxrError:
         return False
     return True
-
-
-def _save(model, path: Path, to: str) -> None:
-    # Absl logs that .h5 is an old format; tf2onnx warns of old names of NumPy.
-    with _machine.quiet("absl"):
-        if to != "onnx":
-            _saved.save(model, path)
-            return
-        from cxr_utils.backend import keras
-
-        if keras.backend.backend() != "tensorflow":
-            raise BadInput(f"to: 'onnx' needs KERAS_BACKEND=tensorflow, not {keras.backend.backend()}")
-        if importlib.util.find_spec("tf2onnx") is None:
-            raise CxrError("tf2onnx is missing; install it: pip install 'cxr-utils[export]'")
-        model(np.zeros((1, *model.input_shape[1:]), "float32"))  # Keras exports only what was called before
-        model.export(path, format="onnx", verbose=False)
 
 
 def _check_same(model, path: Path) -> None:
@@ -199,18 +168,15 @@ def describe(run: training.Run, *, data_dir: str | Path = "data") -> tuple[dict[
     threshold = fixed or evaluation.best_threshold(chosen["label"], chosen["probability"])
     train, held_out = _held_out(split)
     check = outside.fit(pixels[train], pixels[held_out])
-    alarm = {}
-    test = {"test": np.flatnonzero(split["part"] == "test")} if read else {}
-    for name, rows in ({"held out": held_out} | test).items():
-        called = sum(map(bool, check.reasons(pixels[rows])))
-        alarm[name] = {"images": len(rows), "outside": called}
+    known = {"held out": held_out} | ({"test": np.flatnonzero(split["part"] == "test")} if read else {})
+    called = {name: sum(map(bool, check.reasons(pixels[rows]))) for name, rows in known.items()}
     about = sources.describe(folder)
     quantiles = {
-        name: np.quantile(chosen.loc[chosen["label"] == label, "probability"], np.linspace(0, 1, predict.QUANTILES))
+        name: np.quantile(chosen.loc[chosen["label"] == label, "probability"], np.linspace(0, 1, QUANTILES))
         for label, name in enumerate(dataset.CLASSES)
     }
     note = {
-        "format": predict.FORMAT,
+        "format": FORMAT,
         "run": _about(record),
         "source": about["title"],
         "synthetic": bool(about["synthetic"]),
@@ -220,7 +186,7 @@ def describe(run: training.Run, *, data_dir: str | Path = "data") -> tuple[dict[
         "views": record["recipe"].get("views", 0),
         "threshold": float(threshold),
         "validation": {name: values.round(6).tolist() for name, values in quantiles.items()},
-        "false_alarm": alarm,
+        "false_alarm": {name: {"images": len(rows), "outside": called[name]} for name, rows in known.items()},
         "outside": check.to_json(),
     }
     counts = split.groupby(["part", "kind"]).size().unstack(fill_value=0)

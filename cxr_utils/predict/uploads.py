@@ -72,7 +72,6 @@ class Folder:
         if path.parent.parent == self.path or path.parent.resolve().parent == self.path:
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
-            with contextlib.suppress(OSError):
                 path.parent.rmdir()
 
     def forget(self, age: float) -> None:
@@ -84,16 +83,12 @@ class Folder:
             Seconds.
         """
         now = time.time()
-        for path in self._files():
+        for path in [*self._files(), *self.path.iterdir()]:
             with contextlib.suppress(OSError):
                 if abs(now - path.lstat().st_mtime) > age:
-                    path.unlink()
+                    path.rmdir() if path.is_dir() else path.unlink()
                     if path.parent != self.path:
                         path.parent.rmdir()  # which it does only when it is empty
-        for path in self.path.iterdir():
-            with contextlib.suppress(OSError):
-                if abs(now - path.lstat().st_mtime) > age:
-                    path.rmdir()
 
     def close(self) -> None:
         """Delete the folder; a child of this process does not."""
@@ -132,14 +127,10 @@ def sweep() -> None:
     for mark in Path(tempfile.gettempdir()).glob(f".{PREFIX}*.json"):
         folder = mark.with_name(mark.stem.removeprefix("."))
         with contextlib.suppress(OSError, ValueError, NotImplementedError, Timeout):
-            if mark.lstat().st_uid != user or json.loads(mark.read_text(encoding="utf-8")) != _mark(folder):
-                continue
-            if folder.is_symlink() or (folder.exists() and folder.lstat().st_uid != user):
-                continue
-            lock = FileLock(_beside(folder, "lock"))
-            lock.acquire(timeout=0)
-            _remove(folder)
-            lock.release()
+            ours = mark.lstat().st_uid == user and json.loads(mark.read_text(encoding="utf-8")) == _mark(folder)
+            if ours and not folder.is_symlink() and (not folder.exists() or folder.lstat().st_uid == user):
+                with FileLock(_beside(folder, "lock"), timeout=0):
+                    _remove(folder)
 
 
 def _beside(folder: Path, suffix: str) -> Path:
