@@ -58,6 +58,34 @@ class System:
     licence: str
     read: str
 
+    @classmethod
+    def beside(cls, recipe: str) -> System:
+        """Read the table ``[system]`` in the TOML file beside a recipe.
+
+        Parameters
+        ----------
+        recipe : str
+            The recipe's ``__file__``.
+
+        Returns
+        -------
+        System
+            With all its fields.
+
+        Raises
+        ------
+        BadInput
+            The file or a field is missing, or is not as it must be.
+
+        Examples
+        --------
+        >>> System.beside(str(Path(__file__).with_name("plain_64.py"))).licence
+        'none given'
+        """
+        file = Path(recipe).with_suffix(".toml")
+        table = _content(file).get("system", {})
+        return _made(cls, f"{file}: [system]", table if isinstance(table, dict) else {})
+
     def link(self, claim: Claim | None = None) -> str:
         """Say where it, or one of its claims, can be read.
 
@@ -147,7 +175,7 @@ class Recipe:
         The name used in commands, a line that says what it is, and whose system it replicates: its number, and after
         a comma what tells apart several recipes of it.
     published : System, optional
-        Where that stands; None for a recipe of our own.
+        Where that stands, from the TOML file beside its own; None for a recipe of our own.
     image_size : int
         Side of the square input in pixels.
     channels : int
@@ -507,30 +535,35 @@ def get(name: str) -> Recipe:
     return module.RECIPE.but(claims=_claims(beside)) if beside.is_file() else module.RECIPE
 
 
-#: What a field of a claim is in TOML, if not text, and in words.
+#: What a field is in TOML, if not text, and in words.
 _FORMS: dict[str, tuple[tuple[type, ...], str]] = {
     "n": ((int,), "a whole number"),
     "value": ((float, int, str, tuple), "a number, text in quotes, or a pair such as [0.1, 0.2] or [0.0, inf]"),
 }
 
 
-def _claims(file: Path) -> tuple[Claim, ...]:
+def _content(file: Path) -> dict[str, Any]:
     try:
-        content = tomllib.loads(file.read_text(encoding="utf-8"))
+        return tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise BadInput(f"{file}: can't be read ({error}); mend it there, and save it as UTF-8") from None
+
+
+def _claims(file: Path) -> tuple[Claim, ...]:
+    content = {name: value for name, value in _content(file).items() if name != "system"}
     tables = content.pop("claim", [])
     if content or not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         wrong = next(iter(content), "claim")
         raise BadInput(f"{file}: {wrong!r} is not one of its claims; each begins with a line [[claim]]")
     return tuple(
-        _claim(f"{file}: claim {number} ({table.get('text', 'without text')!r:.60})", table)
+        _made(Claim, f"{file}: claim {number} ({table.get('text', 'without text')!r:.60})", table)
         for number, table in enumerate(tables, start=1)
     )
 
 
-def _claim(where: str, table: dict[str, Any]) -> Claim:
-    known = {each.name: each.default is dataclasses.MISSING for each in dataclasses.fields(Claim)}
+def _made(kind: type[Claim] | type[System], where: str, table: dict[str, Any]) -> Any:
+    """Make a `Claim` or `System` of a table, if its fields are as they must be."""
+    known = {each.name: each.default is dataclasses.MISSING for each in dataclasses.fields(kind)}
     table = {name: _closed(value) for name, value in table.items()}
     for name, value in table.items():
         one_of(f"{where}, its field", name, known)
@@ -539,7 +572,7 @@ def _claim(where: str, table: dict[str, Any]) -> Claim:
             raise BadInput(f"{where}: {name} is {value!r:.60}; it must be {words}")
     if missing := [name for name, needed in known.items() if needed and name not in table]:
         raise BadInput(f"{where}: {missing[0]!r} is missing; add a line {missing[0]} = ...")
-    return Claim(**table)
+    return kind(**table)
 
 
 def _closed(value: Any) -> Any:
