@@ -448,12 +448,10 @@ class Recipe:
             return model
         # XLA is several times slower on CPUs, and JAX cannot do without it.
         jit = keras.backend.backend() == "jax"
-        optimizers = {"adam": keras.optimizers.Adam, "rmsprop": keras.optimizers.RMSprop}
-        if self.optimizer == "adamw":
-            optimizer = keras.optimizers.AdamW(self.learning_rate, weight_decay=self.weight_decay)
+        steps = {"learning_rate": self.learning_rate, "weight_decay": self.weight_decay or None}
+        optimizer = keras.optimizers.get({"class_name": self.optimizer, "config": steps})
+        if self.weight_decay:
             optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
-        else:
-            optimizer = optimizers[self.optimizer](self.learning_rate)
         smoothed = {"binary_crossentropy": keras.losses.BinaryCrossentropy,
                     "categorical_crossentropy": keras.losses.CategoricalCrossentropy}  # fmt: skip
         model.compile(
