@@ -232,9 +232,8 @@ class Body:
                 length, width = length * 0.76, width * 0.74
         drawn = []
         for (points, weights), sigma in zip(layers, (2.3, 1.5, 1.0), strict=True):
-            drawn.append(
-                gaussian_filter(splat(np.concatenate(points), np.concatenate(weights)), sigma, truncate=3) * 2.7
-            )
+            layer = splat(np.concatenate(points), np.concatenate(weights))
+            drawn.append(gaussian_filter(layer, sigma, truncate=3) * 2.7)
         return tuple(drawn)
 
     def _spine(self) -> np.ndarray:
@@ -313,9 +312,8 @@ class Body:
                 where, square, along = near(line, 0.12)
                 flare = radius * (1.0 + 0.5 * (2.0 * along - 1.0) ** 2)
                 bone[where] += depth * _tube(square / (flare * flare))
-            for centre, radius in ((head, 0.085),):
-                where, square, _ = near([centre, (centre[0], centre[1] + 0.01)], 0.1)
-                bone[where] += 0.45 * np.sqrt(np.maximum(1.0 - square / radius**2, 0.0))
+            where, square, _ = near([head, (head[0], head[1] + 0.01)], 0.1)
+            bone[where] += 0.45 * np.sqrt(np.maximum(1.0 - square / 0.085**2, 0.0))
             where, square, along = near([(side * 0.95, 0.1), (side * 0.86, 0.72)], 0.25)
             plate = 0.12 * (1.0 - 0.7 * along)
             bone[where] += 0.2 * ramp((plate * plate - square) / 0.006)
