@@ -94,8 +94,7 @@ def _predict(model, pixels, split, parts, *, views: int = 0) -> pd.DataFrame:
     table = split.loc[wanted, ["path", "patient", "label", "kind"]].assign(
         split=split.loc[wanted, "part"], probability=probability
     )
-    order = ["path", "patient", "split", "label", "probability", "kind"]
-    return table[order].sort_values(["split", "path"], ignore_index=True)
+    return table[[*COLUMNS, "kind"]].sort_values(["split", "path"], ignore_index=True)
 
 
 def check(predictions: pd.DataFrame, split: pd.DataFrame, *, where: str | Path) -> pd.DataFrame:
@@ -178,10 +177,7 @@ def read_predictions(path: str | Path, *, columns=COLUMNS) -> pd.DataFrame:
     >>> len(read_predictions("mine.csv")) == len(predictions)
     True
     """
-    path = Path(path)
-    table = files.read_csv(path)
-    if missing := [c for c in columns if c not in table.columns]:
-        raise BadInput(f"{path}: column {missing[0]!r} is missing; a table of predictions has {', '.join(columns)}")
+    table = files.read_csv(path, columns=columns)
     table = table.astype({c: "string" for c in ("path", "patient", "split") if c in table})
     for column, good in {
         "label": table["label"].isin([0, 1]),
