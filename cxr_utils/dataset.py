@@ -461,10 +461,5 @@ def join_duplicates(patients: pd.Series, hashes: pd.Series) -> list[str | None]:
 
 def _typed(index: pd.DataFrame) -> pd.DataFrame:
     """Give each column its type, the same whether just made or read from the file."""
-    index = index[list(COLUMNS)].copy()
-    for column in ("label", "width", "height"):
-        index[column] = index[column].astype("int64")
-    for column in ("path", "split", "kind", "mode", "sha256"):
-        index[column] = index[column].astype(str)
-    index["patient"] = index["patient"].astype("string")
-    return index
+    numbers = dict.fromkeys(("label", "width", "height"), "int64")
+    return index[list(COLUMNS)].astype(dict.fromkeys(COLUMNS, str) | numbers | {"patient": "string"})
