@@ -596,13 +596,11 @@ def sources() -> pd.DataFrame:
     >>> sources()["recipes"][0]
     'plain_64, softmax_64'
     """
-    every = sorted((get(name) for name in names()), key=lambda recipe: (recipe.system, recipe.name))
-    rows: dict[str, dict[str, str]] = {}
-    for recipe in every:
-        if (found := recipe.published) is None:
-            continue
-        row = {"link": found.link(), "date": found.date, "licence": found.licence, "read": found.read}
-        there = rows.setdefault(recipe.number, {"system": recipe.number, "recipes": recipe.name} | row)
-        if there["recipes"] != recipe.name:
-            there["recipes"] += f", {recipe.name}"
-    return pd.DataFrame(rows.values())
+    every = sorted(map(get, names()), key=lambda recipe: (recipe.system, recipe.name))
+    rows = [
+        (recipe.number, recipe.name, found.link(), found.date, found.licence, found.read)
+        for recipe in every
+        if (found := recipe.published)
+    ]
+    table = pd.DataFrame(rows, columns=["system", "recipes", "link", "date", "licence", "read"])
+    return table.groupby("system", as_index=False).agg(lambda cells: ", ".join(cells.unique()))
