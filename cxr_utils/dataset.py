@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import tomllib
 import warnings
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -42,29 +43,18 @@ class DatasetRecord:
     {'NORMAL': 8, 'PNEUMONIA': 8}
     """
 
-    title: str = "Chest X-Ray Images (Pneumonia)"
-    url: str = "https://www.kaggle.com/datasets/paultimothymooney/chest-xray-pneumonia"
-    kaggle: str = "paultimothymooney/chest-xray-pneumonia"
-    kaggle_version: int = 2
-    doi: str = "10.17632/rscbjbr9sj"
-    licence: str = "CC BY 4.0"
-    licence_url: str = "https://creativecommons.org/licenses/by/4.0/"
-    citation: str = (
-        "Kermany DS, Zhang K, Goldbaum M. Labeled Optical Coherence Tomography (OCT) and Chest X-Ray Images "
-        "for Classification. Mendeley Data, 2018, doi 10.17632/rscbjbr9sj. Described in: Kermany DS, "
-        "Goldbaum M, Cai W, et al. Identifying Medical Diagnoses and Treatable Diseases by Image-Based Deep "
-        "Learning. Cell 172(5):1122-1131, 2018, doi 10.1016/j.cell.2018.02.010."
-    )
-    counts: dict[str, dict[str, int]] = field(
-        default_factory=lambda: {
-            "train": {"NORMAL": 1341, "PNEUMONIA": 3875},
-            "val": {"NORMAL": 8, "PNEUMONIA": 8},
-            "test": {"NORMAL": 234, "PNEUMONIA": 390},
-        }
-    )
+    title: str
+    url: str
+    kaggle: str
+    kaggle_version: int
+    doi: str
+    licence: str
+    licence_url: str
+    citation: str
+    counts: dict[str, dict[str, int]]
 
 
-RECORD = DatasetRecord()
+RECORD = DatasetRecord(**tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8")))
 
 
 class ImageName(NamedTuple):
