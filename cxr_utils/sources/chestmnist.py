@@ -46,10 +46,9 @@ def fill(folder: Path, *, archive: Path, progress: bool = False) -> dict[str, An
     CxrError
         As `medmnist.download_npz`.
     """
-    left_out: list[str] = []
-    origin = medmnist.download_npz(
+    origin, left_out = medmnist.download_npz(
         archive, "chestmnist", file=FILE, md5=MD5, needed=NEEDED_BYTES, progress=progress,
-        write=lambda: left_out.append(write(archive, folder)),
+        write=lambda: write(archive, folder),
     )  # fmt: skip
     return {
         "title": "ChestMNIST (MedMNIST v2), 64 px: NIH Clinical Center",
@@ -58,7 +57,7 @@ def fill(folder: Path, *, archive: Path, progress: bool = False) -> dict[str, An
         "doi 10.1109/CVPR.2017.369.",
         "origin": origin,
         "expected": EXPECTED,
-        "left_out": left_out,
+        "left_out": [left_out],
     }
 
 

@@ -61,7 +61,7 @@ def fill(folder: Path, *, archive: Path, progress: bool = False) -> dict[str, An
     CxrError
         As `download_npz`.
     """
-    origin = download_npz(
+    origin, _ = download_npz(
         archive, "medmnist", file=FILE, md5=MD5, needed=NEEDED_BYTES, progress=progress,
         write=lambda: write(archive, folder, progress=progress),
     )  # fmt: skip
@@ -77,7 +77,7 @@ def fill(folder: Path, *, archive: Path, progress: bool = False) -> dict[str, An
 
 def download_npz(
     archive: Path, source: str, *, file: str, md5: str, needed: int, write: Callable[[], Any], progress: bool = False
-) -> str:
+) -> tuple[str, Any]:
     """Download an archive of MedMNIST from Zenodo, and write what is in it.
 
     The variable ``CXR_MEDMNIST_URL`` names a mirror in place of ``https://zenodo.org``; the checksum stays.
@@ -100,8 +100,10 @@ def download_npz(
 
     Returns
     -------
-    str
+    origin : str
         The address.
+    written : object
+        What `write` returned.
 
     Raises
     ------
@@ -117,7 +119,7 @@ def download_npz(
         download.check_room(needed - download.size(archive), archive.parent)
         download.insist(lambda: _run(origin, archive, md5, progress=progress), arrived=lambda: 0, progress=progress)
         try:
-            write()
+            return origin, write()
         except (KeyError, ValueError, zipfile.BadZipFile) as error:
             archive.unlink()
             raise CxrError(f"{origin} is not what was published ({clean(str(error))})") from error
@@ -125,7 +127,6 @@ def download_npz(
         raise CxrError(f"source {source}: {error}; {WAY_OUT}") from error
     finally:
         download.tidy(archive.parent, keep=archive)
-    return origin
 
 
 def _run(origin: str, archive: Path, md5: str, *, progress: bool) -> None:

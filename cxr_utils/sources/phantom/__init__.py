@@ -43,11 +43,9 @@ class Phantom:
     image : ndarray of uint8, shape (h, w)
         Grey values, 0 black to 255 white.
     mask : ndarray of bool, shape (h, w)
-        Where the lesion lies; all False for `kind` normal.
+        Where the lesion lies; all False for a normal chest.
     lungs : ndarray of bool, shape (h, w)
         The projected lungs.
-    kind, domain : str
-        What was asked for.
     lobe : str
         Where a consolidation sits ("right upper", ...), "both lungs" for a virus, "" for normal.
     """
@@ -55,8 +53,6 @@ class Phantom:
     image: np.ndarray
     mask: np.ndarray
     lungs: np.ndarray
-    kind: str
-    domain: str
     lobe: str
 
 
@@ -132,7 +128,7 @@ def draw(kind: str, *, seed: int, domain: str = "train", patient: int = 0, image
     signal = _expose(body.soft - np.minimum(body.air, 0.8 * body.soft) + body.bone + body.vessels, film)
     image_ = _develop(_project(signal, film, order=1), film, rng)
     areas = _project(body.lungs + 2 * lesion.astype(np.uint8), film, order=0)
-    return Phantom(image_, areas == 3, areas % 2 > 0, kind, domain, lobe)
+    return Phantom(image_, areas == 3, areas % 2 > 0, lobe)
 
 
 def _film(kind: str, domain: str, rng: np.random.Generator) -> Film:
