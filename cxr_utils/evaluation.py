@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -73,14 +72,9 @@ def predict(
     missing = [p for p in parts if there is None or p not in set(there["split"])]
     if missing:
         if "test" in missing and not entered:
-            record = run.record
-            ledger.enter(
-                run.folder,
-                cell=run.folder.name,
-                identity=files.digest(json.dumps(record, sort_keys=True), length=12),
-                protocol=record["protocol"],
-                remark=record.get("image_source", ""),
-            )
+            identity = files.digest(run.record, length=12)
+            whose = {"protocol": run.record["protocol"], "remark": run.record.get("image_source", "")}
+            ledger.enter(run.folder, cell=run.folder.name, identity=identity, **whose)
         fresh = _predict(run.load_model(), pixels, split, missing, views=run.record["recipe"].get("views", 0))
         there = pd.concat([there, fresh]).sort_values(["split", "path"], ignore_index=True)
         files.write_csv(path, there, ours=COLUMNS)
