@@ -33,10 +33,9 @@ def duplicates(index: pd.DataFrame) -> pd.DataFrame:
     4
     """
     again = index[index.duplicated("sha256", keep=False)].sort_values("path")
-    group = again.groupby("sha256", sort=False).ngroup() + 1
-    table = again[["path", "patient", "kind", "split"]].copy()
-    table.insert(0, "group", group.astype("int64"))
-    return table.sort_values(["group", "path"]).reset_index(drop=True)
+    table = again.assign(group=again.groupby("sha256", sort=False).ngroup().astype("int64") + 1)
+    columns = ["group", "path", "patient", "kind", "split"]
+    return table[columns].sort_values(["group", "path"], ignore_index=True)
 
 
 def near_duplicates(

@@ -308,8 +308,7 @@ class Recipe:
         """
         known = [f.name for f in dataclasses.fields(self)]
         for name in changes:
-            if name not in known:
-                raise BadInput(f"{name}: not a setting of a recipe; they are {', '.join(known)}")
+            one_of("setting of a recipe", name, known)
         return dataclasses.replace(self, **changes)
 
     def at(self, *, image_size: int | None = None, width: float | None = None) -> Recipe:
@@ -441,13 +440,10 @@ class Recipe:
             layers = [fused(layer) if isinstance(layer, kind) else layer for layer in layers]
         # The output stays in float32: eight bits of precision are too few for a probability.
         layers[-1].dtype_policy = keras.DTypePolicy("float32")
-        model = keras.Sequential(
-            [keras.Input((self.image_size, self.image_size, self.channels)), *layers], name=self.name
-        )
+        pictures = keras.Input((self.image_size, self.image_size, self.channels))
+        model = keras.Sequential([pictures, *layers], name=self.name)
         if not compiled:
             return model
-        # XLA is several times slower on CPUs, and JAX cannot do without it.
-        jit = keras.backend.backend() == "jax"
         steps = {"learning_rate": self.learning_rate, "weight_decay": self.weight_decay or None}
         optimizer = keras.optimizers.get({"class_name": self.optimizer, "config": steps})
         if self.weight_decay:
@@ -458,7 +454,7 @@ class Recipe:
             optimizer=optimizer,
             loss=smoothed[self.loss](label_smoothing=self.label_smoothing) if self.label_smoothing else self.loss,
             metrics=["accuracy"],
-            jit_compile=jit,
+            jit_compile=keras.backend.backend() == "jax",  # several times slower on CPUs; JAX can't do without it
         )
         return model
 
@@ -526,8 +522,7 @@ def get(name: str) -> Recipe:
     >>> get("smote_224").imbalance
     'smote'
     """
-    if name not in names():
-        raise BadInput(f"recipe {name!r}: there is none of this name; there are {', '.join(names())}")
+    one_of("recipe", name, names())
     module = importlib.import_module(f"{__name__}.{name}")
     beside = Path(inspect.getfile(module)).with_suffix(".toml")
     return module.RECIPE.but(claims=_claims(beside)) if beside.is_file() else module.RECIPE
