@@ -92,15 +92,9 @@ def near_duplicates(
         best = np.lexsort((second, first, -values))[:limit]
         values, first, second = values[best], first[best], second[best]
     paths, known = index["path"].to_numpy(object), index["patient"].array
-    same = known[first] == known[second]
-    return pd.DataFrame(
-        {
-            "path_a": paths[first].astype(str),
-            "path_b": paths[second].astype(str),
-            "correlation": np.minimum(values, 1.0),
-            "same_patient": pd.array(same, dtype="boolean"),
-        }
-    )
+    table = pd.DataFrame({"path_a": paths[first].astype(str), "path_b": paths[second].astype(str)})
+    same = pd.array(known[first] == known[second], dtype="boolean")
+    return table.assign(correlation=np.minimum(values, 1.0), same_patient=same)
 
 
 def patients(index: pd.DataFrame) -> pd.DataFrame:
