@@ -338,17 +338,15 @@ def count_differences(index: pd.DataFrame) -> list[str]:
 def _list(folder: Path) -> list[tuple[str, int]]:
     """List the layout's image files and their sizes in bytes (-1 if there is none), sorted by path."""
     found = []
-    for split in SPLITS:
-        for name in CLASSES:
-            place = f"chest_xray/{split}/{name}"
-            if (folder / place).is_dir():
-                try:
-                    with os.scandir(folder / place) as entries:
-                        for entry in entries:
-                            if not entry.name.startswith(".") and entry.name.lower().endswith(images.SUFFIXES):
-                                found.append((f"{place}/{entry.name}", _size(entry)))
-                except OSError as error:
-                    raise BadInput(f"{folder / place}: can't be listed ({error.strerror})") from None
+    for place in (f"chest_xray/{split}/{name}" for split in SPLITS for name in CLASSES):
+        if (folder / place).is_dir():
+            try:
+                with os.scandir(folder / place) as entries:
+                    for entry in entries:
+                        if not entry.name.startswith(".") and entry.name.lower().endswith(images.SUFFIXES):
+                            found.append((f"{place}/{entry.name}", _size(entry)))
+            except OSError as error:
+                raise BadInput(f"{folder / place}: can't be listed ({error.strerror})") from None
     if not found:
         raise BadInput(
             f"{folder}: no image in chest_xray/{{train,val,test}}/{{NORMAL,PNEUMONIA}}; run `cxr fetch` first"
