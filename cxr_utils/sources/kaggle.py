@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import re
 import shutil
@@ -21,6 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from cxr_utils import files
 from cxr_utils.dataset import RECORD
 from cxr_utils.errors import BadInput, CxrError
 from cxr_utils.sources import PUBLISHED, Source, download
@@ -177,10 +177,9 @@ def _run(command: list[str], archive: Path, *, progress: bool) -> None:
 
 def _total(archive: Path) -> int | None:
     """Return the size that the whole archive will have, where the command has noted it."""
-    try:
-        return json.loads(download.marker(archive).read_text(encoding="utf-8"))["size"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    with contextlib.suppress(BadInput):
+        return files.read_record(download.marker(archive), size=int)["size"]
+    return None
 
 
 def _is_full(said: str) -> bool:
