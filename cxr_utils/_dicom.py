@@ -142,17 +142,13 @@ def parse(content: bytes, *, most_pixels: int = _limits.MAX_PIXELS) -> Film:
     try:
         with _ALONE, _machine.quiet("pydicom"):
             dataset = pydicom.dcmread(io.BytesIO(content), specific_tags=list(ELEMENTS))
-            problem = _problem(dataset, most_pixels)
-            remarks = [] if problem else _remarks(dataset)
-            cost = 0 if problem else _checked(dataset)
+            _check_kind(dataset, most_pixels)
+            return Film(dataset, _remarks(dataset), _checked(dataset))
     except (_Unreadable, _limits.TooMuch) as error:
         raise ValueError(f"DICOM, {error}") from None
     except Exception as error:
         # From None, and without its text: both hold values of the header.
         raise ValueError(f"DICOM, its header can't be read ({type(error).__name__})") from None
-    if problem:
-        raise ValueError(f"DICOM, {problem}")
-    return Film(dataset, remarks, cost)
 
 
 def decode(film: Film) -> tuple[np.ndarray, list[str]]:
@@ -194,21 +190,20 @@ def _inflated(content: bytes) -> bytes:
     return head.replace(_DEFLATED, _PLAIN) + inside
 
 
-def _problem(dataset, most_pixels: int) -> str | None:
-    """Say what keeps a file from being a single plain radiograph."""
+def _check_kind(dataset, most_pixels: int) -> None:
+    """Refuse what is no single plain radiograph."""
     if str(dataset.get("Modality") or MODALITIES[0]).strip().upper() not in MODALITIES:
-        return f"but no radiograph: its modality is none of {', '.join(MODALITIES)}"
+        raise _Unreadable(f"but no radiograph: its modality is none of {', '.join(MODALITIES)}")
     if "PixelData" not in dataset:
-        return "but without pixels"
+        raise _Unreadable("but without pixels")
     if int(dataset.get("NumberOfFrames") or 1) > _limits.MAX_FRAMES:
-        return "with several frames; save the one to be read"
+        raise _Unreadable("with several frames; save the one to be read")
     if dataset.SamplesPerPixel != 1 or dataset.PhotometricInterpretation not in ("MONOCHROME1", "MONOCHROME2"):
-        return "in colour; a radiograph is MONOCHROME1 or MONOCHROME2"
+        raise _Unreadable("in colour; a radiograph is MONOCHROME1 or MONOCHROME2")
     if not 0 < dataset.Rows * dataset.Columns <= most_pixels:
-        return f"{dataset.Columns} x {dataset.Rows} pixels; at most {most_pixels:,} in all are read"
+        raise _Unreadable(f"{dataset.Columns} x {dataset.Rows} pixels; at most {most_pixels:,} in all are read")
     if dataset.BitsAllocated not in (8, 16) or not 0 < dataset.BitsStored <= dataset.BitsAllocated:
-        return "with other than 8 or 16 bits for a pixel; save it with 16"
-    return None
+        raise _Unreadable("with other than 8 or 16 bits for a pixel; save it with 16")
 
 
 def _remarks(dataset) -> list[str]:

@@ -33,10 +33,9 @@ def duplicates(index: pd.DataFrame) -> pd.DataFrame:
     4
     """
     again = index[index.duplicated("sha256", keep=False)].sort_values("path")
-    group = again.groupby("sha256", sort=False).ngroup() + 1
-    table = again[["path", "patient", "kind", "split"]].copy()
-    table.insert(0, "group", group.astype("int64"))
-    return table.sort_values(["group", "path"]).reset_index(drop=True)
+    table = again.assign(group=again.groupby("sha256", sort=False).ngroup().astype("int64") + 1)
+    columns = ["group", "path", "patient", "kind", "split"]
+    return table[columns].sort_values(["group", "path"], ignore_index=True)
 
 
 def near_duplicates(
@@ -93,15 +92,9 @@ def near_duplicates(
         best = np.lexsort((second, first, -values))[:limit]
         values, first, second = values[best], first[best], second[best]
     paths, known = index["path"].to_numpy(object), index["patient"].array
-    same = known[first] == known[second]
-    return pd.DataFrame(
-        {
-            "path_a": paths[first].astype(str),
-            "path_b": paths[second].astype(str),
-            "correlation": np.minimum(values, 1.0),
-            "same_patient": pd.array(same, dtype="boolean"),
-        }
-    )
+    table = pd.DataFrame({"path_a": paths[first].astype(str), "path_b": paths[second].astype(str)})
+    same = pd.array(known[first] == known[second], dtype="boolean")
+    return table.assign(correlation=np.minimum(values, 1.0), same_patient=same)
 
 
 def patients(index: pd.DataFrame) -> pd.DataFrame:
@@ -161,20 +154,12 @@ def shared_patients(index: pd.DataFrame) -> pd.DataFrame:
     known = index.dropna(subset="patient")
     table = pd.crosstab(known["patient"].astype(object), known["split"].astype(object))
     table = table.reindex(columns=list(dataset.SPLITS), fill_value=0).astype("int64")
-    table = table[(table > 0).sum(axis=1) > 1]
-    ours = known[known["patient"].isin(table.index)]
-    spread = ours.groupby(["patient", "kind"])["split"].nunique()
-    both = set(spread[spread > 1].index.get_level_values("patient"))
-    kinds = {name: _listed(values) for name, values in ours.groupby("patient")["kind"]}
-    names = list(table.index)
-    return pd.DataFrame(
-        {
-            "patient": pd.array(names, dtype="string"),
-            **{split: table[split].to_numpy() for split in dataset.SPLITS},
-            "kinds": [kinds[name] for name in names],
-            "same_kind": np.array([name in both for name in names], dtype=bool),
-        }
-    )
+    table = table[(table > 0).sum(axis=1) > 1].rename_axis(columns=None).reset_index()
+    kinds = known.groupby("patient")["kind"].agg(_listed)
+    most_splits = known.groupby(["patient", "kind"])["split"].nunique().groupby("patient").max()
+    table["kinds"] = table["patient"].map(kinds).astype(str)
+    table["same_kind"] = table["patient"].map(most_splits).gt(1).astype(bool)
+    return table.astype({"patient": "string"})
 
 
 def picture_statistics(pixels: np.ndarray) -> pd.DataFrame:
@@ -259,8 +244,8 @@ def shortcuts(index: pd.DataFrame, pixels: np.ndarray, *, seed: int = 0) -> pd.D
     train, test = (index["split"] == "train").to_numpy(bool), (index["split"] == "test").to_numpy(bool)
 
     def row(scores: np.ndarray, note: str) -> tuple[float, float, str]:
-        right = (scores >= 0.5) == labels
-        return _mean(right[train]), _mean(right[test]), note
+        right = pd.Series((scores >= 0.5) == labels)
+        return right[train].mean(), right[test].mean(), note
 
     rows = {"always PNEUMONIA": row(np.ones(len(index)), "the majority's share; nothing is learned")}
     file = index[["width", "height"]].assign(mode=pd.factorize(index["mode"], sort=True)[0])
@@ -324,10 +309,6 @@ def boosted_scores(values: np.ndarray, index: pd.DataFrame, *, seed: int = 0, fo
         if not train.all():
             scores[~train] = trees.fit(*ours).predict_proba(values[~train])[:, 1]
     return scores
-
-
-def _mean(values: np.ndarray) -> float:
-    return float(values.mean()) if len(values) else float("nan")
 
 
 def _check(index: pd.DataFrame | None, pixels: np.ndarray) -> None:

@@ -128,8 +128,7 @@ def augment(images: np.ndarray, augmentation: Augmentation, *, rng: np.random.Ge
     if images.ndim != 4 or images.shape[3] != 1 or images.dtype != np.float32:
         raise BadInput(f"images: {images.dtype} of shape {images.shape}; expected float32 of shape (n, h, w, 1)")
     count, height, width, _ = images.shape
-    names = [field.name for field in fields(Augmentation) if field.name not in _LATER]
-    names += ["zoom_y"]
+    names = [*(field.name for field in fields(Augmentation) if field.name not in _LATER), "zoom_y"]
     if any(getattr(augmentation, name) for name in _LATER):
         names += [*_LATER, "coarse_y", "blurred"]
     draws = dict(zip(names, rng.uniform(-1, 1, (len(names), count)), strict=True))

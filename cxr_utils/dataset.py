@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import tomllib
 import warnings
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -42,29 +43,18 @@ class DatasetRecord:
     {'NORMAL': 8, 'PNEUMONIA': 8}
     """
 
-    title: str = "Chest X-Ray Images (Pneumonia)"
-    url: str = "https://www.kaggle.com/datasets/paultimothymooney/chest-xray-pneumonia"
-    kaggle: str = "paultimothymooney/chest-xray-pneumonia"
-    kaggle_version: int = 2
-    doi: str = "10.17632/rscbjbr9sj"
-    licence: str = "CC BY 4.0"
-    licence_url: str = "https://creativecommons.org/licenses/by/4.0/"
-    citation: str = (
-        "Kermany DS, Zhang K, Goldbaum M. Labeled Optical Coherence Tomography (OCT) and Chest X-Ray Images "
-        "for Classification. Mendeley Data, 2018, doi 10.17632/rscbjbr9sj. Described in: Kermany DS, "
-        "Goldbaum M, Cai W, et al. Identifying Medical Diagnoses and Treatable Diseases by Image-Based Deep "
-        "Learning. Cell 172(5):1122-1131, 2018, doi 10.1016/j.cell.2018.02.010."
-    )
-    counts: dict[str, dict[str, int]] = field(
-        default_factory=lambda: {
-            "train": {"NORMAL": 1341, "PNEUMONIA": 3875},
-            "val": {"NORMAL": 8, "PNEUMONIA": 8},
-            "test": {"NORMAL": 234, "PNEUMONIA": 390},
-        }
-    )
+    title: str
+    url: str
+    kaggle: str
+    kaggle_version: int
+    doi: str
+    licence: str
+    licence_url: str
+    citation: str
+    counts: dict[str, dict[str, int]]
 
 
-RECORD = DatasetRecord()
+RECORD = DatasetRecord(**tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8")))
 
 
 class ImageName(NamedTuple):
@@ -348,17 +338,15 @@ def count_differences(index: pd.DataFrame) -> list[str]:
 def _list(folder: Path) -> list[tuple[str, int]]:
     """List the layout's image files and their sizes in bytes (-1 if there is none), sorted by path."""
     found = []
-    for split in SPLITS:
-        for name in CLASSES:
-            place = f"chest_xray/{split}/{name}"
-            if (folder / place).is_dir():
-                try:
-                    with os.scandir(folder / place) as entries:
-                        for entry in entries:
-                            if not entry.name.startswith(".") and entry.name.lower().endswith(images.SUFFIXES):
-                                found.append((f"{place}/{entry.name}", _size(entry)))
-                except OSError as error:
-                    raise BadInput(f"{folder / place}: can't be listed ({error.strerror})") from None
+    for place in (f"chest_xray/{split}/{name}" for split in SPLITS for name in CLASSES):
+        if (folder / place).is_dir():
+            try:
+                with os.scandir(folder / place) as entries:
+                    for entry in entries:
+                        if not entry.name.startswith(".") and entry.name.lower().endswith(images.SUFFIXES):
+                            found.append((f"{place}/{entry.name}", _size(entry)))
+            except OSError as error:
+                raise BadInput(f"{folder / place}: can't be listed ({error.strerror})") from None
     if not found:
         raise BadInput(
             f"{folder}: no image in chest_xray/{{train,val,test}}/{{NORMAL,PNEUMONIA}}; run `cxr fetch` first"
@@ -461,10 +449,5 @@ def join_duplicates(patients: pd.Series, hashes: pd.Series) -> list[str | None]:
 
 def _typed(index: pd.DataFrame) -> pd.DataFrame:
     """Give each column its type, the same whether just made or read from the file."""
-    index = index[list(COLUMNS)].copy()
-    for column in ("label", "width", "height"):
-        index[column] = index[column].astype("int64")
-    for column in ("path", "split", "kind", "mode", "sha256"):
-        index[column] = index[column].astype(str)
-    index["patient"] = index["patient"].astype("string")
-    return index
+    numbers = dict.fromkeys(("label", "width", "height"), "int64")
+    return index[list(COLUMNS)].astype(dict.fromkeys(COLUMNS, str) | numbers | {"patient": "string"})

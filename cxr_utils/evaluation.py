@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -73,14 +72,9 @@ def predict(
     missing = [p for p in parts if there is None or p not in set(there["split"])]
     if missing:
         if "test" in missing and not entered:
-            record = run.record
-            ledger.enter(
-                run.folder,
-                cell=run.folder.name,
-                identity=files.digest(json.dumps(record, sort_keys=True), length=12),
-                protocol=record["protocol"],
-                remark=record.get("image_source", ""),
-            )
+            identity = files.digest(run.record, length=12)
+            whose = {"protocol": run.record["protocol"], "remark": run.record.get("image_source", "")}
+            ledger.enter(run.folder, cell=run.folder.name, identity=identity, **whose)
         fresh = _predict(run.load_model(), pixels, split, missing, views=run.record["recipe"].get("views", 0))
         there = pd.concat([there, fresh]).sort_values(["split", "path"], ignore_index=True)
         files.write_csv(path, there, ours=COLUMNS)
@@ -94,8 +88,7 @@ def _predict(model, pixels, split, parts, *, views: int = 0) -> pd.DataFrame:
     table = split.loc[wanted, ["path", "patient", "label", "kind"]].assign(
         split=split.loc[wanted, "part"], probability=probability
     )
-    order = ["path", "patient", "split", "label", "probability", "kind"]
-    return table[order].sort_values(["split", "path"], ignore_index=True)
+    return table[[*COLUMNS, "kind"]].sort_values(["split", "path"], ignore_index=True)
 
 
 def check(predictions: pd.DataFrame, split: pd.DataFrame, *, where: str | Path) -> pd.DataFrame:
@@ -178,10 +171,7 @@ def read_predictions(path: str | Path, *, columns=COLUMNS) -> pd.DataFrame:
     >>> len(read_predictions("mine.csv")) == len(predictions)
     True
     """
-    path = Path(path)
-    table = files.read_csv(path)
-    if missing := [c for c in columns if c not in table.columns]:
-        raise BadInput(f"{path}: column {missing[0]!r} is missing; a table of predictions has {', '.join(columns)}")
+    table = files.read_csv(path, columns=columns)
     table = table.astype({c: "string" for c in ("path", "patient", "split") if c in table})
     for column, good in {
         "label": table["label"].isin([0, 1]),

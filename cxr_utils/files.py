@@ -585,13 +585,13 @@ def _parsed(content: bytes, options: dict[str, Any]) -> pd.DataFrame:
     return table
 
 
-def digest(text: str, *, length: int = 16) -> str:
-    """Name a text by hexadecimal digits of its SHA-256.
+def digest(content: Any, *, length: int = 16) -> str:
+    """Name a text, or a record as sorted JSON, by hexadecimal digits of its SHA-256.
 
     Parameters
     ----------
-    text : str
-        The text.
+    content : str, or what JSON can hold
+        What is named.
     length : int
         How many digits.
 
@@ -605,6 +605,7 @@ def digest(text: str, *, length: int = 16) -> str:
     >>> digest("a")
     'ca978112ca1bbdca'
     """
+    text = content if isinstance(content, str) else json.dumps(content, sort_keys=True)
     # A file's name need not be Unicode.
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:length]
 

@@ -42,15 +42,8 @@ class Balanced:
 
 
 def _table(first, second, step, labels, synthetic) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "first": np.asarray(first, dtype="int64"),
-            "second": np.asarray(second, dtype="int64"),
-            "step": np.broadcast_to(np.asarray(step, dtype="float32"), len(first)),
-            "label": np.asarray(labels, dtype="int64"),
-            "synthetic": synthetic,
-        }
-    )
+    table = pd.DataFrame({"first": first, "second": second, "step": step, "label": labels, "synthetic": synthetic})
+    return table.astype({"first": "int64", "second": "int64", "step": "float32", "label": "int64"})
 
 
 def balance(pixels, labels, *, how: str, rows=None, seed: int = 0) -> Balanced:

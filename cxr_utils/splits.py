@@ -236,12 +236,9 @@ def published(
     names = index["path"].map(dataset.stem_of).to_numpy(object)
     rows = np.flatnonzero(part == "train")
     rows = rows[np.argsort(names[rows], kind="stable")]
-    _, chosen = train_test_split(
-        rows,
-        test_size=validation,
-        random_state=seed if random_state is None else random_state,
-        stratify=index["label"].to_numpy()[rows] if stratify else None,
-    )
+    labels = index["label"].to_numpy()[rows] if stratify else None
+    state = seed if random_state is None else random_state
+    _, chosen = train_test_split(rows, test_size=validation, random_state=state, stratify=labels)
     part[chosen] = "validation"
     return assign(index, part)
 

@@ -256,6 +256,24 @@ def test_what_is_wrong_with_a_claim_is_said_in_one_line_with_its_file(beside, no
     assert str(raised.value).startswith(f"{beside}: ") and str(raised.value).isprintable()
 
 
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("", "[system]: 'repository' is missing; add a line repository = ..."),
+        ("system = 1", "[system]: 'repository' is missing"),
+        ("[system]\ncommit = 1", "[system]: commit is 1; it must be text in quotes"),
+        ("[system]\nlicense = 'MIT'", "[system], its field: 'license'; choose one of repository, commit"),
+        (None, "can't be read ([Errno 2]"),
+    ],
+)
+def test_what_is_wrong_with_an_address_is_said_in_one_line_with_its_file(tmp_path, content, says):
+    if content is not None:
+        (tmp_path / "mine.toml").write_text(content, "utf-8")
+    with pytest.raises(BadInput, match=re.escape(says)) as raised:
+        recipes.System.beside(str(tmp_path / "mine.py"))
+    assert str(raised.value).startswith(f"{tmp_path / 'mine.toml'}: ") and str(raised.value).isprintable()
+
+
 def test_every_file_of_claims_stands_beside_a_recipe_and_is_packed():
     files = sorted(Path(recipes.__file__).parent.glob("*.toml"))
     assert files and {file.stem for file in files} == {name for name in recipes.names() if recipes.get(name).claims}

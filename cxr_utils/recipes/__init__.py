@@ -58,6 +58,34 @@ class System:
     licence: str
     read: str
 
+    @classmethod
+    def beside(cls, recipe: str) -> System:
+        """Read the table ``[system]`` in the TOML file beside a recipe.
+
+        Parameters
+        ----------
+        recipe : str
+            The recipe's ``__file__``.
+
+        Returns
+        -------
+        System
+            With all its fields.
+
+        Raises
+        ------
+        BadInput
+            The file or a field is missing, or is not as it must be.
+
+        Examples
+        --------
+        >>> System.beside(str(Path(__file__).with_name("plain_64.py"))).licence
+        'none given'
+        """
+        file = Path(recipe).with_suffix(".toml")
+        table = _content(file).get("system", {})
+        return _made(cls, f"{file}: [system]", table if isinstance(table, dict) else {})
+
     def link(self, claim: Claim | None = None) -> str:
         """Say where it, or one of its claims, can be read.
 
@@ -147,7 +175,7 @@ class Recipe:
         The name used in commands, a line that says what it is, and whose system it replicates: its number, and after
         a comma what tells apart several recipes of it.
     published : System, optional
-        Where that stands; None for a recipe of our own.
+        Where that stands, from the TOML file beside its own; None for a recipe of our own.
     image_size : int
         Side of the square input in pixels.
     channels : int
@@ -280,8 +308,7 @@ class Recipe:
         """
         known = [f.name for f in dataclasses.fields(self)]
         for name in changes:
-            if name not in known:
-                raise BadInput(f"{name}: not a setting of a recipe; they are {', '.join(known)}")
+            one_of("setting of a recipe", name, known)
         return dataclasses.replace(self, **changes)
 
     def at(self, *, image_size: int | None = None, width: float | None = None) -> Recipe:
@@ -413,26 +440,21 @@ class Recipe:
             layers = [fused(layer) if isinstance(layer, kind) else layer for layer in layers]
         # The output stays in float32: eight bits of precision are too few for a probability.
         layers[-1].dtype_policy = keras.DTypePolicy("float32")
-        model = keras.Sequential(
-            [keras.Input((self.image_size, self.image_size, self.channels)), *layers], name=self.name
-        )
+        pictures = keras.Input((self.image_size, self.image_size, self.channels))
+        model = keras.Sequential([pictures, *layers], name=self.name)
         if not compiled:
             return model
-        # XLA is several times slower on CPUs, and JAX cannot do without it.
-        jit = keras.backend.backend() == "jax"
-        optimizers = {"adam": keras.optimizers.Adam, "rmsprop": keras.optimizers.RMSprop}
-        if self.optimizer == "adamw":
-            optimizer = keras.optimizers.AdamW(self.learning_rate, weight_decay=self.weight_decay)
+        steps = {"learning_rate": self.learning_rate, "weight_decay": self.weight_decay or None}
+        optimizer = keras.optimizers.get({"class_name": self.optimizer, "config": steps})
+        if self.weight_decay:
             optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
-        else:
-            optimizer = optimizers[self.optimizer](self.learning_rate)
         smoothed = {"binary_crossentropy": keras.losses.BinaryCrossentropy,
                     "categorical_crossentropy": keras.losses.CategoricalCrossentropy}  # fmt: skip
         model.compile(
             optimizer=optimizer,
             loss=smoothed[self.loss](label_smoothing=self.label_smoothing) if self.label_smoothing else self.loss,
             metrics=["accuracy"],
-            jit_compile=jit,
+            jit_compile=keras.backend.backend() == "jax",  # several times slower on CPUs; JAX can't do without it
         )
         return model
 
@@ -500,37 +522,41 @@ def get(name: str) -> Recipe:
     >>> get("smote_224").imbalance
     'smote'
     """
-    if name not in names():
-        raise BadInput(f"recipe {name!r}: there is none of this name; there are {', '.join(names())}")
+    one_of("recipe", name, names())
     module = importlib.import_module(f"{__name__}.{name}")
     beside = Path(inspect.getfile(module)).with_suffix(".toml")
     return module.RECIPE.but(claims=_claims(beside)) if beside.is_file() else module.RECIPE
 
 
-#: What a field of a claim is in TOML, if not text, and in words.
+#: What a field is in TOML, if not text, and in words.
 _FORMS: dict[str, tuple[tuple[type, ...], str]] = {
     "n": ((int,), "a whole number"),
     "value": ((float, int, str, tuple), "a number, text in quotes, or a pair such as [0.1, 0.2] or [0.0, inf]"),
 }
 
 
-def _claims(file: Path) -> tuple[Claim, ...]:
+def _content(file: Path) -> dict[str, Any]:
     try:
-        content = tomllib.loads(file.read_text(encoding="utf-8"))
+        return tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise BadInput(f"{file}: can't be read ({error}); mend it there, and save it as UTF-8") from None
+
+
+def _claims(file: Path) -> tuple[Claim, ...]:
+    content = {name: value for name, value in _content(file).items() if name != "system"}
     tables = content.pop("claim", [])
     if content or not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         wrong = next(iter(content), "claim")
         raise BadInput(f"{file}: {wrong!r} is not one of its claims; each begins with a line [[claim]]")
     return tuple(
-        _claim(f"{file}: claim {number} ({table.get('text', 'without text')!r:.60})", table)
+        _made(Claim, f"{file}: claim {number} ({table.get('text', 'without text')!r:.60})", table)
         for number, table in enumerate(tables, start=1)
     )
 
 
-def _claim(where: str, table: dict[str, Any]) -> Claim:
-    known = {each.name: each.default is dataclasses.MISSING for each in dataclasses.fields(Claim)}
+def _made(kind: type[Claim] | type[System], where: str, table: dict[str, Any]) -> Any:
+    """Make a `Claim` or `System` of a table, if its fields are as they must be."""
+    known = {each.name: each.default is dataclasses.MISSING for each in dataclasses.fields(kind)}
     table = {name: _closed(value) for name, value in table.items()}
     for name, value in table.items():
         one_of(f"{where}, its field", name, known)
@@ -539,7 +565,7 @@ def _claim(where: str, table: dict[str, Any]) -> Claim:
             raise BadInput(f"{where}: {name} is {value!r:.60}; it must be {words}")
     if missing := [name for name, needed in known.items() if needed and name not in table]:
         raise BadInput(f"{where}: {missing[0]!r} is missing; add a line {missing[0]} = ...")
-    return Claim(**table)
+    return kind(**table)
 
 
 def _closed(value: Any) -> Any:
@@ -565,13 +591,11 @@ def sources() -> pd.DataFrame:
     >>> sources()["recipes"][0]
     'plain_64, softmax_64'
     """
-    every = sorted((get(name) for name in names()), key=lambda recipe: (recipe.system, recipe.name))
-    rows: dict[str, dict[str, str]] = {}
-    for recipe in every:
-        if (found := recipe.published) is None:
-            continue
-        row = {"link": found.link(), "date": found.date, "licence": found.licence, "read": found.read}
-        there = rows.setdefault(recipe.number, {"system": recipe.number, "recipes": recipe.name} | row)
-        if there["recipes"] != recipe.name:
-            there["recipes"] += f", {recipe.name}"
-    return pd.DataFrame(rows.values())
+    every = sorted(map(get, names()), key=lambda recipe: (recipe.system, recipe.name))
+    rows = [
+        (recipe.number, recipe.name, found.link(), found.date, found.licence, found.read)
+        for recipe in every
+        if (found := recipe.published)
+    ]
+    table = pd.DataFrame(rows, columns=["system", "recipes", "link", "date", "licence", "read"])
+    return table.groupby("system", as_index=False).agg(lambda cells: ", ".join(cells.unique()))

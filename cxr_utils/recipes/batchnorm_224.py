@@ -35,13 +35,7 @@ RECIPE = Recipe(
     name="batchnorm_224",
     title="five convolutions with BatchNormalization, early stopping",
     system="001",
-    published=System(
-        repository="https://github.com/RushilShivade/Pneumonia-Detection-using-CNN",
-        commit="aa661012c9ec2315fafc50c26d32b19d1e207304",
-        date="2023-07-22",
-        licence="none given",
-        read="a notebook with its outputs, a script that predicts; not the saved model",
-    ),
+    published=System.beside(__file__),
     image_size=224,
     channels=3,
     interpolation="nearest",  # the default of Keras' ImageDataGenerator

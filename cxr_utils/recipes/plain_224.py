@@ -25,13 +25,7 @@ RECIPE = Recipe(
     name="plain_224",
     title="three convolutions and two dense layers, ten epochs",
     system="004",
-    published=System(
-        repository="https://github.com/mrinmoyxb/Pneumonia-vs.-Normal-Lungs-X-Rays-CNN-Classification-Model",
-        commit="6e2c3c00d1807c5d3e3469cbbe6d6b7de866565c",
-        date="2023-09-08",
-        licence="none given",
-        read="all: a notebook with its outputs, and Dataset.txt, which names another upload of the images",
-    ),
+    published=System.beside(__file__),
     image_size=224,
     interpolation="nearest",  # the default of Keras' ImageDataGenerator
     layers=layers,

@@ -22,13 +22,7 @@ RECIPE = Recipe(
     name="plain_300",
     title="five convolutions at 300 px in colour, fifty epochs",
     system="002",
-    published=System(
-        repository="https://github.com/sabariraj01/Pneumonia_Detection_Using-CNN",
-        commit="bb519712add958704e56423dc97edbe9e091c257",
-        date="2024-07-05",
-        licence="MIT",
-        read="all: a notebook with its outputs, a script that trains and one that predicts",
-    ),
+    published=System.beside(__file__),
     image_size=300,
     channels=3,
     interpolation="nearest",  # the default of Keras' ImageDataGenerator

@@ -48,13 +48,7 @@ RECIPE = Recipe(
     name="plain_64",
     title="three convolutions at 64 px in colour, five epochs",
     system="000, as coded",
-    published=System(
-        repository="https://github.com/SiddarthEmmi/Recognition-Of-Pneumonia-Chest-X-Ray-Using-CNN",
-        commit="56f4c7093394fa75ddf51eb48d02adfde4d8b73d",
-        date="2025-01-19",
-        licence="none given",
-        read="all: a script, and its console and a plot as pictures",
-    ),
+    published=System.beside(__file__),
     image_size=64,
     channels=3,
     interpolation="nearest",  # the default of Keras' ImageDataGenerator

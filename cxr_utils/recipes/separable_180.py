@@ -44,13 +44,7 @@ RECIPE = Recipe(
     name="separable_180",
     title="separable convolutions at 180 px in colour, class weights, a falling learning rate",
     system="keras.io, Pneumonia Classification with TPUs (2020)",
-    published=System(
-        repository="https://github.com/keras-team/keras-io",
-        commit="0b3faebb34fe1b4c2f11e3c2cc162ad07993c81d",
-        date="2020-07-28",
-        licence="Apache 2.0",
-        read="the tutorial's first version as a script, without its outputs",
-    ),
+    published=System.beside(__file__),
     image_size=180,
     channels=3,
     interpolation="bilinear",  # tf.image.resize, without antialiasing

@@ -28,14 +28,7 @@ RECIPE = Recipe(
     name="smote_224",
     title="six convolutions in three blocks, SMOTE, early stopping",
     system="003",
-    published=System(
-        repository="https://github.com/elnemr19/Pneumonia-Detection-CNN-",
-        commit="923024bad482567430c29d89f442af72c2719222",
-        date="2024-08-26",
-        licence="none given",
-        read="the README, without the pictures that it links, and 16 images; a notebook and a saved model stand beside "
-        "them, too large for the copy that we had",
-    ),
+    published=System.beside(__file__),
     image_size=224,
     layers=layers,
     learning_rate=1e-4,

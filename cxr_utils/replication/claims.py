@@ -12,21 +12,8 @@ import pandas as pd
 from cxr_utils import evaluation, files, recipes
 from cxr_utils.errors import BadInput
 from cxr_utils.recipes import Claim
-from cxr_utils.replication import grid
-from cxr_utils.replication.verdicts import (
-    FACTS,
-    GAIN,
-    METRICS,
-    Found,
-    at_half,
-    interval,
-    is_share,
-    of_seeds,
-    permuted,
-    published,
-    shown,
-    verdict,
-)
+from cxr_utils.replication import grid, verdicts
+from cxr_utils.replication.verdicts import FACTS, GAIN, METRICS, Found, at_half, of_seeds
 
 #: What each ablation asks about, and the recipes (or variants) with it and without.
 ABLATIONS = (
@@ -112,7 +99,7 @@ class _Results:
 
         metric_of_test = claim.metric in ("test_accuracy", "permuted_accuracy", "recall_minus_precision")
         drawn = recipe.split.get("validation") not in (None, "test", "val")
-        spread = [permuted(self.test(run))[1] for run in self.of(recipe.name, "published")] if shuffled else []
+        spread = [verdicts.permuted(self.test(run))[1] for run in self.of(recipe.name, "published")] if shuffled else []
         honest, honest_seeds = self.honest(claim, recipe.name)
         return Found(
             ours=values(recipe.name),
@@ -172,14 +159,14 @@ def _table(results: _Results) -> pd.DataFrame:
         others = [r.name for r in every if r.system == recipe.system and r.name != recipe.name]
         for claim in recipe.claims:
             found = results.found(claim, recipe, others)
-            judged, why = verdict(claim, found)
-            share = is_share(claim)
-            low, high = interval(claim.value, claim.n) if share and claim.n else (None, None)
+            judged, why = verdicts.verdict(claim, found)
+            share = verdicts.is_share(claim)
+            low, high = verdicts.interval(claim.value, claim.n) if share and claim.n else (None, None)
             ours, fact = found.ours, claim.metric in FACTS
             row = {"system": recipe.system, "recipe": recipe.name, "claim": claim.text, "source": claim.source}
             row |= {"place": claim.place, "address": recipe.published.link(claim), "metric": claim.metric}
-            row |= {"published": published(claim), "value": claim.value if share else None, "n": claim.n}
-            row |= {"low": low, "high": high, "dataset": shown(FACTS[claim.metric]) if fact else ""}
+            row |= {"published": verdicts.published(claim), "value": claim.value if share else None, "n": claim.n}
+            row |= {"low": low, "high": high, "dataset": verdicts.shown(FACTS[claim.metric]) if fact else ""}
             row |= {"reconstruction": bool(claim.unstated), "ours": np.mean(ours) if ours else None}
             row |= {"ours_min": min(ours, default=None), "ours_max": max(ours, default=None)}
             run = not fact and METRICS[claim.metric].ours is not None
@@ -427,7 +414,7 @@ def grid_row(row: Any) -> str:
 
 
 def _at(row: Any, name: str) -> str:
-    return "" if pd.isna(row.get(name)) else shown(float(row[name]))
+    return "" if pd.isna(row.get(name)) else verdicts.shown(float(row[name]))
 
 
 def write(out: str | Path) -> list[Path]:

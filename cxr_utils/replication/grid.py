@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,7 +121,7 @@ class Cell:
             "split": splits.digest(split),
             "seed": self.seed,
         }
-        return files.digest(json.dumps(content, sort_keys=True), length=12)
+        return files.digest(content, length=12)
 
 
 def planned(name: str) -> int:
@@ -250,7 +249,7 @@ def evaluate(
     reads = len(history) + 1 if cell.validate_on == "test" else 1
     identity = cell.identity(split, index)
     # Another training of the same cell is another network: it reads test once more.
-    trained = files.digest(json.dumps(record, sort_keys=True), length=12)
+    trained = files.digest(record, length=12)
     ledger.enter(
         out, cell=cell.name, identity=identity, protocol=cell.protocol, reads=reads, remark=f"training {trained}"
     )

@@ -48,9 +48,7 @@ def read_split(which: str | Path = "honest") -> pd.DataFrame:
     path = files.resolve("results") / "splits" / f"{digest}.csv.gz"
     named = path.is_file()
     path = path if named or which == "honest" else Path(which)
-    table = files.read_csv(path)
-    if missing := [column for column in ("path", "patient", "label", "part") if column not in table.columns]:
-        raise BadInput(f"{path}: column {missing[0]!r} is missing; a split has path, patient, label and part")
+    table = files.read_csv(path, columns=("path", "patient", "label", "part"))
     if table["path"].isna().any():
         line = int(table["path"].isna().argmax()) + 2
         raise BadInput(f"{path}, line {line}: path is empty; each row names its image")

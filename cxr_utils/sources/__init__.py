@@ -206,11 +206,7 @@ def fetch(
     target = files.resolve(data_dir) / source
     _ownership.check_place(target.parent, "data_dir")
     try:
-        if _is_there(target, path=path, seed=seed):
-            if _archives(target, chosen)[0].parent.exists():  # killed between its last two steps
-                with files.lock(target):
-                    _put_away(target, chosen, keep=keep_archive)
-        else:
+        if not _is_there(target, path=path, seed=seed):
             if chosen.takes == "path" and path is None:
                 raise BadInput(
                     f"source {source}: no images are in {target} yet; run `cxr fetch --source {source} "
@@ -219,6 +215,9 @@ def fetch(
             with files.lock(target):
                 if not _is_there(target, path=path, seed=seed):
                     _make(chosen, target, path=path, seed=seed or 0, keep=keep_archive, progress=progress)
+        elif _archives(target, chosen)[0].parent.exists():  # killed between its last two steps
+            with files.lock(target):
+                _put_away(target, chosen, keep=keep_archive)
     except OSError as error:
         raise CxrError(
             f"{error.filename or target}: {error.strerror or error}; {advice(error)}, or choose another --data-dir; "
@@ -302,8 +301,7 @@ def synthetic(source: str, data_dir: str | Path = "data") -> bool:
     (True, False)
     """
     folder = files.resolve(data_dir) / source
-    fetched = (folder / "source.json").is_file()
-    return source in names("phantoms") or (fetched and bool(describe(folder).get("synthetic")))
+    return source in names("phantoms") or ((folder / "source.json").is_file() and describe(folder)["synthetic"])
 
 
 def _is_there(target: Path, *, path: Path | None, seed: int | None) -> bool:

@@ -7,8 +7,6 @@ without any label. Patients, views and ages are not in it.
 
 from __future__ import annotations
 
-import zipfile
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +46,9 @@ def fill(folder: Path, *, archive: Path, progress: bool = False) -> dict[str, An
     CxrError
         As `medmnist.download_npz`.
     """
-    left_out: list[str] = []
-    origin = medmnist.download_npz(
+    origin, left_out = medmnist.download_npz(
         archive, "chestmnist", file=FILE, md5=MD5, needed=NEEDED_BYTES, progress=progress,
-        write=lambda: left_out.append(write(archive, folder)),
+        write=lambda: write(archive, folder),
     )  # fmt: skip
     return {
         "title": "ChestMNIST (MedMNIST v2), 64 px: NIH Clinical Center",
@@ -60,7 +57,7 @@ def fill(folder: Path, *, archive: Path, progress: bool = False) -> dict[str, An
         "doi 10.1109/CVPR.2017.369.",
         "origin": origin,
         "expected": EXPECTED,
-        "left_out": left_out,
+        "left_out": [left_out],
     }
 
 
@@ -88,22 +85,12 @@ def write(archive: str | Path, folder: Path) -> str:
     """
     with np.load(archive, allow_pickle=False) as arrays:
         labels = arrays["test_labels"]
-    if labels.ndim != 2 or labels.shape[1] != FINDINGS or not np.isin(labels, (0, 1)).all():
-        raise ValueError(f"test_labels is {labels.dtype} {labels.shape}, 0 or 1 of (films, {FINDINGS}) expected")
-    ill, healthy = labels[:, PNEUMONIA] == 1, labels.sum(axis=1) == 0
-    for name in CLASSES:
-        (folder / "chest_xray" / "test" / name).mkdir(parents=True)
-    targets = [
-        folder / "chest_xray" / "test" / name / f"chestmnist-test-{number:05d}-{name.lower()}.png"
-        for number, name in enumerate(np.where(ill, "PNEUMONIA", "NORMAL"), start=1)
-    ]
-    with zipfile.ZipFile(archive) as opened, ThreadPoolExecutor() as pool:
-        first = 0
-        for block in medmnist.blocks(opened, "test_images", images=len(labels), size=SIZE):
-            chosen = np.flatnonzero((ill | healthy)[first : first + len(block)])
-            list(pool.map(medmnist.write_png, block[chosen], [targets[first + number] for number in chosen]))
-            first += len(block)
-    return f"{(~(ill | healthy)).sum():,} films of test with other findings, but no pneumonia"
+        if labels.ndim != 2 or labels.shape[1] != FINDINGS or not np.isin(labels, (0, 1)).all():
+            raise ValueError(f"test_labels is {labels.dtype} {labels.shape}, 0 or 1 of (films, {FINDINGS}) expected")
+        ill, healthy = labels[:, PNEUMONIA] == 1, labels.sum(axis=1) == 0
+        classes = np.select([healthy, ill], [0, 1], -1)
+        medmnist.write_split(arrays, "test", classes, folder, source="chestmnist", size=SIZE)
+    return f"{(classes < 0).sum():,} films of test with other findings, but no pneumonia"
 
 
 SOURCE = Source(name="chestmnist", about="films of another hospital (NIH) at 64 px from Zenodo, no account",

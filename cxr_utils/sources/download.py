@@ -193,7 +193,7 @@ def tidy(folder: Path, *, keep: Path) -> None:
     with contextlib.suppress(FileNotFoundError):
         for file in sorted(folder.iterdir()):
             part = re.fullmatch(r"tmp[a-z0-9_]{8}", file.name)  # so Python calls the parts of pooch
-            if file.is_file() and (part or (not size(keep) and file.name in _names(keep))):
+            if file.is_file() and (part or (not size(keep) and file.name in (keep.name, marker(keep).name))):
                 file.unlink()
     with contextlib.suppress(OSError):
         folder.rmdir()
@@ -207,14 +207,25 @@ def discard(archive: Path) -> None:
     archive : Path
         What came; it need not be there.
     """
-    for name in _names(archive):
-        archive.with_name(name).unlink(missing_ok=True)
+    for left in (archive, marker(archive)):
+        left.unlink(missing_ok=True)
     tidy(archive.parent, keep=archive)
 
 
-def _names(archive: Path) -> tuple[str, str]:
-    """Name what a download leaves: the archive, and the note of Kaggle's command that it is not whole."""
-    return archive.name, f"{archive.name}.kaggle-partial"
+def marker(archive: Path) -> Path:
+    """Name the note that Kaggle's command keeps beside an archive as long as it isn't whole.
+
+    Parameters
+    ----------
+    archive : Path
+        What comes.
+
+    Returns
+    -------
+    Path
+        It need not be there.
+    """
+    return archive.with_name(f"{archive.name}.kaggle-partial")
 
 
 def by_status(status: int | None, said: str, *, who: str, rules: str = "") -> CxrError | Interrupted:

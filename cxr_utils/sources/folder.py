@@ -59,20 +59,16 @@ def fill(folder: Path, *, path: Path, progress: bool = False) -> dict[str, Any]:
     if path.is_dir():
         found = find(path)
         left_out = _copy(found, folder, top=path, progress=progress)
-        _need_one(folder, where=path)
-        return _record(marks(found.parent), path, left_out, folder)
-    left_out = unzip(path, folder, beside=BESIDE, progress=progress)
-    check(folder, where=path)
-    known = marks(folder, where=path)
+        known = marks(found.parent)
+    else:
+        left_out = unzip(path, folder, beside=BESIDE, progress=progress)
+        check(folder, where=path)
+        known = marks(folder, where=path)
+        for name in BESIDE:
+            (folder / name).unlink(missing_ok=True)
+        if "packed" in known:
+            left_out = [name for name in left_out if name != "README.txt"]  # it says what source.json says
     _need_one(folder, where=path)
-    for name in BESIDE:
-        (folder / name).unlink(missing_ok=True)
-    if "packed" in known:
-        left_out = [name for name in left_out if name != "README.txt"]  # it says what source.json says
-    return _record(known, path, left_out, folder)
-
-
-def _record(known: dict[str, Any], path: Path, left_out: list[str], folder: Path) -> dict[str, Any]:
     names = (each.name for each in (folder / "chest_xray").rglob("*"))
     record = about(known, names) | {"origin": str(path), "left_out": left_out}
     return record if record["title"] == PUBLISHED["title"] else record | {"expected": None}

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import re
 import shutil
@@ -21,6 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from cxr_utils import files
 from cxr_utils.dataset import RECORD
 from cxr_utils.errors import BadInput, CxrError
 from cxr_utils.sources import PUBLISHED, Source, download
@@ -93,7 +93,7 @@ def _get(archive: Path, folder: Path, *, progress: bool) -> list[str]:
     command = [_command(), "datasets", "download", name, "-p", str(archive.parent)]
     anew = False
     while True:
-        if not archive.is_file() or _marker(archive).is_file():
+        if not archive.is_file() or download.marker(archive).is_file():
             download.check_proxy(RECORD.url)
             archive.parent.mkdir(parents=True, exist_ok=True)
             download.check_room(ARCHIVE_BYTES - download.size(archive) + IMAGES_BYTES, archive.parent)
@@ -116,11 +116,6 @@ def _get(archive: Path, folder: Path, *, progress: bool) -> list[str]:
             if progress:
                 print(f"\ncxr: note: {reason}; downloading it once more", file=sys.stderr)
             anew = True
-
-
-def _marker(archive: Path) -> Path:
-    """Return the note that the command keeps beside an archive as long as it isn't whole."""
-    return archive.with_name(f"{archive.name}.kaggle-partial")
 
 
 def _command() -> str:
@@ -151,17 +146,17 @@ def _run(command: list[str], archive: Path, *, progress: bool) -> None:
 
     listener = threading.Thread(target=listen, daemon=True)
     listener.start()
-    said, stalled, heard = "", False, time.monotonic()
-    bar = tqdm(desc="downloading", unit="B", unit_scale=True, initial=download.size(archive), disable=not progress)
+    said, arrived, stalled, heard = "", download.size(archive), False, time.monotonic()
+    bar = tqdm(desc="downloading", unit="B", unit_scale=True, initial=arrived, disable=not progress)
     try:
         while process.poll() is None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=0.25)
-            before = (bar.n, said)
-            said = output.decode("utf-8", errors="replace")
+            before = (arrived, said)
+            arrived, said = download.size(archive), output.decode("utf-8", errors="replace")
             bar.total = bar.total or _total(archive)
-            _show(bar, download.size(archive))
-            if (bar.n, said) != before:
+            bar.update(arrived - bar.n)  # back too: a forced download starts anew
+            if (arrived, said) != before:
                 heard = time.monotonic()
             stalled = time.monotonic() - heard > STALL
             if stalled or _is_full(said):
@@ -175,24 +170,16 @@ def _run(command: list[str], archive: Path, *, progress: bool) -> None:
         bar.close()
     said = output.decode("utf-8", errors="replace")
     if process.returncode:
-        if not _marker(archive).is_file():  # the command would not go on with it
+        if not download.marker(archive).is_file():  # the command would not go on with it
             archive.unlink(missing_ok=True)
         raise _failure(said, archive, status=process.returncode, stalled=stalled)
 
 
-def _show(bar: Any, arrived: int) -> None:
-    """Move the bar, back too: a forced download starts anew."""
-    if not bar.disable:
-        bar.update(arrived - bar.n)
-    bar.n = arrived
-
-
 def _total(archive: Path) -> int | None:
     """Return the size that the whole archive will have, where the command has noted it."""
-    try:
-        return json.loads(_marker(archive).read_text(encoding="utf-8"))["size"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    with contextlib.suppress(BadInput):
+        return files.read_record(download.marker(archive), size=int)["size"]
+    return None
 
 
 def _is_full(said: str) -> bool:

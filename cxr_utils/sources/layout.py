@@ -2,46 +2,19 @@
 
 from __future__ import annotations
 
+import tomllib
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from cxr_utils.errors import BadInput
 
 KINDS = ("normal", "bacteria", "virus")
-# shares of the 5,840 images of train and test
-SHARES = {
-    ("train", "normal"): 0.1847,
-    ("train", "bacteria"): 0.3494,
-    ("train", "virus"): 0.1861,
-    ("test", "normal"): 0.1051,
-    ("test", "bacteria"): 0.108,
-}
-# blocks of numbers as in the real dataset: a person's number never has the same kind in train and test
-PERSONS = {
-    ("test", "bacteria"): [(78, 175)],
-    ("test", "virus"): [(1, 77), (1610, 1685)],
-    ("train", "bacteria"): [(1, 77), (176, 1945)],
-    ("train", "virus"): [(80, 1609)],
-    ("val", "bacteria"): [(1946, 1954)],
-}
-NORMALS = {  # prefix, numbers, share of the split's normals
-    "test": (("IM", (1, 111), 0.295), ("NORMAL2-IM", (7, 381), 0.705)),
-    "train": (("IM", (115, 766), 0.445), ("NORMAL2-IM", (383, 1423), 0.555)),
-    "val": (("NORMAL2-IM", (1427, 1442), 1.0),),
-}
+#: What each split and kind has: see the file.
+PARTS: dict[str, dict[str, Any]] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 OFFSET = {"person": 0, "IM": 10_000, "NORMAL2-IM": 20_000}  # keeps the patients' numbers apart
-# how often a patient has 1, 2, 3, ... images
-SEVERAL = {
-    ("train", "normal"): (0.86, 0.04, 0.1),
-    ("test", "normal"): (0.9, 0.04, 0.06),
-    ("val", "normal"): (1.0,),
-    ("train", "bacteria"): (0.66, 0.14, 0.07, 0.05, 0.04, 0.02, 0.02),
-    ("test", "bacteria"): (0.3, 0.25, 0.2, 0.12, 0.08, 0.05),
-    ("val", "bacteria"): (0.9, 0.1),
-    ("train", "virus"): (0.87, 0.1, 0.03),
-    ("test", "virus"): (0.87, 0.11, 0.02),
-}
 CROSSED = 170 / 202  # of the persons in test, those whose number is in train too, with the other kind
 MOST_IMAGES = (23, 8)  # person23 has most images
 THREE_CHANNEL = 283 / 3875  # of PNEUMONIA in train
@@ -89,8 +62,9 @@ def plan(*, seed: int = 0, n: int = 720) -> list[Entry]:
         raise BadInput(f"n {n}: the sample needs at least 36 images")
     rng = np.random.default_rng([seed, n, 31])
     val = 8 if n >= 180 else 2
-    counts = {key: round((n - 2 * val) * share) for key, share in SHARES.items()}
-    counts |= {("val", "normal"): val, ("val", "bacteria"): val}
+    counts = {("val", "normal"): val, ("val", "bacteria"): val}
+    for split, kinds in PARTS.items():
+        counts |= {(split, kind): round((n - 2 * val) * of["share"]) for kind, of in kinds.items() if "share" in of}
     counts["test", "virus"] = n - sum(counts.values())
     entries = _persons(counts, rng) + _normals(counts, rng)
     return _copies(sorted(entries, key=lambda entry: entry.path), rng)
@@ -98,9 +72,10 @@ def plan(*, seed: int = 0, n: int = 720) -> list[Entry]:
 
 def _persons(counts: dict, rng: np.random.Generator) -> list[Entry]:
     groups: dict[tuple[str, str], dict[int, int]] = {}  # number to images
-    for (split, kind), blocks in PERSONS.items():
-        sizes = _sizes(counts[split, kind], SEVERAL[split, kind], rng)
-        numbers = [number for low, high in blocks for number in range(low, high + 1)]
+    for split, kind in [(split, kind) for split, kinds in PARTS.items() for kind in kinds if kind != "normal"]:
+        part = PARTS[split][kind]
+        sizes = _sizes(counts[split, kind], part["images"], rng)
+        numbers = [number for low, high in part["numbers"] for number in range(low, high + 1)]
         groups[split, kind] = {}
         if split == "train":
             other = groups["test", "virus" if kind == "bacteria" else "bacteria"]
@@ -108,7 +83,7 @@ def _persons(counts: dict, rng: np.random.Generator) -> list[Entry]:
             chosen = shared[: round(len(shared) * CROSSED)]
             if kind == "bacteria" and sum(sizes) > 100:
                 number, most = MOST_IMAGES
-                sizes = [most, *_sizes(sum(sizes) - most, SEVERAL[split, kind], rng)]
+                sizes = [most, *_sizes(sum(sizes) - most, part["images"], rng)]
                 chosen = [number, *(one for one in chosen if one != number)]
             chosen = chosen[: len(sizes)]
             groups[split, kind] = dict(zip(chosen, sizes, strict=False))
@@ -122,8 +97,7 @@ def _persons(counts: dict, rng: np.random.Generator) -> list[Entry]:
         for number, split in sorted(found):
             for image in range(groups[split, kind][number]):
                 file_number += int(rng.integers(1, 4))
-                entry = _entry(split, kind, "person", number, f"{number}_{kind}_{file_number}", image)
-                entries.append(entry)
+                entries.append(_entry(split, kind, "person", number, f"{number}_{kind}_{file_number}", image))
     train = [place for place, entry in enumerate(entries) if "/train/" in entry.path]
     for place in rng.choice(train, round(THREE_CHANNEL * len(train)), replace=False):
         entries[place] = replace(entries[place], rgb=True)
@@ -132,12 +106,12 @@ def _persons(counts: dict, rng: np.random.Generator) -> list[Entry]:
 
 def _normals(counts: dict, rng: np.random.Generator) -> list[Entry]:
     entries = []
-    for split, blocks in NORMALS.items():
-        left = counts[split, "normal"]
-        for place, (prefix, (low, high), share) in enumerate(blocks):
-            amount = left if place == len(blocks) - 1 else round(left * share)
+    for split, kinds in PARTS.items():
+        left, names = counts[split, "normal"], kinds["normal"]["names"]
+        for place, (prefix, (low, high), share) in enumerate(names, start=1):
+            amount = left if place == len(names) else round(left * share)
             left -= amount
-            sizes = _sizes(amount, SEVERAL[split, "normal"], rng)
+            sizes = _sizes(amount, kinds["normal"]["images"], rng)
             numbers = np.sort(rng.choice(np.arange(low, high + 1), len(sizes), replace=False))
             for number, size in zip(map(int, numbers), sizes, strict=True):
                 for image in range(size):
@@ -157,7 +131,7 @@ def _entry(split: str, kind: str, prefix: str, number: int, name: str, image: in
     )
 
 
-def _sizes(total: int, shares: tuple[float, ...], rng: np.random.Generator) -> list[int]:
+def _sizes(total: int, shares: list[float], rng: np.random.Generator) -> list[int]:
     """Draw numbers of images a patient until they add up to `total`."""
     sizes: list[int] = []
     while sum(sizes) < total:

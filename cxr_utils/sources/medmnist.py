@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,6 @@ FILE = "records/10519652/files/pneumoniamnist_224.npz"
 MD5 = "d6a3c71de1b945ea11211b03746c1fe1"
 COUNTS = {"train": 4708, "val": 524, "test": 624}
 SIZE = 224
-BLOCK = 256
 NEEDED_BYTES = 600_000_000  # the archive, and as much again for the images
 #: Seconds without a byte, after which a try is given up.
 STALL = 60
@@ -62,7 +61,7 @@ def fill(folder: Path, *, archive: Path, progress: bool = False) -> dict[str, An
     CxrError
         As `download_npz`.
     """
-    origin = download_npz(
+    origin, _ = download_npz(
         archive, "medmnist", file=FILE, md5=MD5, needed=NEEDED_BYTES, progress=progress,
         write=lambda: write(archive, folder, progress=progress),
     )  # fmt: skip
@@ -78,7 +77,7 @@ def fill(folder: Path, *, archive: Path, progress: bool = False) -> dict[str, An
 
 def download_npz(
     archive: Path, source: str, *, file: str, md5: str, needed: int, write: Callable[[], Any], progress: bool = False
-) -> str:
+) -> tuple[str, Any]:
     """Download an archive of MedMNIST from Zenodo, and write what is in it.
 
     The variable ``CXR_MEDMNIST_URL`` names a mirror in place of ``https://zenodo.org``; the checksum stays.
@@ -101,8 +100,10 @@ def download_npz(
 
     Returns
     -------
-    str
+    origin : str
         The address.
+    written : object
+        What `write` returned.
 
     Raises
     ------
@@ -118,7 +119,7 @@ def download_npz(
         download.check_room(needed - download.size(archive), archive.parent)
         download.insist(lambda: _run(origin, archive, md5, progress=progress), arrived=lambda: 0, progress=progress)
         try:
-            write()
+            return origin, write()
         except (KeyError, ValueError, zipfile.BadZipFile) as error:
             archive.unlink()
             raise CxrError(f"{origin} is not what was published ({clean(str(error))})") from error
@@ -126,7 +127,6 @@ def download_npz(
         raise CxrError(f"source {source}: {error}; {WAY_OUT}") from error
     finally:
         download.tidy(archive.parent, keep=archive)
-    return origin
 
 
 def _run(origin: str, archive: Path, md5: str, *, progress: bool) -> None:
@@ -179,60 +179,59 @@ def write(archive: str | Path, folder: Path, *, progress: bool = False) -> None:
     ValueError
         They are of another type or shape.
     """
-    from tqdm import tqdm
-
-    with zipfile.ZipFile(archive) as opened, np.load(archive, allow_pickle=False) as arrays:
-        labels = {split: arrays[f"{split}_labels"].reshape(-1) for split in SPLITS}
-        total = sum(map(len, labels.values()))
-        with tqdm(total=total, desc="writing", unit="image", disable=not progress) as bar, ThreadPoolExecutor() as pool:
-            for split in SPLITS:
-                if not np.isin(labels[split], (0, 1)).all():
-                    raise ValueError(f"{split}_labels holds other values than 0 and 1")
-                layout = folder / "chest_xray" / split
-                for name in CLASSES:
-                    (layout / name).mkdir(parents=True, exist_ok=True)
-                names = [CLASSES[label] for label in labels[split]]
-                targets = iter(
-                    layout / name / f"medmnist-{split}-{number:05d}-{name.lower()}.png"
-                    for number, name in enumerate(names, start=1)
-                )
-                for block in blocks(opened, f"{split}_images", images=len(names)):
-                    # The block first: at its end no target is lost.
-                    bar.update(len(list(pool.map(write_png, block, targets))))
+    with np.load(archive, allow_pickle=False) as arrays:
+        for split in SPLITS:
+            labels = arrays[f"{split}_labels"].reshape(-1)
+            if not np.isin(labels, (0, 1)).all():
+                raise ValueError(f"{split}_labels holds other values than 0 and 1")
+            write_split(arrays, split, labels, folder, source="medmnist", size=SIZE, progress=progress)
 
 
-def blocks(archive: zipfile.ZipFile, array: str, *, images: int, size: int = SIZE) -> Iterator[np.ndarray]:
-    """Read an array of images some at a time: decompressed, all of them take 300 MB.
+def write_split(
+    arrays: Mapping[str, np.ndarray], split: str, classes: np.ndarray, folder: Path, *, source: str, size: int,
+    progress: bool = False,
+) -> None:  # fmt: skip
+    """Write the images of a split to ``folder/chest_xray/<split>/<class>``.
 
     Parameters
     ----------
-    archive : ZipFile
-        An ``.npz``.
-    array : str
-        The name of one in it, uint8, of shape (images, size, size).
-    images, size : int
-        Its shape.
-
-    Yields
-    ------
-    ndarray
-        uint8, shape (n, size, size), with n at most `BLOCK`.
+    arrays : mapping of str to ndarray
+        With ``<split>_images``: uint8, shape (n, size, size).
+    split : str
+        One of `SPLITS`.
+    classes : ndarray
+        int, shape (n,): 0 NORMAL, 1 PNEUMONIA; images of another class are left out.
+    folder : Path
+        Where to; the files are named ``<source>-<split>-00001-normal.png``, numbered from 1 in the archive's order.
+    source : str
+        Whose the images are.
+    size : int
+        Their pixels a side.
+    progress : bool
+        Show a progress bar.
 
     Raises
     ------
+    KeyError
+        There are no such images.
     ValueError
-        The array is of another type or shape.
+        They are of another type or shape.
     """
-    with archive.open(f"{array}.npy") as stream:
-        if np.lib.format.read_magic(stream) != (1, 0):
-            raise ValueError(f"{array} has an unknown format")
-        shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
-        if shape != (images, size, size) or fortran or dtype != np.uint8:
-            raise ValueError(f"{array} is {dtype} {shape}, uint8 {(images, size, size)} expected")
-        for first in range(0, images, BLOCK):
-            n = min(BLOCK, images - first)
-            content = stream.read(n * size * size)
-            yield np.frombuffer(content, np.uint8).reshape(n, size, size)
+    from tqdm import tqdm
+
+    images, wanted = arrays[f"{split}_images"], (len(classes), size, size)
+    if images.shape != wanted or images.dtype != np.uint8:
+        raise ValueError(f"{split}_images is {images.dtype} {images.shape}, uint8 {wanted} expected")
+    targets: dict[int, Path] = {}
+    for label, name in enumerate(CLASSES):
+        place = folder / "chest_xray" / split / name
+        place.mkdir(parents=True, exist_ok=True)
+        for row in np.flatnonzero(classes == label).tolist():
+            targets[row] = place / f"{source}-{split}-{row + 1:05d}-{name.lower()}.png"
+    with ThreadPoolExecutor() as pool:
+        work = pool.map(write_png, (images[row] for row in targets), targets.values())
+        for _ in tqdm(work, total=len(targets), desc=f"writing {split}", unit="image", disable=not progress):
+            pass
 
 
 def write_png(image: np.ndarray, path: Path) -> None:

@@ -11,24 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from cxr_utils import dataset, files, images, sources
+from cxr_utils import _pages, dataset, files, images, sources
 from cxr_utils.errors import BadInput, CxrError
 
 SIZE = 224
 QUALITY = 80  # 40 MB for the 5,856 images
-README = """\
-{title}
-
-{images:,} images of the source "{source}" of this course, each squashed to {size} x {size} pixels, in grayscale, and
-stored anew as JPEG (quality {quality}). They are copies: the originals' size, proportions and mode are lost.
-{notice}
-Licence: {licence}
-Attribution: {attribution}
-
-To use them: cxr fetch --source folder --path THIS_FILE.zip
-manifest.csv has the SHA-256 of each image; cxr fetch checks it.
-"""
-PHANTOMS = "\nSYNTHETIC: these are drawings, made by a program. They show no patient.\n"
 
 
 def pack(
@@ -86,11 +73,7 @@ def pack(
     record["packed"] = {"source": about["source"], "size": SIZE, "quality": QUALITY, "images": len(index)}
     if "seed" in about:
         record["packed"]["seed"] = about["seed"]
-    text = README.format(
-        **{name: record[name] for name in ("title", "licence", "attribution")},
-        **record["packed"],
-        notice=PHANTOMS if about["synthetic"] else "",
-    )
+    text = _pages.fill(Path(__file__).with_suffix(".txt.j2"), **record, **record["packed"])
     manifest = ["path,sha256"]
     try:
         with files.atomic(out) as temporary, ThreadPoolExecutor() as pool:

@@ -37,7 +37,8 @@ def thumbnail(picture: np.ndarray) -> np.ndarray:
 def sample(tmp_path_factory):
     """Write a small sample once."""
     folder = tmp_path_factory.mktemp("sample")
-    return folder, phantom.write(folder, seed=3, n=60)
+    phantom.write(folder, seed=3, n=60)
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -180,10 +181,9 @@ def test_plan_refuses_too_few():
 
 
 def test_written_files(sample):
-    folder, said = sample
+    folder, plan = sample, phantom.plan(seed=3, n=60)
     files = sorted((folder / "chest_xray").rglob("*.jpeg"))
-    assert said["images"] == len(files) == 60
-    assert sum(sum(classes.values()) for classes in said["counts"].values()) == 60
+    assert [file.relative_to(folder).as_posix() for file in files] == [entry.path for entry in plan] and len(plan) == 60
     assert len(list((folder / "chest_xray").rglob(".DS_Store"))) == 3
     modes = Counter()
     widths = defaultdict(list)
@@ -193,16 +193,16 @@ def test_written_files(sample):
             widths[file.parent.name].append(picture.size)
             assert mask.mode == "1" and mask.size == picture.size
             assert bool(np.asarray(mask).any()) == (file.parent.name == "PNEUMONIA")
-    assert modes["RGB", "NORMAL"] == 0 and modes["RGB", "PNEUMONIA"] == said["three_channel"]
+    assert modes["RGB", "NORMAL"] == 0 and modes["RGB", "PNEUMONIA"] == sum(entry.rgb for entry in plan)
     normal, sick = (np.median(widths[name], axis=0) for name in ("NORMAL", "PNEUMONIA"))
     assert (normal > sick).all()
     assert min(size[0] for size in widths["NORMAL"]) < max(size[0] for size in widths["PNEUMONIA"])
     hashes = Counter(hashlib.sha256(file.read_bytes()).hexdigest() for file in files)
-    assert sum(count - 1 for count in hashes.values()) == said["copies"] > 0
+    assert sum(count - 1 for count in hashes.values()) == sum(bool(entry.copy_of) for entry in plan) > 0
 
 
 def test_write_is_the_same_from_a_seed(sample, tmp_path):
-    folder, _ = sample
+    folder = sample
     phantom.write(tmp_path / "again", seed=3, n=60, workers=1)
     for file in folder.rglob("*.*"):
         if file.is_file():
@@ -211,4 +211,4 @@ def test_write_is_the_same_from_a_seed(sample, tmp_path):
 
 def test_write_refuses_a_folder_in_use(sample):
     with pytest.raises(BadInput, match="chest_xray"):
-        phantom.write(sample[0], seed=3, n=60)
+        phantom.write(sample, seed=3, n=60)

@@ -468,9 +468,8 @@ def serve(server: Server, arrays: dict[str, np.ndarray], monkeypatch) -> None:
     monkeypatch.setattr(medmnist, "MD5", hashlib.md5(server.content).hexdigest())
 
 
-def test_medmnist(data, to_zenodo, monkeypatch):
+def test_medmnist(data, to_zenodo):
     server, arrays = to_zenodo
-    monkeypatch.setattr(medmnist, "BLOCK", 2)
     with pytest.warns(UserWarning, match="train: 3 found, 4,708 expected; val: 1 found, 524 .*; test: 2 found, 624"):
         folder = sources.fetch("medmnist", data_dir=data)
     assert images(folder) == [
@@ -614,7 +613,6 @@ def to_chest(to_zenodo, monkeypatch):
     arrays = {"test_images": np.random.default_rng(1).integers(0, 256, (7, 64, 64), np.uint8), "test_labels": labels}
     serve_chest(server, arrays, monkeypatch)
     monkeypatch.setattr(chestmnist, "NEEDED_BYTES", 10**6)
-    monkeypatch.setattr(medmnist, "BLOCK", 3)
     return server, arrays
 
 

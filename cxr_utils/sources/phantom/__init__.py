@@ -8,10 +8,10 @@ averaged. The traps of the real dataset are built in on purpose; the drawings ca
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -24,7 +24,6 @@ from cxr_utils.sources.phantom.canvas import HEIGHT, SCALE, TOP, WIDTH, X, Y, en
 VIEWS = ("AP", "PA")  # of another hospital: from the front, lying in bed, and from behind, standing
 DOMAINS = ("train", "test", *VIEWS)
 MILD = 0.5  # how far the disease of those who are ill there has gone, next to the first hospital's
-NOTICE = "synthetic: drawn, not acquired"
 LOBES = {  # where along the height of the lung a lobe shows
     "right upper": (0.12, 0.4), "right middle": (0.48, 0.7), "right lower": (0.55, 0.85),
     "left upper": (0.12, 0.5), "left lower": (0.5, 0.82)}  # fmt: skip
@@ -44,11 +43,9 @@ class Phantom:
     image : ndarray of uint8, shape (h, w)
         Grey values, 0 black to 255 white.
     mask : ndarray of bool, shape (h, w)
-        Where the lesion lies; all False for `kind` normal.
+        Where the lesion lies; all False for a normal chest.
     lungs : ndarray of bool, shape (h, w)
         The projected lungs.
-    kind, domain : str
-        What was asked for.
     lobe : str
         Where a consolidation sits ("right upper", ...), "both lungs" for a virus, "" for normal.
     """
@@ -56,8 +53,6 @@ class Phantom:
     image: np.ndarray
     mask: np.ndarray
     lungs: np.ndarray
-    kind: str
-    domain: str
     lobe: str
 
 
@@ -133,7 +128,7 @@ def draw(kind: str, *, seed: int, domain: str = "train", patient: int = 0, image
     signal = _expose(body.soft - np.minimum(body.air, 0.8 * body.soft) + body.bone + body.vessels, film)
     image_ = _develop(_project(signal, film, order=1), film, rng)
     areas = _project(body.lungs + 2 * lesion.astype(np.uint8), film, order=0)
-    return Phantom(image_, areas == 3, areas % 2 > 0, kind, domain, lobe)
+    return Phantom(image_, areas == 3, areas % 2 > 0, lobe)
 
 
 def _film(kind: str, domain: str, rng: np.random.Generator) -> Film:
@@ -286,7 +281,6 @@ def _project(field: np.ndarray, film: Film, *, order: int) -> np.ndarray:
 def _develop(signal: np.ndarray, film: Film, rng: np.random.Generator) -> np.ndarray:
     """Add the detector's noise, apply the tone curve, collimate, set the marker, and round once."""
     noise = rng.standard_normal((film.height, film.width))
-    image = np.empty(noise.shape, dtype=np.uint8)
     x = (np.arange(film.width)[None, :] + 0.5) / film.width - 0.5
     for first in range(0, film.height, 40):  # bands of rows stay in the processor's cache
         rows = slice(first, first + 40)
@@ -302,10 +296,7 @@ def _develop(signal: np.ndarray, film: Film, rng: np.random.Generator) -> np.nda
                 value *= ramp((side + 0.5 - margin) / 0.008 + 0.5)
         noise[rows] = value
     _mark(noise, film)
-    for first in range(0, film.height, 40):
-        rows = slice(first, first + 40)
-        image[rows] = np.floor(np.clip(noise[rows], 0.0, 1.0) * 255.0 + 0.5)
-    return image
+    return np.floor(np.clip(noise, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
 
 
 def _mark(value: np.ndarray, film: Film) -> None:
@@ -323,17 +314,15 @@ def _mark(value: np.ndarray, film: Film) -> None:
             part[:] = np.maximum(part, 0.97 * np.clip(pen + 0.7 - far, 0.0, 1.0))
 
 
-def _save(job: tuple[Path, int, Entry]) -> str:
+def _save(folder: Path, seed: int, entry: Entry) -> None:
     from PIL import Image
 
-    folder, seed, entry = job
     drawn = draw(entry.kind, seed=seed, domain=entry.domain, patient=entry.patient, image=entry.image)
     picture = Image.fromarray(drawn.image)
     if entry.rgb:
         picture = picture.convert("RGB")
     picture.save(folder / entry.path, quality=90)
     Image.fromarray(drawn.mask).save(_mask(folder, entry.path), compress_level=1)
-    return entry.path
 
 
 def _mask(folder: Path, path: str) -> Path:
@@ -343,7 +332,7 @@ def _mask(folder: Path, path: str) -> Path:
 def write(
     folder: str | Path, *, seed: int = 0, n: int = 720, progress: bool = False, workers: int | None = None,
     entries: Sequence[Entry] = (),
-) -> dict[str, Any]:  # fmt: skip
+) -> None:  # fmt: skip
     """Draw the sample into `folder`, in the layout and naming of the real dataset.
 
     Parameters
@@ -362,12 +351,6 @@ def write(
     entries : sequence of Entry
         Draw these files, not those of the sample.
 
-    Returns
-    -------
-    dict
-        ``images``, ``copies``, ``three_channel``, ``patients``, ``counts`` (split → class → images), ``seed``
-        and ``notice``.
-
     Raises
     ------
     BadInput
@@ -375,6 +358,8 @@ def write(
     """
     import os
     from concurrent.futures import ThreadPoolExecutor
+
+    from tqdm import tqdm
 
     folder = Path(folder)
     if (folder / "chest_xray").exists():
@@ -385,12 +370,8 @@ def write(
     drawn = [entry for entry in entries if not entry.copy_of]
     # numpy and scipy let go of the interpreter while they work: threads do, and need nothing of the caller
     with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
-        done: Iterator[str] = pool.map(_save, [(folder, seed, entry) for entry in drawn])
-        if progress:
-            from tqdm.auto import tqdm
-
-            done = tqdm(done, total=len(drawn), desc="drawing phantoms", unit="image")
-        for _ in done:
+        work = pool.map(partial(_save, folder, seed), drawn)
+        for _ in tqdm(work, total=len(drawn), desc="drawing phantoms", unit="image", disable=not progress):
             pass
     for entry in entries:
         if entry.copy_of:
@@ -398,17 +379,3 @@ def write(
             shutil.copyfile(_mask(folder, entry.copy_of), _mask(folder, entry.path))
     for place in ("", *{entry.path.split("/")[1] for entry in entries} - {"val"}):
         (folder / "chest_xray" / place / ".DS_Store").write_bytes(b"\x00\x00\x00\x01Bud1" + bytes(6136))
-    counts: dict[str, dict[str, int]] = {}
-    for entry in entries:
-        _, split, name, _ = entry.path.split("/")
-        of_split = counts.setdefault(split, {})
-        of_split[name] = of_split.get(name, 0) + 1
-    return {
-        "images": len(entries),
-        "copies": sum(bool(entry.copy_of) for entry in entries),
-        "three_channel": sum(entry.rgb for entry in entries),
-        "patients": len({entry.patient for entry in entries}),
-        "counts": counts,
-        "seed": seed,
-        "notice": NOTICE,
-    }

@@ -70,10 +70,8 @@ def child(key: tuple[int, ...]) -> Child:
         thymus = (0.0, rng.uniform(0.2, 0.4))
     elif sail < 0.38:
         thymus = (rng.uniform(0.2, 0.4), rng.uniform(0.2, 0.35))
-    gas = np.stack(
-        [rng.uniform(0.2, 0.75, 4), rng.uniform(0.2, 0.5, 4), rng.uniform(0.06, 0.17, 4), rng.uniform(0.0, 1.3, 4)],
-        axis=1,
-    )
+    bounds = ((0.2, 0.75), (0.2, 0.5), (0.06, 0.17), (0.0, 1.3))  # of its x, y, radius, depth
+    gas = np.column_stack([rng.uniform(low, high, 4) for low, high in bounds])
     gas[1:, 0] *= rng.choice([-1.0, 1.0], 3)
     return Child(
         rng_key=tuple(key), cage=rng.uniform(0.93, 1.05), bell=rng.uniform(0.1, 0.9),
@@ -218,9 +216,8 @@ class Body:
                 size = length * rng.uniform(0.7, 1.3, (n, 1, 1))
                 across = np.stack([-heading[:, 1], heading[:, 0]], axis=1)[:, None]
                 bend = rng.normal(0, 0.2, (n, 1, 1))
-                path = start[:, None] + size * (
-                    step[:, None] * heading[:, None] + bend * (step * step)[:, None] * across
-                )
+                course = step[:, None] * heading[:, None] + bend * (step * step)[:, None] * across
+                path = start[:, None] + size * course
                 weight = width * (1.0 - 0.3 * step) * rng.uniform(0.6, 1.2, (n, 1)) * size[:, 0]
                 points, weights = layers[min(level // 2, 2)]
                 points.append(path.reshape(-1, 2))
@@ -232,9 +229,8 @@ class Body:
                 length, width = length * 0.76, width * 0.74
         drawn = []
         for (points, weights), sigma in zip(layers, (2.3, 1.5, 1.0), strict=True):
-            drawn.append(
-                gaussian_filter(splat(np.concatenate(points), np.concatenate(weights)), sigma, truncate=3) * 2.7
-            )
+            layer = splat(np.concatenate(points), np.concatenate(weights))
+            drawn.append(gaussian_filter(layer, sigma, truncate=3) * 2.7)
         return tuple(drawn)
 
     def _spine(self) -> np.ndarray:
@@ -249,14 +245,12 @@ class Body:
         plate = ramp(1.0 - np.abs(np.abs(part - 0.5) - 0.16) / 0.07)  # dense end plates
         square = u * u
         body = np.sqrt(np.maximum(1.0 - square * square * square, 0.0))
-        pedicle = ramp(
-            1.3 - 14.0 * (np.abs(u) - 0.68) ** 2 - 30.0 * (np.abs(part - 0.02) * (np.abs(part - 0.02) < 0.5)) ** 2
-        )
+        below = np.abs(part - 0.02)
+        pedicle = ramp(1.3 - 14.0 * (np.abs(u) - 0.68) ** 2 - 30.0 * (below * (below < 0.5)) ** 2)
         process = ramp(1.0 - 40.0 * square) * ramp((0.28 - np.abs(part - 0.25)) / 0.1)
         bone = np.zeros((HEIGHT, WIDTH))
-        bone[:, columns] = who.bones * (
-            body * (0.34 - 0.2 * disc + 0.2 * plate) + 0.26 * pedicle * body + 0.16 * process
-        )
+        depth = body * (0.34 - 0.2 * disc + 0.2 * plate) + 0.26 * pedicle * body + 0.16 * process
+        bone[:, columns] = who.bones * depth
         return bone
 
     def _ribs(self) -> np.ndarray:
@@ -304,18 +298,13 @@ class Body:
             shaft = [head, (head[0] + side * down[0] * 0.9, head[1] + down[1] * 0.9)]
             blade = [(side * 0.98, 0.16), (side * (0.9 + 0.05 * angle), 0.45), (side * (0.84 + 0.08 * angle), 0.74)]
             spine = [(side * 0.62, 0.2 - lift), (side * 0.98, 0.04 - lift)]
-            for line, radius, depth in (
-                (clavicle, 0.036, 0.75),
-                (shaft, 0.062, 0.85),
-                (blade, 0.03, 0.42),
-                (spine, 0.035, 0.3),
-            ):
+            lines = ((clavicle, 0.036, 0.75), (shaft, 0.062, 0.85), (blade, 0.03, 0.42), (spine, 0.035, 0.3))
+            for line, radius, depth in lines:
                 where, square, along = near(line, 0.12)
                 flare = radius * (1.0 + 0.5 * (2.0 * along - 1.0) ** 2)
                 bone[where] += depth * _tube(square / (flare * flare))
-            for centre, radius in ((head, 0.085),):
-                where, square, _ = near([centre, (centre[0], centre[1] + 0.01)], 0.1)
-                bone[where] += 0.45 * np.sqrt(np.maximum(1.0 - square / radius**2, 0.0))
+            where, square, _ = near([head, (head[0], head[1] + 0.01)], 0.1)
+            bone[where] += 0.45 * np.sqrt(np.maximum(1.0 - square / 0.085**2, 0.0))
             where, square, along = near([(side * 0.95, 0.1), (side * 0.86, 0.72)], 0.25)
             plate = 0.12 * (1.0 - 0.7 * along)
             bone[where] += 0.2 * ramp((plate * plate - square) / 0.006)

@@ -31,11 +31,7 @@ def ramp(value: np.ndarray) -> np.ndarray:
         float in [0, 1], of the same shape.
     """
     value = np.clip(value, 0.0, 1.0)
-    slope = value * -2.0
-    slope += 3.0
-    value = value * value
-    value *= slope
-    return value
+    return value * value * (3.0 - 2.0 * value)
 
 
 def enlarge(small: np.ndarray, factor: int) -> np.ndarray:
@@ -109,17 +105,14 @@ def near(points, reach: float):
     columns = slice(*np.clip(np.floor(np.array([low[0], high[0]]) * SCALE + WIDTH // 2), 0, WIDTH).astype(int))
     rows = slice(*np.clip(np.floor((np.array([low[1], high[1]]) - TOP) * SCALE), 0, HEIGHT).astype(int))
     x, y = X[:, columns], Y[rows]
-    best = along = None
+    best = along = np.inf  # farther than all of them
     for number, ((ax, ay), (bx, by)) in enumerate(zip(points[:-1], points[1:], strict=True)):
         dx, dy = bx - ax, by - ay
         share = np.clip(((x - ax) * dx + (y - ay) * dy) / (dx * dx + dy * dy + 1e-12), 0.0, 1.0)
         square = (x - ax - share * dx) ** 2 + (y - ay - share * dy) ** 2
         place = (number + share) / (len(points) - 1)
-        if best is None or along is None:
-            best, along = square, place
-        else:
-            along = np.where(square < best, place, along)
-            best = np.minimum(square, best)
+        along = np.where(square < best, place, along)
+        best = np.minimum(square, best)
     return (rows, columns), best, along
 
 
