@@ -12,6 +12,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import pytest
 from filelock import FileLock
 from helpers import SHARED, draw_tiny
+from hypothesis import settings
+
+settings.register_profile("untimed", deadline=None)  # on a busy machine everything takes long
+settings.load_profile("untimed")
 
 # Tests that a shell started in the background ignore Ctrl-C, and would hand that on to what they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
