@@ -1,7 +1,6 @@
 """Reading, resizing, the cache, and augmentation against scipy and Keras."""
 
 import json
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import cv2
@@ -106,13 +105,13 @@ def test_unreadable_files_are_named(tmp_path):
         images.read(floating)
 
 
-def test_huge_images_are_refused_before_decoding(tmp_path):
+def test_huge_images_are_refused_before_decoding(tmp_path, monkeypatch):
     path = save(tmp_path / "huge.png", Image.new("1", (8000, 7000)))
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda self: pytest.fail("it was decoded"))
+    monkeypatch.setattr("cv2.imdecode", lambda *_: pytest.fail("it was decoded"))
     for call in (images.read, lambda path: images.check(path.read_bytes(), path)):
-        started = time.perf_counter()
         with pytest.raises(BadInput, match=r"huge\.png: 8000 x 7000 pixels"):
             call(path)
-        assert time.perf_counter() - started < 0.5
 
 
 def test_resize_squash_and_pad():

@@ -184,7 +184,8 @@ def fetch(
     Warns
     -----
     UserWarning
-        The number of images differs from the published one, by split and class.
+        The number of images differs from the published one, by split and class; or what is at `path` has changed since
+        it was copied.
 
     Examples
     --------
@@ -314,9 +315,20 @@ def _is_there(target: Path, *, path: Path | None, seed: int | None) -> bool:
     way_out = f"to replace it delete that folder, or choose another --data-dir ({target.parent} now)"
     if path is not None and record.get("origin") != printable(path):
         raise BadInput(f"path {path}: {target} already holds the images of {record.get('origin')}; {way_out}")
+    if path is not None and path.exists() and record.get("state", now := _state(path)) != now:
+        warnings.warn(
+            f"path {path}: has changed since {target} was made from it, which is taken; {way_out}", stacklevel=3
+        )
     if seed is not None and record.get("seed", seed) != seed:
         raise BadInput(f"seed {seed}: {target} was drawn with seed {record['seed']}; {way_out}")
     return True
+
+
+def _state(path: Path) -> str:
+    """Name the state of a file, or of all in a folder: their names, sizes and times."""
+    inside = sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
+    stats = [(each.relative_to(path).as_posix(), each.stat()) for each in inside]
+    return files.digest([[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats])
 
 
 def _archives(target: Path, source: Source) -> tuple[Path, Path]:
@@ -352,7 +364,7 @@ def _make(source: Source, target: Path, *, path: Path | None, seed: int, keep: b
         found = source.fill(temporary, progress=progress, **options)
         expected = found.pop("expected", None)
         record = {"source": source.name, "synthetic": source.holds == "phantoms", "left_out": [], **found}
-        record["counts"] = _count(temporary)
+        record |= {"counts": _count(temporary)} | ({"state": _state(path)} if path else {})
         files.write_json(temporary / "source.json", record)
     _put_away(target, source, keep=keep)
     if expected and (differences := _differences(record["counts"], expected)):
