@@ -33,14 +33,13 @@ course: $(COURSE)
 
 test: $(DEV)
 	@rm -rf build/test
-	$(call stage,lint,$(MAKE) lint)
-	$(call stage,papermill,CXR_HOME=$(CURDIR)/build/test/course $(BIN)/cxr run --fresh)
+	$(call stage,lint and papermill,$(MAKE) lint & lint=$$!; CXR_HOME=$(CURDIR)/build/test/course $(BIN)/cxr run --fresh && wait $$lint)
 	@cp -r build/test/course build/test/nbval  # nbval trains one seed of each kind anew: tests/test_notebooks.py compares
 	@cd build/test/nbval/runs/sample && rm -r plain_224-s0 trials/*-s0 mistakes/honest-s0
 	$(call stage,nbval,CXR_HOME=$(CURDIR)/build/test/nbval $(BIN)/pytest -q -n 2 --dist loadfile --nbval-lax --nbval-current-env \
 		--nbval-sanitize-with notebooks/source/nbval_sanitize.cfg notebooks)
 	$(call stage,pytest,CXR_TEST_SAMPLE=$(CURDIR)/build/test/course/data/sample \
-		$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder --durations=10)
+		$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=10)
 
 test-long: $(DEV)
 	@rm -rf build/effects
