@@ -45,10 +45,11 @@ GROUPS = {
 }
 STATISTICS = "eight_statistics"
 #: The AUC over a group, the range over the seeds, and the 95% interval over seeds and patients.
+COVERED = "the NIH sample, not this test set: AUC with parts of the images covered"
 FIVE = ("", "_min", "_max", "_low", "_high")
 
 
-def store(index: pd.DataFrame, folder: Path, *, work: Path, out: Path) -> None:
+def store(index: pd.DataFrame, folder: Path, *, work: Path, out: Path, ledger_of: Path) -> None:
     """Let the networks of honest runs answer for the sample: as it is, and with parts covered.
 
     Parameters
@@ -61,6 +62,8 @@ def store(index: pd.DataFrame, folder: Path, *, work: Path, out: Path) -> None:
         The run folders and the results of `cxr replicate`. Of each result there whose run folder lies in `work`,
         ``OUT/runs/<cell>.nih.csv.gz`` (path, patient, split, label, probability) and ``OUT/runs/<cell>.covered.csv``
         (a row a group, a column an entry of `elsewhere.SHORTCUTS`: AUC) are written, if they are not there yet.
+    ledger_of : Path
+        The folder of results whose ledger each look at the sample's labels enters, before it happens.
     """
     split = index.assign(part=index["split"])
     for name, record in grid.results(out).items() if out.is_dir() else ():
@@ -79,6 +82,7 @@ def store(index: pd.DataFrame, folder: Path, *, work: Path, out: Path) -> None:
             table = evaluation.predict(model, pixels, split, parts=["test"], views=shrunk.views)
             files.write_csv(path, table[list(evaluation.COLUMNS)].round({"probability": 6}))
         if covered in wanted:
+            ledger.enter(ledger_of, cell=name, identity=record["identity"], reads=0, remark=COVERED)
             files.write_csv(covered, cover(model, np.asarray(pixels), index))
         print(name)
 
@@ -193,6 +197,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--out", default="results", help="folder of results")
     options = parser.parse_args(arguments)
     out = files.resolve(options.out)
+    if options.path and not options.table:
+        parser.error("--path needs --table")
     if options.path:
         about = files.read_csv(Path(options.table), columns=COLUMNS)[list(COLUMNS)]
         folder = sources.fetch("folder", data_dir=Path(options.data_dir, "nih"), path=options.path)
@@ -206,7 +212,7 @@ def main(arguments: list[str] | None = None) -> None:
         index = index.assign(view=known["view"], patient=known["patient"].astype("string"))
         if options.work:
             for results in (out, out / "elsewhere"):
-                store(index, folder, work=files.resolve(options.work), out=results)
+                store(index, folder, work=files.resolve(options.work), out=results, ledger_of=out)
         store_statistics(index, folder, source=options.source, data_dir=options.data_dir, out=out)
         if not (record := out / "elsewhere" / "reference.json").is_file():
             elsewhere.judge_model(
@@ -216,8 +222,10 @@ def main(arguments: list[str] | None = None) -> None:
                 licence="free to use, with attribution",
             )  # fmt: skip
         if not (path := out / "elsewhere" / "heat.json").is_file():
+            ledger.enter(out, cell="reference", reads=0, remark="the NIH sample, not this test set: heat maps in AP")
             ill = index[(index["label"] == 1) & (index["view"] == "AP")]
-            pixels = images.cache(index, folder, size=96)[ill.index] / np.float32(255)
+            size = recipes.get("reference").image_size
+            pixels = images.cache(index, folder, size=size)[ill.index] / np.float32(255)
             heats = explain.heat_maps(models.load(out / "models" / "reference.keras").network, pixels, how="gradcam")
             shares = explain.means(shortcuts.heat_shares(heats), ill["patient"]).round(4).to_dict(orient="index")
             files.write_json(path, {"how": "gradcam", "of": "AP, PNEUMONIA", "images": len(ill)} | shares)

@@ -266,7 +266,8 @@ def elsewhere_block(folder: Path) -> str:
         "Another network of this dataset fell from .95 to .54 on children of the same age elsewhere "
         "([Xin, Li, Yi, 2021](https://doi.org/10.1007/s10140-021-01954-x)). "
         f"With the chest covered {no_lower} of {len(known)} networks have no lower AUC in AP. AUC, means over the "
-        "seeds with the 95% interval over seeds and patients ([networks](results/elsewhere/networks.csv)):",
+        "seeds with the 95% interval over seeds and patients ([networks](results/elsewhere/networks.csv)); *own test* "
+        "is of these very networks, some of which were [trained again](results/elsewhere/runs) for it:",
         "",
         "| network | seeds | own test | NIH, all | AP | PA | under 18 | AP, chest covered |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",

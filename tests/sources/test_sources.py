@@ -566,16 +566,23 @@ def test_medmnist_failure_shows_the_way_out(data, to_zenodo, monkeypatch, fault)
     assert here(data) == ["medmnist"]
 
 
-@few
-@pytest.mark.parametrize("fault", ["breaks", "another content", "busy"])
-def test_medmnist_starts_over(data, to_zenodo, fault):
-    server, _ = to_zenodo
+FAULTS_TO_OUTLAST = ("breaks", "another content", "busy")
+
+
+def outlast(server, fault):
+    """Let the first try of a download fail, and the next one not."""
     if fault == "breaks":
         server.breaks = [len(server.content) // 2]
     elif fault == "another content":
         server.contents = [b"<html>"]
     else:
         server.error, server.errors = (503, ""), 1
+
+
+@few
+@pytest.mark.parametrize("fault", FAULTS_TO_OUTLAST)
+def test_medmnist_starts_over(data, to_zenodo, fault):
+    outlast(to_zenodo[0], fault)
     sources.fetch("medmnist", data_dir=data)
     assert len(images(data / "medmnist")) == 6 and here(data) == ["medmnist"]
 
@@ -666,15 +673,9 @@ def test_chestmnist_is_no_reading_of_the_official_test_set(data, to_chest):
 
 
 @few
-@pytest.mark.parametrize("fault", ["breaks", "another content", "busy"])
+@pytest.mark.parametrize("fault", FAULTS_TO_OUTLAST)
 def test_chestmnist_starts_over(data, to_chest, fault):
-    server, _ = to_chest
-    if fault == "breaks":
-        server.breaks = [len(server.content) // 2]
-    elif fault == "another content":
-        server.contents = [b"<html>"]
-    else:
-        server.error, server.errors = (503, ""), 1
+    outlast(to_chest[0], fault)
     sources.fetch("chestmnist", data_dir=data)
     assert len(images(data / "chestmnist")) == 5 and here(data) == ["chestmnist"]
 
