@@ -132,7 +132,7 @@ class Side:
         while stage != "end":
             start, used = time.perf_counter(), sum(watched.cpu_times()[:2])
             stage, value = self._hear()
-            stages.append({"stage": stage, "seconds": round(time.perf_counter() - start, 4),
+            stages.append({"stage": stage, "seconds": round(time.perf_counter() - start, 6),
                            "processor": round(sum(watched.cpu_times()[:2]) - used, 2),
                            "mb": round(max(0.0, self.peak - before), 1), "value": value})  # fmt: skip
         return stages if len(stages) == 1 else stages[:-1]
