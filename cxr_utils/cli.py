@@ -370,6 +370,36 @@ def show_recipes(name: Annotated[str | None, typer.Argument()] = None) -> None:
 
 
 @_command(no_args_is_help=True)
+def audit(
+    paths: Annotated[list[Path], typer.Argument()], as_json: Annotated[bool, typer.Option("--json")] = False
+) -> None:
+    """Look for ten common mistakes in code that trains on this dataset: it is read, and never run.
+
+    Of each it says found, can't tell or not found. Of a page (.md) it says of how many images its figures can be
+    shares. The exit status is 0 if nothing was found, 1 if something was, 2 if something can't be read.
+
+    Example: cxr audit train.ipynb
+
+    Parameters
+    ----------
+    paths : PATH
+        Notebooks, scripts, pages, or folders of them.
+    as_json : bool
+        All of it, as JSON.
+    """
+    import json
+
+    from cxr_utils import _pages
+    from cxr_utils.replication import auditor
+
+    found, status = auditor.report(map(_absolute, paths))
+    count = sum(one["result"] == auditor.FOUND for each in found for one in each.get("results", []))
+    page = Path(auditor.__file__).with_suffix(".txt.j2")
+    typer.echo(json.dumps(found, indent=2) if as_json else _pages.fill(page, files=found, found=count).strip())
+    raise typer.Exit(status)
+
+
+@_command(no_args_is_help=True)
 def score(
     predictions: Annotated[Path, typer.Argument()], split: str = "honest", out: Path | None = None,
     name: str | None = None, classes: str | None = None,

@@ -202,7 +202,11 @@ def _contradicts_itself(claim: Claim, found: Found) -> str | None:
     if low <= rival.value <= high or least <= claim.value <= most:
         return None
     ours = f"; our seeds gave {_seeds(found)}" if found.ours else ""
-    doubt = "" if claim.n or _countable(claim, n) else f"; its set is not stated, and no count of {n:,} images gives it"
+    doubt = (
+        ""
+        if claim.n or countable(claim.value, _places(claim), n)
+        else f"; its set is not stated, and no count of {n:,} images gives it"
+    )
     return (
         f"The same source says {published(found.rival)}; on {n:,} images the 95% interval of "
         f"{published(claim)} is {_range(low, high)}{doubt}{ours}."
@@ -231,7 +235,7 @@ def _artefact(claim: Claim, found: Found) -> str | None:
         if high - low > WIDE:
             right = round(claim.value * claim.n)
             return f"{right} of {claim.n} right: the 95% interval is {_range(low, high)}."
-        if not _countable(claim, claim.n):
+        if not countable(claim.value, _places(claim), claim.n):
             near = [shown(count / claim.n, 4) for count in (int(claim.value * claim.n), int(claim.value * claim.n) + 1)]
             return f"No count of {claim.n:,} images gives it: next to it are {' and '.join(near)}."
     return None
@@ -317,13 +321,31 @@ def is_share(claim: Claim) -> bool:
     return claim.metric in METRICS and not isinstance(claim.value, tuple)
 
 
-def _countable(claim: Claim, n: int) -> bool:
-    """Tell whether some count of `n` images gives the share, with the digits that were published, rounded or cut.
+def countable(value: float, places: int, n: int) -> bool:
+    """Tell whether some count of `n` images gives a share, with the digits that were published, rounded or cut.
 
     The library mlscorecheck says the same of every share here; it would bring a solver of integer programs for this.
+
+    Parameters
+    ----------
+    value : float
+        The share, in [0, 1].
+    places : int
+        Its digits after the point.
+    n : int
+        Images.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> countable(0.9151, 4, 624), countable(0.9151, 4, 16)
+    (True, False)
     """
-    digit = 10.0 ** -_places(claim)
-    return np.floor((claim.value + digit) * n - 1e-6) >= np.ceil((claim.value - digit / 2) * n - 1e-6)
+    digit = 10.0**-places
+    return bool(np.floor((value + digit) * n - 1e-6) >= np.ceil((value - digit / 2) * n - 1e-6))
 
 
 def _places(claim: Claim) -> int:

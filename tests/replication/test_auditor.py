@@ -1,0 +1,171 @@
+"""Other people's code is read and never run; each rule's examples are its tests."""
+
+import json
+from pathlib import Path
+
+import nbformat
+import pytest
+from helpers import RESULTS
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cxr_utils import cli
+from cxr_utils.errors import BadInput
+from cxr_utils.replication import auditor, flow
+
+EXAMPLES = [(name, kind, number) for name, rule in flow.RULES.items() for kind in ("wrong", "right")
+            for number in range(len(rule[kind]))]  # fmt: skip
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+any_files = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+
+
+def script(tmp_path, text, name="train.py"):
+    path = tmp_path / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def result(path, name):
+    return next(one for one in auditor.audit(path) if one["mistake"] == name)
+
+
+@pytest.mark.parametrize(("name", "kind", "number"), EXAMPLES)
+def test_each_example_is_judged_as_it_says(tmp_path, name, kind, number):
+    found = result(script(tmp_path, flow.RULES[name][kind][number]), name)
+    assert found["result"] == {"wrong": auditor.FOUND, "right": auditor.NOT_FOUND}[kind]
+    assert bool(found["place"]) == (kind == "wrong")
+
+
+def test_a_rule_says_what_its_mistake_is_and_where_it_is_taught():
+    lessons = {path.name[:2] for path in NOTEBOOKS.glob("*.ipynb")}
+    for rule in flow.RULES.values():
+        assert rule["lesson"] in lessons and rule["wrong"] and rule["right"]
+        assert all(rule[key] and not rule[key].endswith(".") for key in ("found", "why", "mend", "look"))
+
+
+def test_cells_and_lines_are_named_and_magics_and_broken_cells_do_not_stop_it(tmp_path):
+    cells = ["%matplotlib inline\n!pip install x\nfiles = !ls", "print 'Python 2'", "%%bash\nls",
+             "test = gen.flow_from_directory('chest_xray/test')\n\nmodel.fit(a, validation_data=test)"]  # fmt: skip
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(each) for each in cells])
+    nbformat.write(book, tmp_path / "a.ipynb")
+    assert result(tmp_path / "a.ipynb", "test_validates")["place"] == "cell 3, line 3"
+
+
+def test_a_name_does_not_hide_what_it_reads(tmp_path):
+    text = "val = gen.flow_from_directory('chest_xray/{}')\nmodel.fit(a, validation_data=val)"
+    assert result(script(tmp_path, text.format("test")), "test_validates")["result"] == auditor.FOUND
+    assert result(script(tmp_path, text.format("val")), "sixteen_validate")["result"] == auditor.FOUND
+
+
+def test_modules_beside_it_are_followed(tmp_path):
+    script(tmp_path, "def loaders(part):\n    return DataLoader(ImageFolder(f'data/{part}'))", "data.py")
+    text = """
+from data import loaders
+for epoch in range(3):
+    for x, y in loaders('train'):
+        loss.backward()
+    for x, y in loaders('test'):
+        print(net(x))"""
+    assert result(script(tmp_path, text), "test_validates")["result"] == auditor.FOUND
+
+
+def test_what_it_can_not_see_it_does_not_claim(tmp_path):
+    found = result(script(tmp_path, "model.fit(a, validation_data=load(config['where']))"), "test_validates")
+    assert found["result"] == auditor.CANT_TELL and found["says"] == flow.RULES["test_validates"]["look"]
+
+
+def test_no_alarm_on_our_own_lessons_but_what_they_show_on_purpose():
+    on_purpose = {("04_train", "accuracy_only")}  # the measures come in 06
+    found = {(path.stem, one["mistake"]) for path in NOTEBOOKS.glob("*.ipynb") for one in auditor.audit(path)
+             if one["result"] == auditor.FOUND}  # fmt: skip
+    assert found <= on_purpose
+
+
+def test_nothing_is_run(tmp_path):
+    mark = tmp_path / "mark"
+    text = f"import os\nopen({str(mark)!r}, 'w')\nos.system('touch {mark}')\nexec(\"open({str(mark)!r}, 'w')\")"
+    auditor.audit(script(tmp_path, text))
+    script(tmp_path, f"open({str(mark)!r}, 'w')", "helper.py")
+    auditor.audit(script(tmp_path, "import helper\nmodel.fit(a)"))
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("a.py", "print 'Python 2'", "no code in it that Python 3 can read"),
+        ("a.ipynb", '{"cells": [{"cell_type": "code", "sour', "is no notebook, or not a whole one"),
+        ("a.ipynb", "[1, 2]", "is no notebook, or not a whole one"),
+        ("a.py", "(" * 5000 + ")" * 5000, "no code in it that Python 3 can read|nested too deeply"),
+        ("a.py", "x = " + "-" * 20000 + "1", "nested too deeply"),
+        ("a.py", "x" + ".a" * 5000, "nested too deeply"),
+    ],
+)
+def test_what_can_not_be_read_is_said_in_one_line(tmp_path, capsys, name, text, says):
+    with pytest.raises(BadInput, match=says) as caught:
+        auditor.audit(script(tmp_path, text, name))
+    assert "\n" not in str(caught.value)
+    assert cli.main(["audit", str(tmp_path / name)]) == 2
+    assert "can't be read" in capsys.readouterr().out
+
+
+def test_another_language_is_named(tmp_path):
+    book = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "ir", "language": "R", "display_name": "R"}})
+    nbformat.write(book, tmp_path / "a.ipynb")
+    with pytest.raises(BadInput, match="written in R; only Python"):
+        auditor.audit(tmp_path / "a.ipynb")
+
+
+@any_files
+@given(st.binary(max_size=400), st.sampled_from([".py", ".ipynb", ".md"]))
+def test_any_bytes_give_an_answer_or_one_clear_line(tmp_path, content, suffix):
+    path = tmp_path / f"any{suffix}"
+    path.write_bytes(content)
+    found, status = auditor.report([path])
+    assert status in (0, 1, 2) and ("error" in found[0]) == (status == 2)
+
+
+words = st.sampled_from(
+    ["model.fit(x, validation_data=", "train_test_split(", "for epoch in range(3):\n    ", "x = ", "(", ")", "\n", ", ",
+     "'chest_xray/test'", "[i for i in x]", "lambda y: ", "self.a", "def f(x):\n    return ", "f(", "{'a': ", "}", "*x",
+     "class A:\n    def g(self):\n        ", "x[1:]", "print(", "if x:\n    "]
+)  # fmt: skip
+
+
+@any_files
+@given(st.lists(words, max_size=25))
+def test_any_program_of_these_words_is_read_to_its_end(tmp_path, pieces):
+    auditor.report([script(tmp_path, "".join(pieces))])
+
+
+def test_a_folder_is_read_whole_and_what_is_hidden_or_installed_is_left_out(tmp_path, capsys):
+    for place in ("a.py", "b/c.py", ".venv/d.py", "x/site-packages/e.py"):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / place).write_text("torch.manual_seed(0)")
+    assert cli.main(["audit", str(tmp_path), "--json"]) == 0
+    assert [Path(each["path"]).name for each in json.loads(capsys.readouterr().out)] == ["a.py", "c.py"]
+    (tmp_path / "a.py").write_text("model.fit(x, validation_split=0.1)")
+    assert cli.main(["audit", str(tmp_path)]) == 1
+    said = capsys.readouterr().out
+    assert "found at line 1: a split is drawn by image" in said and "2 files read" in said
+    with pytest.raises(BadInput, match="no notebook, script or page"):
+        auditor.report([tmp_path / "x" / "site-packages"])
+
+
+def test_figures_of_a_page_are_held_against_the_sizes_of_the_sets(tmp_path):
+    page = script(
+        tmp_path, "Test accuracy: 91.51%\n\nAccuracy 98.16% on train, recall 93.75%.\nSeed 42, 0.5", "README.md"
+    )
+    found = {one["figure"]: one for one in auditor.figures(page)}
+    assert found["91.51%"]["possible"] == [624, 5216] and found["91.51%"]["line"] == 1
+    assert 624 not in found["98.16%"]["possible"] and 16 in found["93.75%"]["possible"]
+    assert found["91.51%"]["low"] == pytest.approx(0.8904, abs=1e-3)
+
+
+def test_the_kept_answers_are_of_sixty_works_and_name_nobody():
+    import pandas as pd
+
+    table = pd.read_csv(RESULTS / "audited" / "works.csv")
+    assert set(table["mistake"]) == set(flow.RULES) and table["work"].nunique() == 60
+    assert table["work"].str.fullmatch("[0-9a-f]{16}").all()
+    assert set(table["half"]) == {"made by", "kept back"}
