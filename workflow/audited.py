@@ -1,0 +1,98 @@
+"""How often `cxr audit` agrees with two people who read the same public works, and they with each other.
+
+    python workflow/audited.py
+
+prints the measures of the kept table, `results/audited/works.csv`. Whoever has the list of works (columns repo, commit,
+path) and their files, as FOLDER/00, FOLDER/01, ... in its order, lets the auditor answer again:
+
+    python workflow/audited.py LIST.csv FOLDER
+"""
+
+import hashlib
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from cxr_utils import files
+from cxr_utils.replication import auditor
+from cxr_utils.replication.verdicts import interval, shown
+
+TABLE = Path(__file__).parents[1] / "results" / "audited" / "works.csv"
+COLUMNS = ("work", "half", "mistake", "first", "second", "settled", "tool")
+
+
+def answers(works: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """Return the auditor's answers: a row a work and mistake, with ``work``, a digest that names nobody.
+
+    Parameters
+    ----------
+    works : DataFrame
+        repo, commit and path.
+    folder : Path
+        Holds the files, a folder a row.
+
+    Returns
+    -------
+    DataFrame
+        work, half (by digest of the repository: by the one half the rules were made), mistake, tool.
+    """
+    rows = []
+    for number, (repo, commit, path) in enumerate(works[["repo", "commit", "path"]].itertuples(index=False)):
+        work = hashlib.sha256(f"{repo} {commit} {path}".encode()).hexdigest()[:16]
+        half = ("made by", "kept back")[int(hashlib.sha256(repo.encode()).hexdigest(), 16) % 2]
+        for one in auditor.audit(folder / f"{number:02}" / Path(path).name):
+            rows.append({"work": work, "half": half, "mistake": one["mistake"], "tool": one["result"]})
+    return pd.DataFrame(rows)
+
+
+def measures(table: pd.DataFrame) -> pd.DataFrame:
+    """Measure the auditor against what the readers settled: one row a mistake and half.
+
+    Parameters
+    ----------
+    table : DataFrame
+        With `COLUMNS`; what readers or tool can't tell is counted apart.
+
+    Returns
+    -------
+    DataFrame
+        mistake, half, cases (settled yes), precision and recall with their counts and 95% intervals (str), cant_tell
+        (of the tool), kappa (of the readers, over all works).
+    """
+    rows = []
+    for (mistake, half), part in table.groupby(["mistake", "half"], sort=False):
+        sure = part[(part["tool"] != auditor.CANT_TELL) & (part["settled"] != "can't tell")]
+        found, yes = sure["tool"] == auditor.FOUND, sure["settled"] == "yes"
+        row = {"mistake": mistake, "half": half, "cases": int((part["settled"] == "yes").sum())}
+        for name, of in (("precision", found), ("recall", yes)):
+            hits, count = int((found & yes).sum()), int(of.sum())
+            low, high = interval(hits / count, count) if count else (0, 1)
+            row[name] = (
+                f"{shown(hits / count, 2)} ({hits} of {count}; {shown(low, 2)}–{shown(high, 2)})" if count else "-"
+            )
+        row["cant_tell"] = int((part["tool"] == auditor.CANT_TELL).sum())
+        rows.append(row | {"kappa": kappa(table[table["mistake"] == mistake])})
+    return pd.DataFrame(rows)
+
+
+def kappa(table: pd.DataFrame) -> float:
+    """Return Cohen's kappa of both readers."""
+    from sklearn.metrics import cohen_kappa_score
+
+    return round(float(cohen_kappa_score(table["first"], table["second"])), 2)
+
+
+def main(arguments: list[str]) -> int:
+    """Let the auditor answer again if asked to, and print the measures."""
+    table = files.read_csv(TABLE, columns=COLUMNS, dtype="string")
+    if len(arguments) == 2:
+        new = answers(files.read_csv(Path(arguments[0]), columns=("repo", "commit", "path")), Path(arguments[1]))
+        table = table.drop(columns=["tool", "half"]).merge(new, on=["work", "mistake"], validate="one_to_one")
+        files.write_csv(TABLE, table[list(COLUMNS)], ours=COLUMNS)
+    print(measures(table).to_string(index=False))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
