@@ -477,3 +477,27 @@ def _09_2(in_bed: float, *, told: Any, threshold: float) -> str | None:
         "that is the share of AP among all healthy children; keep those who are called ill": ap[healthy].mean(),
     }
     return _number(in_bed, ap[healthy & called].mean(), wrong, share="divide by the number of false alarms")
+
+
+# --- 10 audit ------------------------------------------------------------------------------------
+
+
+@exercise("10.1")
+def _10_1(cell: int) -> str | None:
+    """Look for the word PNEUMONIA in code that reads a picture: what happens to those pictures, and to the others?"""
+    if cell in (4, 6):
+        return "there all pictures are treated alike; look at how a single one is read"
+    return None if cell == 3 else "look for code that asks which class a picture is of, before the network sees it"
+
+
+@exercise("10.2")
+def _10_2(verdict: str, reasons: Any, *, verdicts: Any) -> str | None:
+    """A figure that was typed may be right or wrong. Which mistakes touch the images of test, or the figure itself?"""
+    if verdict not in verdicts:
+        return f"give one of {', '.join(verdicts)} as the verdict"
+    if verdict != "not shown":
+        return "nothing in the notebook says which it is: the figure is typed, and test chose the epoch"
+    spoilt = {"image_split", "resample_before_split"} & set(reasons)
+    if spoilt:
+        return f"{min(spoilt)} spoils the part x_check; the figure is said to be of test"
+    return None if set(reasons) == {"test_validates", "typed_figure"} else ""
