@@ -1,5 +1,6 @@
 """What is kept of real runs is what its own predictions say."""
 
+import functools
 import importlib.util
 import re
 
@@ -28,13 +29,34 @@ def kept(request, place):
     return KEPT[request.node.callspec.params["place"]][1]
 
 
-def test_metrics_are_those_of_the_predictions(kept, place):
+def judged(kept, place):
     predictions = evaluation.read_predictions(place / "runs" / f"{kept['cell']}.predictions.csv.gz")
     split = files.read_csv(RESULTS / "splits" / f"{kept['split']}.csv.gz")
     fixed = kept["recipe"].get("threshold")
-    same(kept["metrics"], evaluation.judge(predictions, split, validate_on=kept["validate_on"], threshold=fixed))
+    return predictions, split, evaluation.judge(predictions, split, validate_on=kept["validate_on"], threshold=fixed)
+
+
+def without_ends(nested):
+    """Leave out the ends of intervals."""
+    if not isinstance(nested, dict):
+        return nested
+    return {name: without_ends(value) for name, value in nested.items() if name not in ("low", "high")}
+
+
+def test_figures_are_those_of_the_predictions(kept, place, monkeypatch):
+    monkeypatch.setattr(evaluation, "bootstrap", functools.partial(evaluation.bootstrap, draws=10))
+    predictions, split, found = judged(kept, place)
+    same(without_ends(kept["metrics"]), without_ends(found))
     parts = pd.Series(split["part"].to_numpy(), index=split["path"])
     assert (predictions["split"].to_numpy() == parts[predictions["path"]].to_numpy()).all()
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if KEPT[name][1]["seed"] == 0 else pytest.mark.long) for name in sorted(KEPT)]
+)
+def test_intervals_are_those_of_the_predictions(name):
+    place, kept = KEPT[name]
+    same(kept["metrics"], judged(kept, place)[2])
 
 
 def test_a_run_is_the_cell_that_its_name_says(kept):
