@@ -8,6 +8,9 @@ DEV := .venv/.installed-dev
 LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --upgrade \
 	--no-emit-index-url --no-emit-find-links --no-header --quiet
 
+LIGHT := $(BIN)/pytest -q -m "not long and not slow" --durations=10
+comma := ,
+
 # $(call stage,NAME,COMMAND): run a stage of the tests, and say how many seconds it took.
 stage = @begun=$$(date +%s); echo "== $(1)"; $(2) || exit 1; echo "== $(1): $$(( $$(date +%s) - begun )) s"
 
@@ -31,15 +34,19 @@ help:
 course: $(COURSE)
 	@$(BIN)/cxr run
 
+# The course takes one and a half cores: lint and the tests that train nothing run beside it.
 test: $(DEV)
-	@rm -rf build/test
-	$(call stage,lint and papermill,$(MAKE) lint & lint=$$!; CXR_HOME=$(CURDIR)/build/test/course $(BIN)/cxr run --fresh && wait $$lint)
+	@rm -rf build/test && mkdir -p build/test
+	$(call stage,lint$(comma) papermill and the tests that train nothing,\
+		($(MAKE) lint && $(LIGHT)) > build/test/light.log 2>&1 & light=$$!; \
+		CXR_HOME=$(CURDIR)/build/test/course $(BIN)/cxr run --fresh || done=1; \
+		wait $$light || done=1; cat build/test/light.log; test -z "$$done")
 	@cp -r build/test/course build/test/nbval  # nbval trains one seed of each kind anew: tests/test_notebooks.py compares
 	@cd build/test/nbval/runs/sample && rm -r plain_224-s0 trials/*-s0 mistakes/honest-s0
 	$(call stage,nbval,CXR_HOME=$(CURDIR)/build/test/nbval $(BIN)/pytest -q -n 2 --dist loadfile --nbval-lax --nbval-current-env \
 		--nbval-sanitize-with notebooks/source/nbval_sanitize.cfg notebooks)
 	$(call stage,pytest,CXR_TEST_SAMPLE=$(CURDIR)/build/test/course/data/sample \
-		$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=10)
+		$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "slow and not long" --durations=10)
 
 test-long: $(DEV)
 	@rm -rf build/effects
@@ -61,7 +68,7 @@ lint: $(DEV)
 	@$(BIN)/mypy
 
 check: lint
-	$(call stage,pytest,$(BIN)/pytest -q -n 2 --dist loadfile -m "not long and not slow" --durations=10)
+	$(call stage,pytest,$(LIGHT) -n 2 --dist loadfile)
 
 bench: $(DEV)
 	@$(BIN)/python benchmarks/run.py $(PARTS)

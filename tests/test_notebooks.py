@@ -126,7 +126,7 @@ def test_one_parameters_cell_with_the_common_names(name):
 @each
 def test_head_and_figures(name):
     first = COURSE[name].cells[0]
-    form = r"# \d\. .+\n\n\*\*You will be able to\*\* .+?\n\n\*\*Before you start\*\*: .+?\n\n\*\*Minutes\*\*: "
+    form = r"# \d+\. .+\n\n\*\*You will be able to\*\* .+?\n\n\*\*Before you start\*\*: .+?\n\n\*\*Minutes\*\*: "
     assert first.cell_type == "markdown" and re.match(form, first.source, re.S), first.source
     prose = "\n".join(cell.source for cell in cells(name, "markdown"))
     for part in ("What to remember", "predict, then run", "what went wrong"):
@@ -318,6 +318,7 @@ def test_of_a_real_run_what_was_drawn_is_not_kept(tmp_path, monkeypatch):
         builder.keep(str(run), "all")
 
 
+@pytest.mark.slow
 def test_two_runs_predict_the_same():
     first, second = (BUILT / stage / "runs" / "sample" for stage in ("nbval", "course"))
     if not (first.is_dir() and second.is_dir()):

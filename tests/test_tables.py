@@ -1,6 +1,5 @@
 """What stands in README's blocks and in the tables of results/ is what the runs there give."""
 
-import importlib.util
 import json
 import re
 import shutil
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from helpers import workflow
 
 from cxr_utils import ledger, recipes
 from cxr_utils.errors import BadInput
@@ -15,9 +15,8 @@ from cxr_utils.replication import grid, verdicts
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"
-spec = importlib.util.spec_from_file_location("tables", ROOT / "workflow" / "tables.py")
-tables = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(tables)
+workflow("audited")  # which it imports
+tables = workflow("tables")
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +30,10 @@ def copy_pages(to):
     shutil.copytree(RESULTS / "systems", to / "results" / "systems")
     shutil.copy(ROOT / "README.md", to)
     (to / "results" / "models").mkdir()
-    for name in ("README.md", "published.csv", "coverage.csv", "models/model-card.md"):
+    (to / "results" / "audited").mkdir()
+    (to / "notebooks").mkdir()
+    shutil.copy(ROOT / "notebooks" / "before_you_publish.md", to / "notebooks")
+    for name in ("README.md", "published.csv", "coverage.csv", "audited/works.csv", "models/model-card.md"):
         shutil.copy(RESULTS / name, to / "results" / name)
 
 

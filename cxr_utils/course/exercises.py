@@ -484,7 +484,7 @@ def _09_2(in_bed: float, *, told: Any, threshold: float) -> str | None:
 
 @exercise("10.1")
 def _10_1(cell: int) -> str | None:
-    """Look for the word PNEUMONIA in code that reads a picture: what happens to those pictures, and to the others?"""
+    """Look for PNEUMONIA in code that reads a picture: what happens to those pictures? What to the others? Compare."""
     if cell in (4, 6):
         return "there all pictures are treated alike; look at how a single one is read"
     return None if cell == 3 else "look for code that asks which class a picture is of, before the network sees it"
@@ -492,7 +492,7 @@ def _10_1(cell: int) -> str | None:
 
 @exercise("10.2")
 def _10_2(verdict: str, reasons: Any, *, verdicts: Any) -> str | None:
-    """A figure that was typed may be right or wrong. Which mistakes touch the images of test, or the figure itself?"""
+    """A typed figure may be right or wrong. Ask which mistakes touch the images of test, or the figure itself."""
     if verdict not in verdicts:
         return f"give one of {', '.join(verdicts)} as the verdict"
     if verdict != "not shown":

@@ -328,4 +328,4 @@ lessons.score()
 # - One figure over all images can hide two others: look at groups.
 # - A good figure by group is not yet knowledge of lungs: change the picture, and see.
 #
-# You have gone the whole way; all words are in the [glossary](glossary.md).
+# Next: [10. Audit](10_audit.ipynb), where you judge a program that you have not written.
