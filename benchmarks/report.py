@@ -10,6 +10,7 @@ NAMES = {
     "smote_224": "training, layers of 003 at 224x224x1",
     "plain_224": "training, layers of 004 at 224x224x1 with its augmentation",
 }
+AUDITED = {"longest": "this course's longest notebook", "many": "12,000 lines that call each other"}
 REFUSED = {
     "scans": "a JPEG of 2,048 x 2,048 px and 1,000 scans",
     "pixels": "a PNG of 12,000 x 12,000 px",
@@ -90,6 +91,9 @@ def rows(results: dict) -> list[list[str]]:
         ours = _values(parts["commands"]["import"]["ours"])
         row("import of `cxr_utils` and its command line", "", _middle(ours, "s", 2), "", "under 0.3 s",
             median(ours) < 0.3)  # fmt: skip
+    for kind, name in AUDITED.items() if "audit" in parts else ():
+        ours = _values(parts["audit"][kind]["ours"])
+        row(f"`cxr audit` of {name}, whole process", "", _middle(ours, "s", 2), "", "under 5 s", median(ours) < 5)
     for kind, name in REFUSED.items() if "refused" in parts else ():
         plain, ours = (_values(parts["refused"][kind][side], "value") for side in ("plain", "ours"))
         (text, middle), thousandths = times(plain, ours), [1e3 * seconds for seconds in ours]

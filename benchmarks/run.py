@@ -215,6 +215,17 @@ def commands(place: dict) -> dict:
     return found | {"import": {"ours": [{"seconds": round(max(0.0, t - bare), 4)} for t in times]}}
 
 
+def audited(place: dict) -> dict:
+    """Measure `cxr audit` of this course's longest notebook, and of 12,000 lines of functions that call each other."""
+    long, many = max((ROOT / "notebooks").glob("*.ipynb"), key=lambda path: path.stat().st_size), WORK / "many.py"
+    WORK.mkdir(parents=True, exist_ok=True)
+    body = "def f{0}(x):\n    for i in x:\n        f{1}([i])\n    model.fit(x, validation_data=x)\n    return x\n"
+    many.write_text("".join(body.format(n, (7 * n + 1) % 2_400) for n in range(2_400)), encoding="utf-8")
+    audit = [sys.executable, "-c", "import sys; from cxr_utils.cli import main; main(['audit', sys.argv[1]])"]
+    files = {"longest": long, "many": many}
+    return {name: {"ours": [_seconds([*audit, str(path)]) for _ in range(TURNS)]} for name, path in files.items()}
+
+
 def _seconds(command: list[str]) -> dict:
     start = time.perf_counter()
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
@@ -327,6 +338,7 @@ PARTS = {
     "warm": lambda place: alternate({"ours": Side("ours", "warm", folder=place["copies"])}),
     "smote": lambda place: pair("smote", folder=place["copies"]),
     "commands": commands,
+    "audit": audited,
     "refused": refused,
     "growth": growth,
     "bounds": bounds,

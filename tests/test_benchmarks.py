@@ -126,6 +126,7 @@ def results():
         "smote": {"plain": turns(20, 20, mb=3000.0), "ours": turns(2, 2)},
         "commands": {"predict_1": {"plain": turns(6), "ours": turns(1)}, "import": {"ours": turns(0.4)},
                      "predict_100": {"plain": turns(7), "ours": turns(2)}},
+        "audit": dict.fromkeys(report.AUDITED, {"ours": turns(6)}),
         "refused": dict.fromkeys(report.REFUSED, {"plain": turns(5, value=4.0), "ours": turns(1, value=0.001)}),
         "growth": {side: {str(times): stages for times in (1, 2, 4, 8)} for side in ("plain", "ours")},
         "bounds": {"peak": {"float32": 150, "bfloat16": 300}} | dict.fromkeys(run.TRAINED, steps),
@@ -141,9 +142,18 @@ def results():
 
 def test_rows_say_what_was_reached(results):
     found = {row[0]: row for row in report.rows(results)}
-    assert len(found) == 14
+    assert len(found) == 16
     verdicts = [row[-1] for row in found.values()]
-    assert verdicts == ["reached", "short", "reached", "reached", "short", *["reached"] * 5, "short", *["reached"] * 3]
+    assert verdicts == [
+        "reached",
+        "short",
+        "reached",
+        "reached",
+        "short",
+        *["reached"] * 5,
+        *["short"] * 3,
+        *["reached"] * 3,
+    ]
     assert found[f"{report.REFUSED['scans']}: decoded, or refused before"][1:4] == [
         "4.00 (4.00–4.00) s", "1.00 (1.00–1.00) ms", "4000.0 (4000.0–4000.0)"
     ]  # fmt: skip
@@ -167,7 +177,7 @@ def test_parts_of_another_machine_say_so(results):
     assert report.text(results).count("Machine: P, 2 cores") == 1
     results["parts"]["refused"] |= {"machine": results["parts"]["warm"]["machine"] | {"processor": "Q"}}
     text = report.text(results)
-    assert "\nOf refused: Q, 2 cores" in text and "smote, commands, growth" in text.split(": P, 2")[0]
+    assert "\nOf refused: Q, 2 cores" in text and "smote, commands, audit, growth" in text.split(": P, 2")[0]
 
 
 def test_the_page_and_the_figure_are_written(results, tmp_path):
