@@ -1,7 +1,5 @@
 """What is wrong with the data: duplicates, patients across splits, and shortcuts a model can learn."""
 
-from __future__ import annotations
-
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The command ``cxr``: thin over the modules that do the work."""
 
-from __future__ import annotations
-
 import copy
 import inspect
 import os

@@ -1,7 +1,5 @@
 """The dataset's record, what a file's name says, and the index: a table with one row an image."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import re

@@ -1,7 +1,5 @@
 """Predictions → metrics with intervals, thresholds, operating points. A table from any framework will do."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path

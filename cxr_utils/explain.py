@@ -1,7 +1,5 @@
 """Where a network looks: heat maps by Grad-CAM, and the tests that a heat map has to pass before it is believed."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Shortcut tests: change a part of all images, and see what a network still knows."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What a lesson asks of the learner besides exercises: images, size of a run, guesses, a protocol before test."""
 
-from __future__ import annotations
-
 import json
 import os
 import tomllib

@@ -1,7 +1,5 @@
 """Look of the figures, and how one reaches the page: small in bytes, marked if synthetic, with a text."""
 
-from __future__ import annotations
-
 import io
 from itertools import cycle
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Figures of the dataset: counts, sizes, patients, leaks, shortcuts."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Figures of training: a gradient's steps, curves over epochs, recipes compared."""
 
-from __future__ import annotations
-
 import textwrap
 
 import matplotlib.pyplot as plt

@@ -1,7 +1,5 @@
 """Figures made of pictures: grids, means, kernels and what they do, heat maps."""
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Figures of a model's answers: errors, thresholds, curves, intervals."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeAlias
 

@@ -3,8 +3,6 @@
 With a model in the form of ONNX neither Keras nor TensorFlow is started.
 """
 
-from __future__ import annotations
-
 import csv
 import glob
 import io

@@ -4,8 +4,6 @@ Gradio draws it. It is open to this machine alone unless a password is set, asks
 no image longer than its answer takes.
 """
 
-from __future__ import annotations
-
 import base64
 import contextlib
 import os

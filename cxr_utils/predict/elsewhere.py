@@ -1,7 +1,5 @@
 """A saved model and labelled images, such as another hospital's → its figures, as all others are judged."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A finished run → a model that others can open: .keras, .h5 or ONNX, a JSON of what it needs, and a model card."""
 
-from __future__ import annotations
-
 import contextlib
 from pathlib import Path
 from typing import Any

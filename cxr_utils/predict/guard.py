@@ -1,7 +1,5 @@
 """What stands between the page and whoever asks: names, sizes, and nothing but plain refusals."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import ipaddress

@@ -1,7 +1,5 @@
 """Labelled images of any folder or zip file, and what a table says of them: read where they lie, nothing is copied."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 from collections.abc import Callable, Iterator, Mapping

@@ -1,7 +1,5 @@
 """Claims + results → the replication table: what was published, what came out here, and one verdict a claim."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The grid as a whole: `grid.cells` → Snakemake → one papermill run of ``workflow/cell.ipynb`` a cell → the tables."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import re

@@ -1,7 +1,5 @@
 """What a claim is compared with, and the one verdict on it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from operator import itemgetter

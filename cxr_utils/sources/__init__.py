@@ -4,8 +4,6 @@ Each fills ``data/<source>/chest_xray/{train,val,test}/{NORMAL,PNEUMONIA}`` and 
 ``data/<source>/source.json`` what the images are. How to add one: README.md beside this file.
 """
 
-from __future__ import annotations
-
 import importlib
 import os
 import pkgutil

@@ -5,8 +5,6 @@ findings, were mined from reports by a program. Of its test part the films with 
 without any label. Patients, views and ages are not in it.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

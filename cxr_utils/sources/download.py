@@ -1,7 +1,5 @@
 """What downloads share: room on the disk, tries with growing waits, and one line without secrets for a failure."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import importlib.util

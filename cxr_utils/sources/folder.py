@@ -1,7 +1,5 @@
 """Images that are there already: a folder or a zip file in the original layout."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

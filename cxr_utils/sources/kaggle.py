@@ -5,8 +5,6 @@ process when there are no credentials. It resumes a broken download, tries that 
 size of what it got but not the content; the rest is done here.
 """
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import os

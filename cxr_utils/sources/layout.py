@@ -1,7 +1,5 @@
 """Which files the built-in sample has: names, numbers and copies as in the real dataset."""
 
-from __future__ import annotations
-
 import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path

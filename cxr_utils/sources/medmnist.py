@@ -5,8 +5,6 @@ split all images outside the official test anew, 9 to 1. The file names of the d
 the patients and the kinds of pneumonia.
 """
 
-from __future__ import annotations
-
 import os
 import zipfile
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """All images of a source in one small archive, for a room with slow Wi-Fi."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json

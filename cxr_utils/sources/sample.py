@@ -1,7 +1,5 @@
 """The built-in sample: phantoms, drawn from a seed."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

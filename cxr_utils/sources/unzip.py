@@ -5,8 +5,6 @@ The archive on Kaggle holds every image twice (``chest_xray/chest_xray``), a ``_
 bounds both.
 """
 
-from __future__ import annotations
-
 import contextlib
 import io
 import lzma

@@ -5,8 +5,6 @@ through them, scattered, caught by a noisy detector and shown on its tone curve.
 averaged. The traps of the real dataset are built in on purpose; the drawings can't teach how disease looks.
 """
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -4,8 +4,6 @@ Each tissue adds (or, for air, takes away) optical depth, the product of thickne
 grid of `cxr_utils.sources.phantom.canvas`. Shapes and sizes were set by eye; they are no atlas.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
