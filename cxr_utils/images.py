@@ -8,7 +8,7 @@ import os
 import re
 import stat
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
@@ -180,9 +180,7 @@ def check(content: bytes, name: str | Path) -> tuple[int, int, str]:
         mode = image.mode
         if image.format == "JPEG" and mode in ("L", "RGB"):
             image.draft("L", (max(1, width // 8), max(1, height // 8)))
-            image.load()
-        else:
-            _to_gray(image)
+        _to_gray(image)
     return width, height, mode
 
 
@@ -325,9 +323,7 @@ def _to_gray(image: Any) -> np.ndarray:
             top = max(top, *(band.getextrema()[1] for band in part.split()[: 3 - 2 * part.mode.startswith("L")]))
         picture[rows] = np.asarray(_luma(part))
     if ";16" in raw and table is None and top < 64:  # of the upper eight bits
-        raise ValueError(
-            "16 bits a channel, of which at most 14 are used; save it as grayscale, or with 8 bits a channel"
-        )
+        raise ValueError("16 bits a channel, of which at most 14 are used; save it with 8, or as grayscale")
     turn = _UPRIGHT.get(image.getexif().get(_EXIF_ORIENTATION, 1))
     return picture if turn is None else np.ascontiguousarray(turn(picture))
 
@@ -445,14 +441,9 @@ def _check_settings(size: int, how: str, interpolation: str) -> None:
 
 
 def cache(
-    index: pd.DataFrame,
-    folder: str | Path,
-    *,
-    size: int = 224,
-    how: str = "squash",
-    interpolation: str = "area",
+    index: pd.DataFrame, folder: str | Path, *, size: int = 224, how: str = "squash", interpolation: str = "area",
     progress: bool = False,
-) -> np.ndarray:
+) -> np.ndarray:  # fmt: skip
     """Decode and resize all images once, and keep them as one array on disk.
 
     The array is ``folder/cache/<size>-<how>-<digest>.npy``; the JSON beside it says from which index,
@@ -551,9 +542,7 @@ def _signature(path: Path, *, blocks: int = 256, size: int = 4096) -> str:
 
 
 def _fill(pixels: np.ndarray, paths: list[Path], settings: dict, progress: bool) -> np.ndarray:
-    """Write the images into an array, in threads: Pillow and OpenCV let go of the lock."""
-    from tqdm import tqdm
-
+    """Write the images into an array."""
     size, how, interpolation = settings["size"], settings["how"], settings.get("interpolation", "area")
     at_least = 2 * size if interpolation == "area" else None  # JPEG's own reduction averages, too
 
@@ -562,16 +551,42 @@ def _fill(pixels: np.ndarray, paths: list[Path], settings: dict, progress: bool)
             small = partial(resize, size=size, how=how, interpolation=interpolation)
             pixels[row, :, :, 0] = _warned(paths[row], at_least, small)
         except BadInput as error:
-            raise BadInput(
-                f"{error}; it has changed since it was looked at: make the index again with "
-                "dataset.scan(folder, refresh=True), which leaves it out"
-            ) from None
+            way_out = "dataset.scan(folder, refresh=True) makes the index without it"
+            raise BadInput(f"{error}; it has changed since it was looked at: {way_out}") from None
+
+    in_threads(one, range(len(paths)), doing="images", progress=progress)
+    return pixels
+
+
+def in_threads(make: Callable[[Any], Any], items: Sequence[Any], *, doing: str = "", progress: bool = False) -> list:
+    """Call a function for each item, in threads: Pillow, OpenCV, NumPy and SciPy let go of the interpreter.
+
+    Parameters
+    ----------
+    make : callable
+        Takes an item.
+    items : sequence
+        Such as paths.
+    doing : str
+        What the progress bar says.
+    progress : bool
+        Show one.
+
+    Returns
+    -------
+    list
+        What `make` returned, in the order of the items.
+
+    Examples
+    --------
+    >>> in_threads(len, ["a", "bc"])
+    [1, 2]
+    """
+    from tqdm import tqdm
 
     pool = ThreadPoolExecutor(os.cpu_count())  # more only take the lock from each other
     try:
-        work = pool.map(one, range(len(paths)))
-        for _ in tqdm(work, total=len(paths), desc="images", unit="image", disable=not progress):
-            pass
+        work = pool.map(make, items)
+        return list(tqdm(work, total=len(items), desc=doing, unit="image", disable=not progress))
     finally:
         pool.shutdown(cancel_futures=True)
-    return pixels

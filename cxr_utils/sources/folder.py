@@ -10,10 +10,10 @@ from typing import Any
 
 from cxr_utils import files, images
 from cxr_utils._limits import MOST_BYTES_OF_A_NOTE
-from cxr_utils.dataset import CLASSES, GIVEN, SPLITS, parse_name, stem_of
+from cxr_utils.dataset import CLASSES, GIVEN, LAYOUT, SPLITS, parse_name, stem_of
 from cxr_utils.errors import BadInput
 from cxr_utils.sources import PUBLISHED, Source
-from cxr_utils.sources.unzip import check_sizes, choose, is_junk, members, store, unzip
+from cxr_utils.sources.unzip import GIVE, check_sizes, choose, is_junk, members, store, unzip
 
 # How far below the given folder chest_xray is looked for (/kaggle/input/datasets/<owner>/<name>/chest_xray).
 DEEPEST = 5
@@ -144,10 +144,7 @@ def find(path: Path) -> Path:
         return found[0]
     if not found:
         links = f" (the link {out[0].name} leads out of it and is not followed)" if out else ""
-        raise BadInput(
-            f"path {path}: holds no folder chest_xray/{{train,val,test}}/{{NORMAL,PNEUMONIA}}{links}; "
-            "give the folder or the zip file that holds chest_xray"
-        )
+        raise BadInput(f"path {path}: holds no folder {LAYOUT}{links}; {GIVE}")
     listed = ", ".join(str(each) for each in found[:4])
     raise BadInput(f"path {path}: holds {len(found)} copies of the layout ({listed}); give one of them")
 
@@ -343,11 +340,8 @@ def check(folder: str | Path, *, where: str | Path) -> None:
         expected = dict(zip(table["path"], table["sha256"], strict=True))
     except (BadInput, KeyError):
         raise BadInput(f"{where}: has no manifest of its images; get the archive again") from None
-    found = {
-        file.relative_to(folder).as_posix(): files.sha256(file)
-        for file in sorted((folder / "chest_xray").rglob("*"))
-        if file.is_file()
-    }
+    inside = (file for file in (folder / "chest_xray").rglob("*") if file.is_file())
+    found = {file.relative_to(folder).as_posix(): files.sha256(file) for file in inside}
     for path in sorted(expected.keys() | found.keys()):
         if expected.get(path) != found.get(path):
             how = "is missing" if path not in found else "was added" if path not in expected else "was changed"

@@ -15,6 +15,7 @@ import sys
 import sysconfig
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,7 @@ IMAGES_BYTES = 1_250_000_000
 #: Seconds without a byte or a word, after which the command is ended and started again.
 STALL = 180
 
-WAY_OUT = (
-    "without Kaggle: `cxr fetch --source medmnist` takes the same images at 224 px from Zenodo, no account "
-    "needed; `cxr fetch --source sample` draws phantoms, with no network"
-)
+WAY_OUT = "without an account: `cxr fetch --source medmnist` (the images at 224 px) or `cxr fetch --source sample`"
 CREDENTIALS = (
     "Kaggle wants valid credentials (401); run `kaggle auth login`, or make a token on "
     "https://www.kaggle.com/settings/api and save it in ~/.kaggle/access_token, and try again"
@@ -78,11 +76,8 @@ def fill(folder: Path, *, archive: Path, progress: bool = False) -> dict[str, An
         raise CxrError(f"source kaggle: {error}{more}; {WAY_OUT}") from error
     finally:
         download.tidy(archive.parent, keep=archive)
-    return {
-        **PUBLISHED,
-        "origin": f"https://www.kaggle.com/datasets/{RECORD.kaggle}/versions/{RECORD.kaggle_version}",
-        "left_out": left_out,
-    }
+    origin = f"https://www.kaggle.com/datasets/{RECORD.kaggle}/versions/{RECORD.kaggle_version}"
+    return PUBLISHED | {"origin": origin, "left_out": left_out}
 
 
 def _get(archive: Path, folder: Path, *, progress: bool) -> list[str]:
@@ -95,11 +90,8 @@ def _get(archive: Path, folder: Path, *, progress: bool) -> list[str]:
             download.check_proxy(RECORD.url)
             archive.parent.mkdir(parents=True, exist_ok=True)
             download.check_room(ARCHIVE_BYTES - download.size(archive) + IMAGES_BYTES, archive.parent)
-            download.insist(
-                lambda: _run(command, archive, progress=progress),
-                arrived=lambda: download.size(archive),
-                progress=progress,
-            )
+            attempt, arrived = partial(_run, command, archive, progress=progress), partial(download.size, archive)
+            download.insist(attempt, arrived=arrived, progress=progress)
         if not archive.is_file():
             raise CxrError("the kaggle command left no zip file; try again")
         try:

@@ -119,14 +119,9 @@ def _normals(counts: dict, rng: np.random.Generator) -> list[Entry]:
 
 
 def _entry(split: str, kind: str, prefix: str, number: int, name: str, image: int) -> Entry:
-    label = "NORMAL" if kind == "normal" else "PNEUMONIA"
-    return Entry(
-        path=f"chest_xray/{split}/{label}/{prefix}{name}.jpeg",
-        kind=kind,
-        domain="test" if split == "test" else "train",
-        patient=OFFSET[prefix] + number,
-        image=10 * image + KINDS.index(kind),
-    )
+    path = f"chest_xray/{split}/{'NORMAL' if kind == 'normal' else 'PNEUMONIA'}/{prefix}{name}.jpeg"
+    domain = "test" if split == "test" else "train"
+    return Entry(path, kind, domain, patient=OFFSET[prefix] + number, image=10 * image + KINDS.index(kind))
 
 
 def _sizes(total: int, shares: list[float], rng: np.random.Generator) -> list[int]:
