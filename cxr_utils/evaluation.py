@@ -83,9 +83,7 @@ def predict(
 def _predict(model, pixels, split, parts, *, views: int = 0) -> pd.DataFrame:
     wanted = split["part"].isin(parts)
     probability = models.answers(model, pixels, np.flatnonzero(wanted), views=views)
-    table = split.loc[wanted, ["path", "patient", "label", "kind"]].assign(
-        split=split.loc[wanted, "part"], probability=probability
-    )
+    table = split[wanted].assign(split=split.loc[wanted, "part"], probability=probability)
     return table[[*COLUMNS, "kind"]].sort_values(["split", "path"], ignore_index=True)
 
 
@@ -137,9 +135,8 @@ def check(predictions: pd.DataFrame, split: pd.DataFrame, *, where: str | Path) 
             if (differ := is_ != was).any():
                 first = both[differ].iloc[0]
                 said = f"{first['path']}: {first[column]} for {first[f'{column}_there']}"
-                raise BadInput(
-                    f"{where}: {column} of {differ.sum():,} images is not that of the split, first {said}; {way_out}"
-                )
+                count = f"{column} of {differ.sum():,} images"
+                raise BadInput(f"{where}: {count} is not that of the split, first {said}; {way_out}")
     return predictions
 
 
@@ -317,8 +314,8 @@ def bootstrap(
     with np.errstate(invalid="ignore"):
         limits = {m: np.nanpercentile(v, [2.5, 97.5]) if np.isfinite(v).any() else (np.nan,) * 2
                   for m, v in drawn.items()}  # fmt: skip
-    rows = [(m, value[m], *limits[m]) for m in METRICS]
-    return pd.DataFrame(rows, columns=["metric", "value", "low", "high"]).set_index("metric")
+    rows = {m: (value[m], *limits[m]) for m in METRICS}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["value", "low", "high"]).rename_axis("metric")
 
 
 def resample(
@@ -657,12 +654,9 @@ def without_known(predictions: pd.DataFrame, split: pd.DataFrame) -> pd.DataFram
 
 
 def judge(
-    predictions: pd.DataFrame,
-    split: pd.DataFrame | None = None,
-    *,
-    validate_on: str | None = "validation",
+    predictions: pd.DataFrame, split: pd.DataFrame | None = None, *, validate_on: str | None = "validation",
     threshold: float | None = None,
-) -> dict[str, Any]:
+) -> dict[str, Any]:  # fmt: skip
     """Judge predictions: threshold and calibration from validation, carried to test.
 
     Parameters
@@ -711,7 +705,7 @@ def judge(
     result: dict[str, Any] = {"threshold": cut} | {part: judge_part(table, cut) for part, table in parts.items()}
     if validate_on:
         test = parts["test"]
-        again = _intervals(test.assign(probability=recalibrate(*chosen, test["probability"])))
+        again = plain(bootstrap(test.assign(probability=recalibrate(*chosen, test["probability"]))))
         result["test"]["recalibrated"] = {metric: again[metric] for metric in ("brier", "ece")}
     return result
 
@@ -736,13 +730,53 @@ def judge_part(predictions: pd.DataFrame, threshold: float | None = None) -> dic
     >>> judge_part(predictions)["images"]
     22
     """
-    cuts = {"at_half": 0.5} | ({} if threshold is None else {"at_threshold": threshold})
-    return {"images": len(predictions)} | {name: _intervals(predictions, threshold=cut) for name, cut in cuts.items()}
+    judged = {name: plain(bootstrap(predictions, threshold=cut)) for name, cut in cuts(threshold).items()}
+    return {"images": len(predictions)} | judged
 
 
-def _intervals(predictions: pd.DataFrame, **options) -> dict[str, dict[str, float | None]]:
-    found = bootstrap(predictions, **options).round(6)
-    return found.astype(object).where(found.notna(), None).to_dict(orient="index")
+def cuts(threshold: float | None) -> dict[str, float]:
+    """Name the thresholds of `judge_part`.
+
+    Parameters
+    ----------
+    threshold : float, optional
+        One that was chosen elsewhere.
+
+    Returns
+    -------
+    dict of str to float
+        ``at_half``, and ``at_threshold`` where there is one.
+
+    Examples
+    --------
+    >>> cuts(0.3)
+    {'at_half': 0.5, 'at_threshold': 0.3}
+    """
+    return {"at_half": 0.5} | ({} if threshold is None else {"at_threshold": threshold})
+
+
+def plain(table: pd.DataFrame, places: int = 6) -> dict[str, dict[str, Any]]:
+    """Make a table of figures ready for JSON.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Numbers.
+    places : int
+        Behind the point.
+
+    Returns
+    -------
+    dict of str to dict
+        By row and column; None where there is no number.
+
+    Examples
+    --------
+    >>> plain(pd.DataFrame({"value": [0.5, np.nan]}, index=["auc", "ppv"]))
+    {'auc': {'value': 0.5}, 'ppv': {'value': None}}
+    """
+    rounded = table.round(places)
+    return rounded.astype(object).where(rounded.notna(), None).to_dict(orient="index")
 
 
 def words(found: Mapping[str, float | None]) -> str:

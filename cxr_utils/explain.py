@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pandas as pd
 
@@ -69,8 +70,6 @@ def heat_maps(
     >>> heat_maps(model, pictures).shape
     (4, 32, 32)
     """
-    import cv2
-
     one_of("how", how, METHODS)
     one_of("toward", toward, CLASSES)
     wanted = (*model.input_shape[1:3], 1)
@@ -119,8 +118,6 @@ def overlay(picture: np.ndarray, heat: np.ndarray, *, strength: float = 0.75) ->
     >>> overlay(np.zeros((8, 8), "uint8"), np.ones((2, 2))).shape
     (8, 8, 3)
     """
-    import cv2
-
     picture, heat = np.asarray(picture), np.asarray(heat, dtype="float32")
     picture = picture[..., 0] if picture.ndim == 3 and picture.shape[2] == 1 else picture
     if picture.ndim != 2 or heat.ndim != 2 or picture.dtype != np.uint8:
@@ -265,8 +262,6 @@ def blind_maps(name: str, n: int, *, size: int, seed: int = 0) -> np.ndarray:
     >>> blind_maps("centre", 2, size=33)[0].argmax() == 33 * 16 + 16
     np.True_
     """
-    import cv2
-
     one_of("name", name, ("random", "centre"))
     if name == "centre":
         far = (np.arange(size) - (size - 1) / 2) / (size / 4)

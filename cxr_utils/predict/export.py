@@ -169,10 +169,8 @@ def describe(run: training.Run, *, data_dir: str | Path = "data") -> tuple[dict[
     known = {"held out": held_out} | ({"test": np.flatnonzero(split["part"] == "test")} if read else {})
     called = {name: sum(map(bool, check.reasons(pixels[rows]))) for name, rows in known.items()}
     about = sources.describe(folder)
-    quantiles = {
-        name: np.quantile(chosen.loc[chosen["label"] == label, "probability"], np.linspace(0, 1, QUANTILES))
-        for label, name in enumerate(dataset.CLASSES)
-    }
+    of_class = {name: chosen.loc[chosen["label"] == label, "probability"] for label, name in enumerate(dataset.CLASSES)}
+    shares = np.linspace(0, 1, QUANTILES)
     note = {
         "format": FORMAT,
         "run": _about(record),
@@ -183,7 +181,7 @@ def describe(run: training.Run, *, data_dir: str | Path = "data") -> tuple[dict[
         **({"interpolation": how} if (how := record["recipe"].get("interpolation", "area")) != "area" else {}),
         "views": record["recipe"].get("views", 0),
         "threshold": float(threshold),
-        "validation": {name: values.round(6).tolist() for name, values in quantiles.items()},
+        "validation": {name: np.quantile(given, shares).round(6).tolist() for name, given in of_class.items()},
         "false_alarm": {name: {"images": len(rows), "outside": called[name]} for name, rows in known.items()},
         "outside": check.to_json(),
     }
@@ -206,10 +204,8 @@ def _images(record: dict[str, Any], data_dir: str | Path):
             pixels = images.cache(index, folder, size=size, interpolation=how)
             if training.signature(pixels) == wanted:
                 return folder, index, pixels
-    raise BadInput(
-        f"data_dir: the {count:,} images that this run was trained on are not in {files.resolve(data_dir)}; name the "
-        "folder by --data-dir, or fetch them again with cxr fetch"
-    )
+    where = f"the {count:,} images that this run was trained on are not in {files.resolve(data_dir)}"
+    raise BadInput(f"data_dir: {where}; name the folder by --data-dir, or fetch them again with cxr fetch")
 
 
 def _split(record: dict[str, Any], index: pd.DataFrame) -> pd.DataFrame:
@@ -231,6 +227,5 @@ def _held_out(split: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     train, held_out = (np.flatnonzero(split["part"] == part) for part in ("train", "validation"))
     if len(held_out) >= _HELD_OUT:
         return train, held_out
-    patient = split["patient"].astype(object).where(split["patient"].notna(), split["path"])
-    group = pd.factorize(patient.iloc[train])[0]
+    group = evaluation.groups(split["patient"].iloc[train])
     return train[group % 7 != 0], train[group % 7 == 0]
