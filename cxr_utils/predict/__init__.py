@@ -184,10 +184,7 @@ class Predictor:
         from cxr_utils import explain
 
         if self.model.network is None:
-            raise BadInput(
-                "this model is in the form of ONNX, which has no gradients, so no heat maps; export it as keras too "
-                "(cxr export RUN --to keras)"
-            )
+            raise BadInput("this model is in the form of ONNX, without gradients: no heat maps; export it --to keras")
         shown, last = self.model.meaning.takes(pixels.astype("float32") / 255), self.model.meaning.classes[-1]
         return explain.heat_maps(self.model.network, shown, toward=last)  # which calls the last unit PNEUMONIA
 
@@ -521,10 +518,8 @@ def _reference() -> Path:
     """Return the path of the shipped model, without a suffix."""
     if found := files.project(f"{REFERENCE}.json"):
         return found.with_suffix("")
-    raise BadInput(
-        f"no model: none was named, and {REFERENCE}, the one that is shipped, is not there yet; name a run folder or a "
-        "model's file (.keras, .h5, .onnx) before the images"
-    )
+    way_out = "name a run folder or a model's file (.keras, .h5, .onnx) before the images"
+    raise BadInput(f"no model: none was named, and the shipped one, {REFERENCE}, is not there yet; {way_out}")
 
 
 def read_note(path: Path) -> dict[str, Any]:
