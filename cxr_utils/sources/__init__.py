@@ -351,15 +351,11 @@ def _make(source: Source, target: Path, *, path: Path | None, seed: int, keep: b
         found = source.fill(temporary, progress=progress, **options)
         expected = found.pop("expected", None)
         record = {"source": source.name, "synthetic": source.holds == "phantoms", "left_out": [], **found}
-        record |= {"counts": _count(temporary)} | ({"state": _state(path)} if path else {})
+        places = (file.relative_to(temporary).parts for file in (temporary / "chest_xray").glob("*/*/*"))
+        counted = Counter(parts[-3:-1] for parts in places if is_image(parts))
+        counts = {split: {name: counted[split, name] for name in dataset.CLASSES} for split in dataset.SPLITS}
+        record |= {"counts": counts} | ({"state": _state(path)} if path else {})
         files.write_json(temporary / "source.json", record)
     _put_away(target, source, keep=keep)
     if expected and (differ := "; ".join(dataset.differences(record["counts"], expected))):
         warnings.warn(f"{target}: the number of images is not the one of {record['title']}: {differ}", stacklevel=3)
-
-
-def _count(folder: Path) -> dict[str, dict[str, int]]:
-    """Count the image files, by split and class."""
-    places = (file.relative_to(folder).parts for file in (folder / "chest_xray").glob("*/*/*"))
-    found = Counter(parts[-3:-1] for parts in places if is_image(parts))
-    return {split: {name: found[split, name] for name in dataset.CLASSES} for split in dataset.SPLITS}

@@ -285,10 +285,8 @@ def _unreached(found: re.Match[str]) -> str:
     """Say why there was no connection to a host."""
     if "CERTIFICATE_VERIFY_FAILED" not in found[0]:
         return f"no connection to {found[1]} (is this computer online, is its proxy right?)"
-    return (
-        f"no connection to {found[1]}: its certificate is not trusted by this Python; where a company puts its own in "
-        "between, set REQUESTS_CA_BUNDLE and SSL_CERT_FILE to the file (.pem) of the company's certificates"
-    )
+    way_out = "where a company puts its own in between, set REQUESTS_CA_BUNDLE and SSL_CERT_FILE to its file (.pem)"
+    return f"no connection to {found[1]}: its certificate is not trusted by this Python; {way_out}"
 
 
 def _credentials() -> Iterator[str]:

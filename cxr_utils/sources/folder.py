@@ -52,8 +52,6 @@ def fill(folder: Path, *, path: Path, progress: bool = False) -> dict[str, Any]:
     CxrError
         The disk has too little room.
     """
-    if not path.exists():
-        raise BadInput(f"path {path}: there is no such folder or file")
     if path.is_dir():
         found = find(path)
         left_out = _copy(found, folder, top=path, progress=progress)
@@ -180,8 +178,6 @@ def opened(path: Path, *, top: Path | None = None, layout: Collection[str] = ())
     ...     index["path"][0] in names, read(index["path"][0], 2)
     (True, b'\xff\xd8')
     """
-    if not path.exists():
-        raise BadInput(f"path {path}: there is no such folder or file")
     if not path.is_dir():
         with members(path) as (there, read):
             yield list(there), read

@@ -5,12 +5,7 @@ from typing import Any
 
 from cxr_utils.sources import Source, phantom
 
-ABOUT = {
-    "title": "Phantom chest radiographs",
-    "licence": "MIT",
-    "attribution": "Drawn by cxr_utils.sources.phantom. Synthetic: they show no patient.",
-    "origin": "cxr_utils.sources.phantom",
-}
+ABOUT = phantom.anatomy.NUMBERS["about"]
 """What ``source.json`` says of phantoms."""
 
 

@@ -303,8 +303,9 @@ def members(archive: Path) -> Iterator[tuple[dict[str, zipfile.ZipInfo], Callabl
     ...     list(there), read("NORMAL/a.png")
     (['NORMAL/a.png'], b'x')
     """
-    if archive.exists() and not archive.is_file():
-        raise BadInput(f"{archive}: is no file; give a zip file")
+    if not archive.is_file():
+        what = "is no file; give a zip file" if archive.exists() else "there is no such folder or file"
+        raise BadInput(f"path {archive}: {what}")
     with contextlib.ExitStack() as stack:
         with _reading(archive):
             stream = stack.enter_context(_Bounded(archive.open("rb", buffering=0)))
