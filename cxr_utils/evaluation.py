@@ -168,10 +168,8 @@ def read_predictions(path: str | Path, *, columns=COLUMNS) -> pd.DataFrame:
     """
     table = files.read_csv(path, columns=columns)
     table = table.astype({c: "string" for c in ("path", "patient", "split") if c in table})
-    for column, good in {
-        "label": table["label"].isin([0, 1]),
-        "probability": pd.to_numeric(table["probability"], errors="coerce").between(0, 1),
-    }.items():
+    probability = pd.to_numeric(table["probability"], errors="coerce")
+    for column, good in {"label": table["label"].isin([0, 1]), "probability": probability.between(0, 1)}.items():
         if not good.all():
             line = int(np.flatnonzero(~good)[0])
             wanted = "0 or 1" if column == "label" else "a number in [0, 1]"
@@ -240,10 +238,8 @@ def _weighted(y_true, y_score, weights, threshold) -> dict[str, np.ndarray]:
     positive, negative = w * y, w * (1 - y)
     n_pos, n_neg = positive.sum(1), negative.sum(1)
     first_of_tie = np.flatnonzero(np.append(True, np.diff(p) != 0))
-    tp_steps, fp_steps = (
-        np.add.reduceat(each, first_of_tie, axis=1) if len(first_of_tie) < len(p) else each
-        for each in (positive, negative)
-    )
+    tied = len(first_of_tie) < len(p)
+    tp_steps, fp_steps = (np.add.reduceat(one, first_of_tie, axis=1) if tied else one for one in (positive, negative))
     tp = tp_steps.cumsum(1)
     with np.errstate(divide="ignore", invalid="ignore"):
         at = p >= threshold
@@ -266,8 +262,7 @@ def _weighted(y_true, y_score, weights, threshold) -> dict[str, np.ndarray]:
             "average_precision": average_precision,
             "brier": (w * (p - y) ** 2).sum(1) / total,
         }
-    bins = np.minimum((p * 10).astype(int), 9)
-    in_bin = np.eye(10)[bins]
+    in_bin = np.eye(10)[np.minimum((p * 10).astype(int), 9)]
     result["ece"] = np.abs((w * (p - y)) @ in_bin).sum(1) / total
     return result
 
@@ -535,10 +530,8 @@ def neighbours(predictions: pd.DataFrame) -> pd.DataFrame:
     """
     table = _numbers(predictions).assign(path=predictions["path"], odds=_log_odds(predictions["probability"]))
     ordered = table.dropna(subset="number").sort_values(["prefix", "number", "path"]).groupby("prefix")["odds"]
-    return pd.DataFrame({
-        "images": ordered.size(),
-        "correlation": ordered.apply(lambda odds: odds.corr(odds.shift()) if len(odds) > 2 else np.nan),
-    })  # fmt: skip
+    alike = ordered.apply(lambda odds: odds.corr(odds.shift()) if len(odds) > 2 else np.nan)
+    return pd.DataFrame({"images": ordered.size(), "correlation": alike})
 
 
 def _numbers(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -576,10 +569,8 @@ def best_threshold(y_true, y_score) -> float:
     y_true, y_score = _both(y_true, y_score)
     scores = np.unique(y_score)
     candidates = np.unique(np.concatenate([[scores[0] / 2], (scores[1:] + scores[:-1]) / 2, [(scores[-1] + 1) / 2]]))
-    alarms, hits = (
-        (len(own) - np.searchsorted(np.sort(own), candidates)) / len(own)
-        for own in (y_score[y_true == label] for label in (0, 1))
-    )
+    each = (np.sort(y_score[y_true == label]) for label in (0, 1))
+    alarms, hits = ((len(own) - np.searchsorted(own, candidates)) / len(own) for own in each)
     gain = hits - alarms
     best = candidates[np.isclose(gain, gain.max())]
     return float(best[np.abs(best - 0.5).argmin()])

@@ -368,11 +368,8 @@ def scoreboard(
     own = {name: means(each, patients, seed=seed) for name, each in scores.items()}
     less = {name: means(first - each, patients, seed=seed) for name, each in scores.items()}
     columns = {"value": "less", "low": "less_low", "high": "less_high"}
-    return {
-        measure: pd.DataFrame({name: {**own[name].loc[measure], **less[name].loc[measure].rename(columns)}
-                               for name in maps}).T
-        for measure in first
-    }  # fmt: skip
+    rows = {name: own[name].join(less[name].rename(columns=columns)) for name in maps}
+    return {measure: pd.DataFrame({name: row.loc[measure] for name, row in rows.items()}).T for measure in first}
 
 
 # --- does it depend on what was learned? ---------------------------------------------------------

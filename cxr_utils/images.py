@@ -7,8 +7,9 @@ import io
 import os
 import re
 import stat
+import tomllib
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
@@ -45,13 +46,7 @@ _UPRIGHT = {
     6: lambda x: x[::-1].T, 7: lambda x: x[::-1, ::-1].T, 8: lambda x: x.T[::-1],
 }  # fmt: skip
 _JPEG_KINDS = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)  # what libjpeg-turbo decodes
-_OTHERS = {
-    rb"GIF8": "GIF", rb".{4}ftypavi": "AVIF", rb".{4}ftyp(hei|hev|mif1|msf1)": "HEIC, as phones make it,",
-    rb".{4}jP  |\xff\x4f\xff\x51": "JPEG 2000", rb"\xff\x0a|.{4}JXL ": "JPEG XL", rb".{4}ftyp|RIFF.{4}AVI": "a film",
-    rb"%PDF": "PDF", rb"8BPS": "a Photoshop file", rb"P[1-7]\s": "PNM", rb"\0\0\x01\0": "an icon",
-    rb"\x1f\x8b": "what gzip packed, perhaps NIfTI,", rb".{344}n[i+]1": "NIfTI", rb"NRRD": "NRRD",
-    rb"\x93NUMPY": "a NumPy array", rb"\x89HDF": "HDF5", rb"\s*<(\?xml|svg)": "XML or SVG",
-}  # fmt: skip
+_OTHERS = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))["others"]
 
 
 def read(path: str | Path, *, at_least: int | None = None) -> np.ndarray:
@@ -301,7 +296,8 @@ def _unknown(content: bytes) -> str:
     for start, kind in ((b"\xff\xd8", "JPEG"), (b"\x89PNG", "PNG"), (b"BM", "BMP")):
         if content.startswith(start):
             return f"a {kind} that is cut off or damaged"
-    kind = next((kind for start, kind in _OTHERS.items() if re.match(start, content[:400], re.DOTALL)), "")
+    head = content[:400]
+    kind = next((kind for start, kind in _OTHERS.items() if re.match(start.encode(), head, re.DOTALL)), "")
     return f"{kind + ' is not read' if kind else 'of no known format'}; save it as JPEG, PNG, TIFF, BMP, WebP or DICOM"
 
 
@@ -558,14 +554,14 @@ def _fill(pixels: np.ndarray, paths: list[Path], settings: dict, progress: bool)
     return pixels
 
 
-def in_threads(make: Callable[[Any], Any], items: Sequence[Any], *, doing: str = "", progress: bool = False) -> list:
+def in_threads(make: Callable[[Any], Any], items: Collection[Any], *, doing: str = "", progress: bool = False) -> list:
     """Call a function for each item, in threads: Pillow, OpenCV, NumPy and SciPy let go of the interpreter.
 
     Parameters
     ----------
     make : callable
         Takes an item.
-    items : sequence
+    items : collection
         Such as paths.
     doing : str
         What the progress bar says.

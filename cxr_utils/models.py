@@ -4,14 +4,12 @@ A model is a program. The checks here keep honest mistakes and known tricks out 
 operators, data in other files); they don't make a stranger's model safe to open.
 """
 
-from __future__ import annotations
-
 import io
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -65,7 +63,7 @@ class Meaning:
     logits: bool = False
 
     @classmethod
-    def parse(cls, classes: str | None = None, pixels: str | None = None, logits: bool = False) -> Meaning:
+    def parse(cls, classes: str | None = None, pixels: str | None = None, logits: bool = False) -> Self:
         """Read the options ``--classes``, ``--pixels`` and ``--logits``.
 
         Parameters

@@ -64,7 +64,8 @@ def export(
     _check_card(path.parent / "model-card.md", run)
     with files.lock(path.parent):
         model = run.load_model()
-        files.check_ours(path, lambda there: there in _ownership.exported(beside) or _same(model, there))
+        of_ours = _ownership.exported(beside)
+        files.check_ours(path, lambda there: there in of_ours or files.can(_check_same, model, there))
         note, text = describe(run, data_dir=data_dir)
         with files.atomic(path, ours=True) as temporary:
             _saved.save(model, temporary)
@@ -101,16 +102,8 @@ def _check_card(path: Path, run: training.Run) -> None:
         raise BadInput(f"{path}: is the card of another model; export into another folder with --out")
 
 
-def _same(model, path: Path) -> bool:
-    """Tell whether a file holds this very model: a call that was killed before it wrote the JSON left it."""
-    try:
-        _check_same(model, path)
-    except CxrError:
-        return False
-    return True
-
-
 def _check_same(model, path: Path) -> None:
+    """Refuse a file that does not hold this very model; a call that was killed before it wrote the JSON left it."""
     kept = models.load(path, meaning=models.Meaning(pixels=(0, 1)))
     if (kept.image_size, kept.image_size, kept.channels) != tuple(model.input_shape[1:]):
         raise CxrError(f"{path.suffix}: the saved model takes other pictures; it was not kept")
