@@ -5,6 +5,7 @@ import inspect
 import os
 import re
 import sys
+import tomllib
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -22,15 +23,8 @@ app = typer.Typer(
 )  # fmt: skip
 
 #: What several commands take, in the same words.
-_SHARED = {
-    "data_dir": ("FOLDER", "", "Where images are kept; relative to the project's root."),
-    "seed": ("NUMBER", "", "Start of every random choice."),
-    "classes": ("LIST", "NORMAL,PNEUMONIA", "The classes as training numbered them: two units have this order, and "
-                "one unit gives the probability of the last, so of PNEUMONIA by default."),
-    "pixels": ("RANGE", "0..1; or 0..255, if a Keras model without JSON begins with Rescaling",
-               "Black and white as the model wants them, in floats: 0..255, -1..1."),
-    "logits": ("bool", "", "Its outputs still need a sigmoid (one unit) or softmax (two)."),
-}  # fmt: skip
+_KEPT = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+_SHARED = {name: (one["value"], one.get("default", ""), one["help"]) for name, one in _KEPT.items()}
 _Seed = typer.Option(min=0, max=files.MOST_SEED)
 _ENTRY = re.compile(r"(?m)^(\w+) : ([^,\n]+)(?:, default (.+))?\n((?:    .*\n?)+)")
 
