@@ -1,13 +1,10 @@
 """What is wrong with the data: duplicates, patients across splits, and shortcuts a model can learn."""
 
-from __future__ import annotations
-
-from concurrent.futures import ThreadPoolExecutor
-
+import cv2
 import numpy as np
 import pandas as pd
 
-from cxr_utils import dataset, splits
+from cxr_utils import dataset, images, splits
 from cxr_utils.errors import BadInput
 
 STATISTICS = ("mean", "std", "p2", "p98", "sharpness", "centre_mean", "centre_std", "black_border")
@@ -71,8 +68,6 @@ def near_duplicates(
     >>> len(pairs), bool(pairs["correlation"].is_monotonic_decreasing)
     (5, True)
     """
-    import cv2
-
     _check(index, pixels)
     if not 0 < correlation <= 1:
         raise BadInput(f"correlation: {correlation!r}; expected a number above 0, up to 1")
@@ -119,9 +114,7 @@ def patients(index: pd.DataFrame) -> pd.DataFrame:
     by = index.dropna(subset="patient").groupby("patient", sort=True)
     if not by.ngroups:
         return pd.DataFrame({"patient": pd.array([], "string"), "images": [], "kinds": [], "splits": []})
-    table = pd.DataFrame(
-        {"images": by.size().astype("int64"), "kinds": by["kind"].agg(_listed), "splits": by["split"].agg(_listed)}
-    )
+    table = by.agg(images=("kind", "size"), kinds=("kind", _listed), splits=("split", _listed))
     return table.reset_index().sort_values(["images", "patient"], ascending=[False, True], ignore_index=True)
 
 
@@ -183,14 +176,11 @@ def picture_statistics(pixels: np.ndarray) -> pd.DataFrame:
     1.0
     """
     _check(None, pixels)
-    with ThreadPoolExecutor() as pool:
-        rows = list(pool.map(_statistics, pixels))
+    rows = images.in_threads(_statistics, pixels)
     return pd.DataFrame(np.array(rows, dtype=float).reshape(-1, len(STATISTICS)), columns=list(STATISTICS))
 
 
 def _statistics(picture: np.ndarray) -> tuple[float, ...]:
-    import cv2
-
     image = np.ascontiguousarray(picture[:, :, 0])
     height, width = image.shape
     values = image.astype(np.float32) / 255

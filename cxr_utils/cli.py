@@ -1,12 +1,11 @@
 """The command ``cxr``: thin over the modules that do the work."""
 
-from __future__ import annotations
-
 import copy
 import inspect
 import os
 import re
 import sys
+import tomllib
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
 
-from cxr_utils import __version__, files
+from cxr_utils import __version__, _pages, files
 from cxr_utils.errors import BadInput, CxrError, advice, printable
 
 app = typer.Typer(
@@ -24,15 +23,8 @@ app = typer.Typer(
 )  # fmt: skip
 
 #: What several commands take, in the same words.
-_SHARED = {
-    "data_dir": ("FOLDER", "", "Where images are kept; relative to the project's root."),
-    "seed": ("NUMBER", "", "Start of every random choice."),
-    "classes": ("LIST", "NORMAL,PNEUMONIA", "The classes as training numbered them: two units have this order, and "
-                "one unit gives the probability of the last, so of PNEUMONIA by default."),
-    "pixels": ("RANGE", "0..1; or 0..255, if a Keras model without JSON begins with Rescaling",
-               "Black and white as the model wants them, in floats: 0..255, -1..1."),
-    "logits": ("bool", "", "Its outputs still need a sigmoid (one unit) or softmax (two)."),
-}  # fmt: skip
+_KEPT = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+_SHARED = {name: (one["value"], one.get("default", ""), one["help"]) for name, one in _KEPT.items()}
 _Seed = typer.Option(min=0, max=files.MOST_SEED)
 _ENTRY = re.compile(r"(?m)^(\w+) : ([^,\n]+)(?:, default (.+))?\n((?:    .*\n?)+)")
 
@@ -68,12 +60,11 @@ def _version(wanted: bool) -> None:
         raise typer.Exit()
 
 
+_VersionOption = typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+
+
 @app.callback()
-def _cxr(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
-    ] = False,
-) -> None:
+def _cxr(version: Annotated[bool, _VersionOption] = False) -> None:
     """Read pneumonia from chest X-rays with CNNs: a course that runs from one command.
 
     For teaching and research; this is no medical device.
@@ -137,23 +128,12 @@ def fetch(
 
     bar, given = sys.stderr.isatty(), _absolute(path)
     folder = sources.fetch(source, data_dir=data_dir, path=given, seed=seed, keep_archive=keep_archive, progress=bar)
-    about = sources.describe(folder)
-    typer.echo(f"{about['title']} ({about['licence']})" + (" - synthetic" if about["synthetic"] else ""))
-    if packed := about.get("packed"):
-        typer.echo(f"copies at {packed.get('size')} px, packed from the source {packed.get('source')}")
-    counts = dataset.counts(dataset.scan(folder))
-    typer.echo(f"in {folder}\n\n{counts.to_string()}")
-    if left_out := about.get("left_out", []):
-        typer.echo(f"\nleft out: {len(left_out)} entries that are no images of the dataset ({_first(left_out)})")
-    if (unreadable := len(dataset.quarantine(folder))) > 0:
-        typer.echo(f"not readable: {unreadable} images, listed in {folder / 'quarantine.csv'}")
-    place = "" if data_dir == "data" else f" --data-dir {data_dir}"
-    if not counts.loc["train"].any():  # another hospital
-        typer.echo(f"\nnext: cxr evaluate --source {source}{place}")
-        return
-    options = "" if source == "sample" else f" --source {source} --profile workshop"
-    where = course.default_run_dir(source, "sample" if source == "sample" else "workshop")
-    typer.echo(f"\nnext: cxr run{options}{place}   (results in {where})")
+    about, counts = sources.describe(folder), dataset.counts(dataset.scan(folder))
+    typer.echo(_pages.fill(
+        Path(sources.__file__).with_name("fetched.txt.j2"), source=source, data_dir=data_dir, folder=folder,
+        about=about, counts=counts, first=_first(about["left_out"]), unreadable=len(dataset.quarantine(folder)),
+        run_dir=course.default_run_dir,
+    ), nl=False)  # fmt: skip
 
 
 @_command(no_args_is_help=True)
@@ -502,10 +482,8 @@ def predict(
     meaning, said = models.Meaning.parse(classes, pixels, logits), bool(classes or pixels or logits)
     predictor = answering.load(model, heat=explain is not None, meaning=meaning, bare=said)
     if explain and predictor.model.network is None:
-        raise BadInput(
-            f"--explain: {predictor.model.path} is in the form of ONNX, which has no gradients to draw from; take the "
-            "same model as .keras (cxr export RUN --to keras)"
-        )
+        way_out = "take the same model as .keras (cxr export RUN --to keras)"
+        raise BadInput(f"--explain: {predictor.model.path} is ONNX, which has no gradients to draw from; {way_out}")
     bar = len(wanted) > 16 and sys.stderr.isatty()
     answers = list(answering.predict(predictor, wanted, progress=bar))
     if as_json or as_csv:

@@ -1,14 +1,11 @@
 """The dataset's record, what a file's name says, and the index: a table with one row an image."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import re
 import tomllib
 import warnings
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -22,6 +19,7 @@ CLASSES = ("NORMAL", "PNEUMONIA")
 SPLITS = ("train", "val", "test")
 KINDS = ("normal", "bacteria", "virus")
 UNKNOWN = "unknown"  # the kind of a pneumonia whose name does not tell it, such as PneumoniaMNIST's
+LAYOUT = "chest_xray/{train,val,test}/{NORMAL,PNEUMONIA}"
 COLUMNS = ("path", "split", "label", "kind", "patient", "width", "height", "mode", "sha256")
 
 _VERSION = 1  # of index.csv; a new one makes old tables to be made again
@@ -118,10 +116,7 @@ def parse_name(name: str | Path) -> ImageName:
         return ImageName(found[1].lower(), f"{prefix}-{found[2]}")
     if found := GIVEN.fullmatch(stem):
         return ImageName(UNKNOWN if found[3] == "pneumonia" else found[3], found[2] and f"{found[1]}-{found[2]}")
-    raise BadInput(
-        f"{printable(name)}: not a file name of this dataset; expected e.g. person1_bacteria_2.jpeg "
-        "or IM-0115-0001.jpeg"
-    )
+    raise BadInput(f"{printable(name)}: not a file name of this dataset; expected e.g. person1_bacteria_2.jpeg")
 
 
 def stem_of(path: str | Path) -> str:
@@ -326,31 +321,49 @@ def count_differences(index: pd.DataFrame) -> list[str]:
     >>> count_differences(index)[0]
     'train/NORMAL: 10 found, 1341 expected'
     """
-    found = counts(index)
-    return [
-        f"{split}/{name}: {found.loc[split, name]} found, {expected} expected"
-        for split, of_split in RECORD.counts.items()
-        for name, expected in of_split.items()
-        if found.loc[split, name] != expected
-    ]
+    return differences(counts(index).to_dict(orient="index"), RECORD.counts)
+
+
+def differences(found: Mapping[str, Mapping], expected: Mapping[str, Any]) -> list[str]:
+    """Name each split whose count differs, and the class where those are published.
+
+    Parameters
+    ----------
+    found : mapping of str to mapping of str to int
+        The images of each split and class.
+    expected : mapping of str to int, or of str to mapping of str to int
+        Those of each split, or of each split and class.
+
+    Returns
+    -------
+    list of str
+        One line a difference, empty if there is none.
+
+    Examples
+    --------
+    >>> differences({"val": {"NORMAL": 8, "PNEUMONIA": 7}}, {"val": 16})
+    ['val: 15 found, 16 expected']
+    """
+    pairs = []
+    for split, numbers in expected.items():
+        if isinstance(numbers, int):
+            pairs.append((split, sum(found[split].values()), numbers))
+        else:
+            pairs += [(f"{split}/{name}", found[split][name], n) for name, n in numbers.items()]
+    return [f"{where}: {is_} found, {wanted} expected" for where, is_, wanted in pairs if is_ != wanted]
 
 
 def _list(folder: Path) -> list[tuple[str, int]]:
     """List the layout's image files and their sizes in bytes (-1 if there is none), sorted by path."""
-    found = []
-    for place in (f"chest_xray/{split}/{name}" for split in SPLITS for name in CLASSES):
-        if (folder / place).is_dir():
-            try:
-                with os.scandir(folder / place) as entries:
-                    for entry in entries:
-                        if not entry.name.startswith(".") and entry.name.lower().endswith(images.SUFFIXES):
-                            found.append((f"{place}/{entry.name}", _size(entry)))
-            except OSError as error:
-                raise BadInput(f"{folder / place}: can't be listed ({error.strerror})") from None
+    places = [f"chest_xray/{split}/{name}" for split in SPLITS for name in CLASSES]
+    try:
+        there = [(place, one) for place in places if (folder / place).is_dir() for one in os.scandir(folder / place)]
+    except OSError as error:
+        raise BadInput(f"{error.filename}: can't be listed ({error.strerror})") from None
+    kept = [one for one in there if not one[1].name.startswith(".") and one[1].name.lower().endswith(images.SUFFIXES)]
+    found = [(f"{place}/{one.name}", _size(one)) for place, one in kept]
     if not found:
-        raise BadInput(
-            f"{folder}: no image in chest_xray/{{train,val,test}}/{{NORMAL,PNEUMONIA}}; run `cxr fetch` first"
-        )
+        raise BadInput(f"{folder}: no image in {LAYOUT}; run `cxr fetch` first")
     return sorted(found)
 
 
@@ -387,8 +400,7 @@ def _load(folder: Path, key: str) -> pd.DataFrame | None:
 
 def _look_at_all(folder: Path, paths: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Look at each file; return the index, and a table of what was left out."""
-    with ThreadPoolExecutor() as pool:
-        looks = list(pool.map(lambda path: _look(folder, path), paths))
+    looks = images.in_threads(lambda path: _look(folder, path), paths)
     rows = [look for look in looks if "reason" not in look]
     left_out = pd.DataFrame([look for look in looks if "reason" in look], columns=["path", "reason"])
     index = pd.DataFrame(rows, columns=list(COLUMNS))

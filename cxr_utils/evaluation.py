@@ -1,7 +1,5 @@
 """Predictions → metrics with intervals, thresholds, operating points. A table from any framework will do."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -85,9 +83,7 @@ def predict(
 def _predict(model, pixels, split, parts, *, views: int = 0) -> pd.DataFrame:
     wanted = split["part"].isin(parts)
     probability = models.answers(model, pixels, np.flatnonzero(wanted), views=views)
-    table = split.loc[wanted, ["path", "patient", "label", "kind"]].assign(
-        split=split.loc[wanted, "part"], probability=probability
-    )
+    table = split[wanted].assign(split=split.loc[wanted, "part"], probability=probability)
     return table[[*COLUMNS, "kind"]].sort_values(["split", "path"], ignore_index=True)
 
 
@@ -139,9 +135,8 @@ def check(predictions: pd.DataFrame, split: pd.DataFrame, *, where: str | Path) 
             if (differ := is_ != was).any():
                 first = both[differ].iloc[0]
                 said = f"{first['path']}: {first[column]} for {first[f'{column}_there']}"
-                raise BadInput(
-                    f"{where}: {column} of {differ.sum():,} images is not that of the split, first {said}; {way_out}"
-                )
+                count = f"{column} of {differ.sum():,} images"
+                raise BadInput(f"{where}: {count} is not that of the split, first {said}; {way_out}")
     return predictions
 
 
@@ -173,10 +168,8 @@ def read_predictions(path: str | Path, *, columns=COLUMNS) -> pd.DataFrame:
     """
     table = files.read_csv(path, columns=columns)
     table = table.astype({c: "string" for c in ("path", "patient", "split") if c in table})
-    for column, good in {
-        "label": table["label"].isin([0, 1]),
-        "probability": pd.to_numeric(table["probability"], errors="coerce").between(0, 1),
-    }.items():
+    probability = pd.to_numeric(table["probability"], errors="coerce")
+    for column, good in {"label": table["label"].isin([0, 1]), "probability": probability.between(0, 1)}.items():
         if not good.all():
             line = int(np.flatnonzero(~good)[0])
             wanted = "0 or 1" if column == "label" else "a number in [0, 1]"
@@ -245,10 +238,8 @@ def _weighted(y_true, y_score, weights, threshold) -> dict[str, np.ndarray]:
     positive, negative = w * y, w * (1 - y)
     n_pos, n_neg = positive.sum(1), negative.sum(1)
     first_of_tie = np.flatnonzero(np.append(True, np.diff(p) != 0))
-    tp_steps, fp_steps = (
-        np.add.reduceat(each, first_of_tie, axis=1) if len(first_of_tie) < len(p) else each
-        for each in (positive, negative)
-    )
+    tied = len(first_of_tie) < len(p)
+    tp_steps, fp_steps = (np.add.reduceat(one, first_of_tie, axis=1) if tied else one for one in (positive, negative))
     tp = tp_steps.cumsum(1)
     with np.errstate(divide="ignore", invalid="ignore"):
         at = p >= threshold
@@ -271,8 +262,7 @@ def _weighted(y_true, y_score, weights, threshold) -> dict[str, np.ndarray]:
             "average_precision": average_precision,
             "brier": (w * (p - y) ** 2).sum(1) / total,
         }
-    bins = np.minimum((p * 10).astype(int), 9)
-    in_bin = np.eye(10)[bins]
+    in_bin = np.eye(10)[np.minimum((p * 10).astype(int), 9)]
     result["ece"] = np.abs((w * (p - y)) @ in_bin).sum(1) / total
     return result
 
@@ -319,8 +309,8 @@ def bootstrap(
     with np.errstate(invalid="ignore"):
         limits = {m: np.nanpercentile(v, [2.5, 97.5]) if np.isfinite(v).any() else (np.nan,) * 2
                   for m, v in drawn.items()}  # fmt: skip
-    rows = [(m, value[m], *limits[m]) for m in METRICS]
-    return pd.DataFrame(rows, columns=["metric", "value", "low", "high"]).set_index("metric")
+    rows = {m: (value[m], *limits[m]) for m in METRICS}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["value", "low", "high"]).rename_axis("metric")
 
 
 def resample(
@@ -540,10 +530,8 @@ def neighbours(predictions: pd.DataFrame) -> pd.DataFrame:
     """
     table = _numbers(predictions).assign(path=predictions["path"], odds=_log_odds(predictions["probability"]))
     ordered = table.dropna(subset="number").sort_values(["prefix", "number", "path"]).groupby("prefix")["odds"]
-    return pd.DataFrame({
-        "images": ordered.size(),
-        "correlation": ordered.apply(lambda odds: odds.corr(odds.shift()) if len(odds) > 2 else np.nan),
-    })  # fmt: skip
+    alike = ordered.apply(lambda odds: odds.corr(odds.shift()) if len(odds) > 2 else np.nan)
+    return pd.DataFrame({"images": ordered.size(), "correlation": alike})
 
 
 def _numbers(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -581,10 +569,8 @@ def best_threshold(y_true, y_score) -> float:
     y_true, y_score = _both(y_true, y_score)
     scores = np.unique(y_score)
     candidates = np.unique(np.concatenate([[scores[0] / 2], (scores[1:] + scores[:-1]) / 2, [(scores[-1] + 1) / 2]]))
-    alarms, hits = (
-        (len(own) - np.searchsorted(np.sort(own), candidates)) / len(own)
-        for own in (y_score[y_true == label] for label in (0, 1))
-    )
+    each = (np.sort(y_score[y_true == label]) for label in (0, 1))
+    alarms, hits = ((len(own) - np.searchsorted(own, candidates)) / len(own) for own in each)
     gain = hits - alarms
     best = candidates[np.isclose(gain, gain.max())]
     return float(best[np.abs(best - 0.5).argmin()])
@@ -659,12 +645,9 @@ def without_known(predictions: pd.DataFrame, split: pd.DataFrame) -> pd.DataFram
 
 
 def judge(
-    predictions: pd.DataFrame,
-    split: pd.DataFrame | None = None,
-    *,
-    validate_on: str | None = "validation",
+    predictions: pd.DataFrame, split: pd.DataFrame | None = None, *, validate_on: str | None = "validation",
     threshold: float | None = None,
-) -> dict[str, Any]:
+) -> dict[str, Any]:  # fmt: skip
     """Judge predictions: threshold and calibration from validation, carried to test.
 
     Parameters
@@ -713,7 +696,7 @@ def judge(
     result: dict[str, Any] = {"threshold": cut} | {part: judge_part(table, cut) for part, table in parts.items()}
     if validate_on:
         test = parts["test"]
-        again = _intervals(test.assign(probability=recalibrate(*chosen, test["probability"])))
+        again = plain(bootstrap(test.assign(probability=recalibrate(*chosen, test["probability"]))))
         result["test"]["recalibrated"] = {metric: again[metric] for metric in ("brier", "ece")}
     return result
 
@@ -738,13 +721,53 @@ def judge_part(predictions: pd.DataFrame, threshold: float | None = None) -> dic
     >>> judge_part(predictions)["images"]
     22
     """
-    cuts = {"at_half": 0.5} | ({} if threshold is None else {"at_threshold": threshold})
-    return {"images": len(predictions)} | {name: _intervals(predictions, threshold=cut) for name, cut in cuts.items()}
+    judged = {name: plain(bootstrap(predictions, threshold=cut)) for name, cut in cuts(threshold).items()}
+    return {"images": len(predictions)} | judged
 
 
-def _intervals(predictions: pd.DataFrame, **options) -> dict[str, dict[str, float | None]]:
-    found = bootstrap(predictions, **options).round(6)
-    return found.astype(object).where(found.notna(), None).to_dict(orient="index")
+def cuts(threshold: float | None) -> dict[str, float]:
+    """Name the thresholds of `judge_part`.
+
+    Parameters
+    ----------
+    threshold : float, optional
+        One that was chosen elsewhere.
+
+    Returns
+    -------
+    dict of str to float
+        ``at_half``, and ``at_threshold`` where there is one.
+
+    Examples
+    --------
+    >>> cuts(0.3)
+    {'at_half': 0.5, 'at_threshold': 0.3}
+    """
+    return {"at_half": 0.5} | ({} if threshold is None else {"at_threshold": threshold})
+
+
+def plain(table: pd.DataFrame, places: int = 6) -> dict[str, dict[str, Any]]:
+    """Make a table of figures ready for JSON.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Numbers.
+    places : int
+        Behind the point.
+
+    Returns
+    -------
+    dict of str to dict
+        By row and column; None where there is no number.
+
+    Examples
+    --------
+    >>> plain(pd.DataFrame({"value": [0.5, np.nan]}, index=["auc", "ppv"]))
+    {'auc': {'value': 0.5}, 'ppv': {'value': None}}
+    """
+    rounded = table.round(places)
+    return rounded.astype(object).where(rounded.notna(), None).to_dict(orient="index")
 
 
 def words(found: Mapping[str, float | None]) -> str:

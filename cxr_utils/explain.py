@@ -1,11 +1,10 @@
 """Where a network looks: heat maps by Grad-CAM, and the tests that a heat map has to pass before it is believed."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pandas as pd
 
@@ -71,8 +70,6 @@ def heat_maps(
     >>> heat_maps(model, pictures).shape
     (4, 32, 32)
     """
-    import cv2
-
     one_of("how", how, METHODS)
     one_of("toward", toward, CLASSES)
     wanted = (*model.input_shape[1:3], 1)
@@ -121,8 +118,6 @@ def overlay(picture: np.ndarray, heat: np.ndarray, *, strength: float = 0.75) ->
     >>> overlay(np.zeros((8, 8), "uint8"), np.ones((2, 2))).shape
     (8, 8, 3)
     """
-    import cv2
-
     picture, heat = np.asarray(picture), np.asarray(heat, dtype="float32")
     picture = picture[..., 0] if picture.ndim == 3 and picture.shape[2] == 1 else picture
     if picture.ndim != 2 or heat.ndim != 2 or picture.dtype != np.uint8:
@@ -267,8 +262,6 @@ def blind_maps(name: str, n: int, *, size: int, seed: int = 0) -> np.ndarray:
     >>> blind_maps("centre", 2, size=33)[0].argmax() == 33 * 16 + 16
     np.True_
     """
-    import cv2
-
     one_of("name", name, ("random", "centre"))
     if name == "centre":
         far = (np.arange(size) - (size - 1) / 2) / (size / 4)
@@ -375,11 +368,8 @@ def scoreboard(
     own = {name: means(each, patients, seed=seed) for name, each in scores.items()}
     less = {name: means(first - each, patients, seed=seed) for name, each in scores.items()}
     columns = {"value": "less", "low": "less_low", "high": "less_high"}
-    return {
-        measure: pd.DataFrame({name: {**own[name].loc[measure], **less[name].loc[measure].rename(columns)}
-                               for name in maps}).T
-        for measure in first
-    }  # fmt: skip
+    rows = {name: own[name].join(less[name].rename(columns=columns)) for name in maps}
+    return {measure: pd.DataFrame({name: row.loc[measure] for name, row in rows.items()}).T for measure in first}
 
 
 # --- does it depend on what was learned? ---------------------------------------------------------

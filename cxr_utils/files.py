@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cxr_utils._limits import MOST_CELLS, MOST_COLUMNS, MOST_CSV, MOST_ROWS
-from cxr_utils.errors import BadInput
+from cxr_utils.errors import BadInput, CxrError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -168,7 +168,7 @@ def has_keys(*keys: str) -> Callable[[Path], bool]:
     >>> has_keys("recipe")("gone.json")
     False
     """
-    return lambda path: _can(read_record, path, *keys)
+    return lambda path: can(read_record, path, *keys)
 
 
 def has_columns(*columns: str) -> Callable[[Path], bool]:
@@ -189,13 +189,32 @@ def has_columns(*columns: str) -> Callable[[Path], bool]:
     >>> has_columns("path")("gone.csv")
     False
     """
-    return lambda path: _can(read_csv, path, columns=columns, nrows=0)
+    return lambda path: can(read_csv, path, columns=columns, nrows=0)
 
 
-def _can(read: Callable[..., Any], *arguments: Any, **options: Any) -> bool:
+def can(call: Callable[..., Any], *arguments: Any, **options: Any) -> bool:
+    """Tell whether a call ends well, and not with one of our errors.
+
+    Parameters
+    ----------
+    call : callable
+        What is tried.
+    *arguments, **options
+        What it gets.
+
+    Returns
+    -------
+    bool
+        False where it raised CxrError.
+
+    Examples
+    --------
+    >>> can(read_json, "gone.json")
+    False
+    """
     try:
-        read(*arguments, **options)
-    except BadInput:
+        call(*arguments, **options)
+    except CxrError:
         return False
     return True
 

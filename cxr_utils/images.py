@@ -7,8 +7,9 @@ import io
 import os
 import re
 import stat
+import tomllib
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
@@ -45,13 +46,7 @@ _UPRIGHT = {
     6: lambda x: x[::-1].T, 7: lambda x: x[::-1, ::-1].T, 8: lambda x: x.T[::-1],
 }  # fmt: skip
 _JPEG_KINDS = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)  # what libjpeg-turbo decodes
-_OTHERS = {
-    rb"GIF8": "GIF", rb".{4}ftypavi": "AVIF", rb".{4}ftyp(hei|hev|mif1|msf1)": "HEIC, as phones make it,",
-    rb".{4}jP  |\xff\x4f\xff\x51": "JPEG 2000", rb"\xff\x0a|.{4}JXL ": "JPEG XL", rb".{4}ftyp|RIFF.{4}AVI": "a film",
-    rb"%PDF": "PDF", rb"8BPS": "a Photoshop file", rb"P[1-7]\s": "PNM", rb"\0\0\x01\0": "an icon",
-    rb"\x1f\x8b": "what gzip packed, perhaps NIfTI,", rb".{344}n[i+]1": "NIfTI", rb"NRRD": "NRRD",
-    rb"\x93NUMPY": "a NumPy array", rb"\x89HDF": "HDF5", rb"\s*<(\?xml|svg)": "XML or SVG",
-}  # fmt: skip
+_OTHERS = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))["others"]
 
 
 def read(path: str | Path, *, at_least: int | None = None) -> np.ndarray:
@@ -180,9 +175,7 @@ def check(content: bytes, name: str | Path) -> tuple[int, int, str]:
         mode = image.mode
         if image.format == "JPEG" and mode in ("L", "RGB"):
             image.draft("L", (max(1, width // 8), max(1, height // 8)))
-            image.load()
-        else:
-            _to_gray(image)
+        _to_gray(image)
     return width, height, mode
 
 
@@ -303,7 +296,8 @@ def _unknown(content: bytes) -> str:
     for start, kind in ((b"\xff\xd8", "JPEG"), (b"\x89PNG", "PNG"), (b"BM", "BMP")):
         if content.startswith(start):
             return f"a {kind} that is cut off or damaged"
-    kind = next((kind for start, kind in _OTHERS.items() if re.match(start, content[:400], re.DOTALL)), "")
+    head = content[:400]
+    kind = next((kind for start, kind in _OTHERS.items() if re.match(start.encode(), head, re.DOTALL)), "")
     return f"{kind + ' is not read' if kind else 'of no known format'}; save it as JPEG, PNG, TIFF, BMP, WebP or DICOM"
 
 
@@ -325,9 +319,7 @@ def _to_gray(image: Any) -> np.ndarray:
             top = max(top, *(band.getextrema()[1] for band in part.split()[: 3 - 2 * part.mode.startswith("L")]))
         picture[rows] = np.asarray(_luma(part))
     if ";16" in raw and table is None and top < 64:  # of the upper eight bits
-        raise ValueError(
-            "16 bits a channel, of which at most 14 are used; save it as grayscale, or with 8 bits a channel"
-        )
+        raise ValueError("16 bits a channel, of which at most 14 are used; save it with 8, or as grayscale")
     turn = _UPRIGHT.get(image.getexif().get(_EXIF_ORIENTATION, 1))
     return picture if turn is None else np.ascontiguousarray(turn(picture))
 
@@ -445,14 +437,9 @@ def _check_settings(size: int, how: str, interpolation: str) -> None:
 
 
 def cache(
-    index: pd.DataFrame,
-    folder: str | Path,
-    *,
-    size: int = 224,
-    how: str = "squash",
-    interpolation: str = "area",
+    index: pd.DataFrame, folder: str | Path, *, size: int = 224, how: str = "squash", interpolation: str = "area",
     progress: bool = False,
-) -> np.ndarray:
+) -> np.ndarray:  # fmt: skip
     """Decode and resize all images once, and keep them as one array on disk.
 
     The array is ``folder/cache/<size>-<how>-<digest>.npy``; the JSON beside it says from which index,
@@ -551,9 +538,7 @@ def _signature(path: Path, *, blocks: int = 256, size: int = 4096) -> str:
 
 
 def _fill(pixels: np.ndarray, paths: list[Path], settings: dict, progress: bool) -> np.ndarray:
-    """Write the images into an array, in threads: Pillow and OpenCV let go of the lock."""
-    from tqdm import tqdm
-
+    """Write the images into an array."""
     size, how, interpolation = settings["size"], settings["how"], settings.get("interpolation", "area")
     at_least = 2 * size if interpolation == "area" else None  # JPEG's own reduction averages, too
 
@@ -562,16 +547,42 @@ def _fill(pixels: np.ndarray, paths: list[Path], settings: dict, progress: bool)
             small = partial(resize, size=size, how=how, interpolation=interpolation)
             pixels[row, :, :, 0] = _warned(paths[row], at_least, small)
         except BadInput as error:
-            raise BadInput(
-                f"{error}; it has changed since it was looked at: make the index again with "
-                "dataset.scan(folder, refresh=True), which leaves it out"
-            ) from None
+            way_out = "dataset.scan(folder, refresh=True) makes the index without it"
+            raise BadInput(f"{error}; it has changed since it was looked at: {way_out}") from None
+
+    in_threads(one, range(len(paths)), doing="images", progress=progress)
+    return pixels
+
+
+def in_threads(make: Callable[[Any], Any], items: Collection[Any], *, doing: str = "", progress: bool = False) -> list:
+    """Call a function for each item, in threads: Pillow, OpenCV, NumPy and SciPy let go of the interpreter.
+
+    Parameters
+    ----------
+    make : callable
+        Takes an item.
+    items : collection
+        Such as paths.
+    doing : str
+        What the progress bar says.
+    progress : bool
+        Show one.
+
+    Returns
+    -------
+    list
+        What `make` returned, in the order of the items.
+
+    Examples
+    --------
+    >>> in_threads(len, ["a", "bc"])
+    [1, 2]
+    """
+    from tqdm import tqdm
 
     pool = ThreadPoolExecutor(os.cpu_count())  # more only take the lock from each other
     try:
-        work = pool.map(one, range(len(paths)))
-        for _ in tqdm(work, total=len(paths), desc="images", unit="image", disable=not progress):
-            pass
+        work = pool.map(make, items)
+        return list(tqdm(work, total=len(items), desc=doing, unit="image", disable=not progress))
     finally:
         pool.shutdown(cancel_futures=True)
-    return pixels

@@ -4,13 +4,12 @@ A model is a program. The checks here keep honest mistakes and known tricks out 
 operators, data in other files); they don't make a stranger's model safe to open.
 """
 
-from __future__ import annotations
-
 import io
+import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -19,15 +18,8 @@ from cxr_utils._saved import Refused
 from cxr_utils.errors import BadInput
 
 SUFFIXES = (".keras", ".h5", ".hdf5", ".onnx")
-#: The Keras layers that a model may have: what networks for images are made of, none that runs code or reads files.
-LAYERS = frozenset(
-    "Activation ActivityRegularization Add AlphaDropout Average AveragePooling2D BatchNormalization CenterCrop "
-    "Concatenate Conv2D Conv2DTranspose Cropping2D Dense DepthwiseConv2D Dot Dropout ELU Flatten GaussianDropout "
-    "GaussianNoise GlobalAveragePooling2D GlobalMaxPooling2D GroupNormalization Identity InputLayer "
-    "LayerNormalization LeakyReLU MaxPooling2D Maximum Minimum Multiply Normalization PReLU Permute RandomBrightness "
-    "RandomContrast RandomFlip RandomRotation RandomTranslation RandomZoom ReLU Rescaling Reshape Resizing "
-    "SeparableConv2D Softmax SpatialDropout2D Subtract UnitNormalization UpSampling2D ZeroPadding2D".split()
-)
+#: The Keras layers that a model may have: see the file.
+LAYERS = frozenset(tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))["layers"])
 
 #: So many answers on one side of the threshold are a reason to ask.
 MANY = 10
@@ -71,7 +63,7 @@ class Meaning:
     logits: bool = False
 
     @classmethod
-    def parse(cls, classes: str | None = None, pixels: str | None = None, logits: bool = False) -> Meaning:
+    def parse(cls, classes: str | None = None, pixels: str | None = None, logits: bool = False) -> Self:
         """Read the options ``--classes``, ``--pixels`` and ``--logits``.
 
         Parameters
@@ -455,7 +447,7 @@ def _check_layers(config: Any) -> None:
                     raise Refused("it has a Lambda layer, which holds code of whoever saved it; rebuild it without")
                 home = str(module or "keras").split(".")[0]
                 if name not in known or home not in ("keras", "builtins", "tensorflow"):
-                    raise Refused(f"{name!r} in it is none of the layers that are opened here (models.LAYERS)")
+                    raise Refused(f"{name!r} in it is none of the layers that are opened here (models.toml)")
             todo.extend(item.values())
         elif isinstance(item, list):
             todo.extend(item)

@@ -1,14 +1,12 @@
 """Shortcut tests: change a part of all images, and see what a network still knows."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from cxr_utils import explain, models
+from cxr_utils import evaluation, explain, models
 from cxr_utils.errors import one_of
 
 #: The central chest: from here to here of width and height, about half of the picture. Both lungs lie in it.
@@ -252,8 +250,6 @@ def measure(
     >>> found.loc["as it is", ["shift", "flipped"]].tolist()
     [0.0, 0.0]
     """
-    from cxr_utils import evaluation
-
     label = table["label"].to_numpy()
     rows, before, known = {}, None, changes(label, grey=int(round(float(pixels.mean()))), seed=seed)
     for name in only or known:
@@ -296,15 +292,12 @@ def judge(
     for how in explain.METHODS:
         heats = explain.heat_maps(model, pictures, how=how)
         shares = explain.means(heat_shares(heats), patients)
-        heat[how] = _plain(shares) | {"without_heat": int((heats.max(axis=(1, 2)) == 0).sum())}
-        cascades[how] = _plain(explain.cascade(model, pictures[:60], how=how))
+        heat[how] = evaluation.plain(shares, 4) | {"without_heat": int((heats.max(axis=(1, 2)) == 0).sum())}
+        cascades[how] = evaluation.plain(explain.cascade(model, pictures[:60], how=how), 4)
     size = pixels.shape[1]
     return {
         "images": len(pixels), "called_pneumonia": int(called.sum()), "threshold": threshold, "heat": heat,
         "even": {name: round(float(region(name, size).mean()), 4) for name in ("centre", "border")},
-        "shortcuts": _plain(measure(model, pixels, table, threshold=threshold, views=views)), "cascade": cascades,
+        "shortcuts": evaluation.plain(measure(model, pixels, table, threshold=threshold, views=views), 4),
+        "cascade": cascades,
     }  # fmt: skip
-
-
-def _plain(table: pd.DataFrame) -> dict[str, dict[str, float]]:
-    return {str(row): {k: round(float(v), 4) for k, v in cells.items()} for row, cells in table.T.to_dict().items()}

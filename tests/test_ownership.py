@@ -369,7 +369,7 @@ def test_a_kept_archive_is_never_spoiled_or_deleted(tmp_path, monkeypatch):
     (tmp_path / ".medmnist-download" / "tmp-notes.txt").write_text("mine")
     monkeypatch.setattr(download, "WAITS", ())
     monkeypatch.setenv("CXR_MEDMNIST_URL", "http://127.0.0.1:1")
-    monkeypatch.setattr(medmnist, "NEEDED_BYTES", 10)
+    monkeypatch.setitem(medmnist.ARCHIVES["medmnist"], "needed_bytes", 10)
     assert cli.main(["fetch", "--source", "medmnist", "--data-dir", str(tmp_path)]) == 1
     assert kept.read_bytes() == b"mine, and damaged"
     assert (tmp_path / ".medmnist-download" / "tmp-notes.txt").read_text() == "mine"

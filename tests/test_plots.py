@@ -473,7 +473,7 @@ def test_comparison_shows_each_seed_in_the_given_order():
     assert legend(ax)[-1] == "mean of plain"
     assert list(ax.lines[2].get_xdata()) == pytest.approx([0.85, 0.85])
     assert all(len(set(line.get_ydata())) == len(line.get_ydata()) for line in ax.lines if line.get_marker() == "o")
-    with pytest.raises(BadInput, match="metric: 'auc'; expected one of balanced_accuracy"):
+    with pytest.raises(BadInput, match="metric: 'auc'; choose one of balanced_accuracy"):
         plots.comparison(COMPARED, metric="auc")
 
 

@@ -1,7 +1,5 @@
 """The learner's copies of the lessons: without outputs, in a folder of their own, where nothing is written over."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """What a lesson asks of the learner besides exercises: images, size of a run, guesses, a protocol before test."""
 
-from __future__ import annotations
-
 import json
 import os
 import tomllib
@@ -61,9 +59,8 @@ def chosen(source=None, path=None, data_dir=None, run_dir=None, profile=None, se
     try:
         kept = tomllib.loads(place.read_text(encoding="utf-8")) if place.is_file() else {}
     except (OSError, ValueError) as error:
-        raise BadInput(
-            f"{place}: can't be read ({error}); mend that line, or delete the file, and cxr lab writes a new one"
-        ) from None
+        way_out = "mend that line, or delete the file, and cxr lab writes a new one"
+        raise BadInput(f"{place}: can't be read ({error}); {way_out}") from None
     for name, value in kept.items():
         one_of(f"{place}: name", name, given)
         kind, words = (int, "a number") if name == "seed" else (str, "text in quotes")
@@ -186,10 +183,8 @@ def seal(protocol: Mapping[str, Any], folder: str | Path, runs: Mapping[str, Any
         words = {name: value for name, value in kept["protocol"].items() if name != "networks"}
         if words == dict(protocol):
             _same_networks(kept["protocol"], runs or {})
-        raise BadInput(
-            f"{Path(folder) / path.name}: holds another protocol, sealed before ({words}); report what that one gives. "
-            "For a second look at test move the file away: your ledger will count it"
-        )
+        way_out = "report what that one gives. For a second look at test move the file away: your ledger will count it"
+        raise BadInput(f"{Path(folder) / path.name}: holds another protocol, sealed before ({words}); {way_out}")
     return digest
 
 
@@ -224,10 +219,8 @@ def _same_networks(protocol: Mapping[str, Any], runs: Mapping[str, Any]) -> None
     known = protocol.get("networks", {})
     for name, run in runs.items():
         if name in known and known[name] != _trained(run):
-            raise BadInput(
-                f"runs: {name!r} is another network than the one that was sealed: it was trained anew since, or with "
-                "other settings. Go back to those, or move protocol.json away for a second look at test, which counts"
-            )
+            way_out = "go back to its settings, or move protocol.json away for a second look at test, which counts"
+            raise BadInput(f"runs: {name!r} is another network than was sealed, trained anew since; {way_out}")
 
 
 def open_test(runs: Mapping[str, Any], pixels: Any, split: Any, *, seal: str, folder: str | Path) -> dict[str, Any]:

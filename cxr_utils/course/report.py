@@ -1,7 +1,5 @@
 """One HTML page of all executed notebooks of a run, which asks for nothing outside itself."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Any

@@ -1,10 +1,10 @@
 """Look of the figures, and how one reaches the page: small in bytes, marked if synthetic, with a text."""
 
-from __future__ import annotations
-
 import io
+import tomllib
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 import IPython.display
 import matplotlib.pyplot as plt
@@ -18,9 +18,8 @@ from PIL import Image
 from cxr_utils import sources
 from cxr_utils.errors import BadInput
 
-# Okabe and Ito's palette, and one dark purple: they stay apart in all common kinds of colour blindness.
-CLASS_COLOURS = {"NORMAL": "#0072B2", "PNEUMONIA": "#D55E00"}
-KIND_COLOURS = {"normal": "#0072B2", "bacteria": "#E69F00", "virus": "#882255", "unknown": "#D55E00"}
+LOOK: dict[str, Any] = tomllib.loads(Path(__file__).with_name("look.toml").read_text(encoding="utf-8"))
+CLASS_COLOURS, KIND_COLOURS = LOOK["class_colours"], LOOK["kind_colours"]
 LINES = (("#333333", "-"), ("#009E73", "--"), ("#CC79A7", "-."), ("#56B4E9", ":"), ("#E69F00", (0, (5, 1, 1, 1, 1, 1))))
 GREY = "#6B6B6B"  # reference lines and marks: dark enough to be read on white
 BESIDE = {"loc": "center left", "bbox_to_anchor": (1.02, 0.5), "frameon": False}  # a legend that hides no data
@@ -47,18 +46,8 @@ def style(source: str, data_dir: str | Path = "data", *, synthetic: bool | None 
     >>> style("sample")
     """
     synthetic = sources.synthetic(source, data_dir) if synthetic is None else synthetic
-    sizes = dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize", "legend.title_fontsize"), 11)
-    sns.set_theme(
-        context="notebook",
-        style="whitegrid",
-        font="DejaVu Sans",  # comes with matplotlib, so figures are the same everywhere
-        rc={
-            **sizes, "figure.dpi": 120, "savefig.dpi": 120, "font.size": 12, "axes.labelsize": 12,
-            "axes.titlesize": 13, "axes.titleweight": "bold", "lines.linewidth": 2,
-            "grid.color": "#E6E6E6", "image.cmap": "gray",
-            "figure.hooks": [f"{__name__}:_mark"] if synthetic else [],  # what matplotlib does to each new figure
-        },
-    )  # fmt: skip
+    hooks = [f"{__name__}:_mark"] if synthetic else []  # what matplotlib does to each new figure
+    sns.set_theme(**LOOK["theme"], rc=LOOK["rc"] | {"figure.hooks": hooks})
 
 
 def _mark(figure: Figure) -> None:
@@ -207,12 +196,7 @@ def pretty(metric: str) -> str:
     >>> pretty("balanced_accuracy"), pretty("auc")
     ('balanced accuracy', 'AUC')
     """
-    special = {
-        "auc": "AUC", "ppv": "positive predictive value", "npv": "negative predictive value", "f1": "F1",
-        "brier": "Brier score (low is good)", "ece": "calibration error (low is good)",
-        "recall_normal": "share of NORMAL found", "recall_pneumonia": "share of PNEUMONIA found",
-    }  # fmt: skip
-    return special.get(metric, metric.replace("_", " "))
+    return LOOK["names"].get(metric, metric.replace("_", " "))
 
 
 def above(ax: Axes, columns: int = 4) -> Axes:

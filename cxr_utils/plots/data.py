@@ -1,7 +1,5 @@
 """Figures of the dataset: counts, sizes, patients, leaks, shortcuts."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -71,7 +69,8 @@ def class_shares(index: pd.DataFrame, *, by: str = "label", ax: Axes | None = No
     for name in shares:
         bars = ax.barh(shares.index, shares[name], left=left, color=_colour(name), label=name)
         texts = [f"{share:.0%}" if share >= 0.05 else "" for share in shares[name]]
-        ax.bar_label(bars, texts, label_type="center", color=_on(name), fontsize=12)
+        letters = "black" if name in ("bacteria", "PNEUMONIA", "unknown") else "white"  # that can be read on the bar
+        ax.bar_label(bars, texts, label_type="center", color=letters, fontsize=12)
         left += shares[name].to_numpy()
     ax.set(xlim=(0, 1), xlabel="share of the images", ylabel="official split")
     ax.xaxis.set_major_formatter(PercentFormatter(1))
@@ -104,8 +103,7 @@ def image_sizes(index: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     table = index.assign(label=[CLASSES[label] for label in index["label"]])
     sns.scatterplot(
         table, x="width", y="height", hue="label", hue_order=CLASSES, style="label", style_order=CLASSES,
-        markers={"NORMAL": "o", "PNEUMONIA": "X"}, palette=CLASS_COLOURS, s=36, alpha=0.6,
-        linewidth=0.3, ax=ax,
+        markers={"NORMAL": "o", "PNEUMONIA": "X"}, palette=CLASS_COLOURS, s=36, alpha=0.6, linewidth=0.3, ax=ax,
     )  # fmt: skip
     ax.set(xlabel="width (pixels)", ylabel="height (pixels)")
     return above(ax)
@@ -294,8 +292,3 @@ def _present(kinds: Iterable[str]) -> list[str]:
 
 def _colour(name: str) -> str:
     return {**CLASS_COLOURS, **KIND_COLOURS}.get(name, GREY)
-
-
-def _on(name: str) -> str:
-    """Return the colour of letters that can be read on the colour of `name`."""
-    return "black" if name in ("bacteria", "PNEUMONIA", "unknown") else "white"

@@ -1,7 +1,5 @@
 """Figures of training: a gradient's steps, curves over epochs, recipes compared."""
 
-from __future__ import annotations
-
 import textwrap
 
 import matplotlib.pyplot as plt
@@ -11,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from cxr_utils.errors import BadInput
+from cxr_utils.errors import one_of
 from cxr_utils.plots._base import GREY, LINES, MEAN, above, new_axes, pretty
 
 
@@ -123,9 +121,7 @@ def comparison(table: pd.DataFrame, *, metric: str = "balanced_accuracy", ax: Ax
     >>> comparison(table, metric="auc").get_xlabel()
     'AUC (validation)'
     """
-    if metric not in table:
-        known = ", ".join(str(column) for column in table.columns if column not in ("name", "seed"))
-        raise BadInput(f"metric: {metric!r}; expected one of {known}")
+    one_of("metric", metric, [str(column) for column in table.columns if column not in ("name", "seed")])
     names = list(dict.fromkeys(table["name"]))
     ax = new_axes(ax, height=1.3 + 0.6 * len(names))
     for row, name in enumerate(names):

@@ -1,7 +1,5 @@
 """Figures made of pictures: grids, means, kernels and what they do, heat maps."""
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Sequence
 from typing import Any
@@ -24,13 +22,9 @@ OUTLINE = "#56B4E9"
 
 
 def image_grid(
-    pixels_or_list: np.ndarray | Sequence[np.ndarray],
-    titles: Sequence[Any] | None = None,
-    *,
-    columns: int = 4,
-    height: float = 2.4,
-    cmap: str = "gray",
-) -> Figure:
+    pixels_or_list: np.ndarray | Sequence[np.ndarray], titles: Sequence[Any] | None = None, *, columns: int = 4,
+    height: float = 2.4, cmap: str = "gray",
+) -> Figure:  # fmt: skip
     """Draw pictures side by side, row by row.
 
     Black and white are 0 and 255 for uint8 and for floats above 16; 0 and 1 for floats in [0, 1]; else, as for feature
@@ -74,7 +68,8 @@ def image_grid(
     cell = min(WIDTH / columns, max(height * widest, 1.6) + 0.1)
     size = 11 if cell >= 1.2 else 10
     letters = max(8, int(cell * 72 / (size * 0.66)))  # a letter is about two thirds as wide as high
-    wrapped = [_wrap(str(title), letters) for title in titles] if titles is not None else [""] * len(pictures)
+    given = [str(title).split("\n") for title in titles] if titles is not None else [[]] * len(pictures)
+    wrapped = ["\n".join(textwrap.fill(line, letters) for line in lines) for lines in given]
     most = max(title.count("\n") + 1 if title else 0 for title in wrapped)
     rows = -(-len(pictures) // columns)
     row = min(height, (cell - 0.08) * tallest) + most * size * 1.3 / 72 + 0.1
@@ -208,9 +203,7 @@ def kernel_steps(image: np.ndarray, kernel: np.ndarray, result: np.ndarray) -> F
     3
     """
     panels = {"picture": _flat(image), "kernel": _flat(kernel), "result": _flat(result)}
-    figure, axes = plt.subplots(
-        1, 3, figsize=(WIDTH, 3.5), layout="constrained", gridspec_kw={"width_ratios": (3, 2, 3)}
-    )
+    figure, axes = plt.subplots(1, 3, figsize=(WIDTH, 3.5), layout="constrained", width_ratios=(3, 2, 3))
     for ax, (name, picture) in zip(axes, panels.items(), strict=True):
         high, wide = picture.shape
         most = float(np.abs(picture).max()) or 1.0
@@ -259,14 +252,9 @@ def feature_maps(maps: np.ndarray, *, titles: Sequence[Any] = (), columns: int =
 
 
 def heat_maps(
-    pictures: Sequence[np.ndarray],
-    heats: np.ndarray | Sequence[np.ndarray],
-    titles: Sequence[Any] | None = None,
-    *,
-    masks: Sequence[np.ndarray] | None = None,
-    columns: int = 4,
-    height: float = 2.4,
-) -> Figure:
+    pictures: Sequence[np.ndarray], heats: np.ndarray | Sequence[np.ndarray], titles: Sequence[Any] | None = None, *,
+    masks: Sequence[np.ndarray] | None = None, columns: int = 4, height: float = 2.4,
+) -> Figure:  # fmt: skip
     """Draw pictures with their heat over them, and the scale of its colours.
 
     Parameters
@@ -314,9 +302,8 @@ def heat_maps(
 
 def _picture(ax: Axes, picture: np.ndarray, title: str, *, limits=None, cmap: str = "gray", size: int = 11) -> Any:
     low, high = limits or _limits(picture)
-    shown = ax.imshow(
-        picture, cmap=cmap, vmin=low, vmax=high, interpolation=None if min(picture.shape) > 48 else "nearest"
-    )
+    between = None if min(picture.shape) > 48 else "nearest"
+    shown = ax.imshow(picture, cmap=cmap, vmin=low, vmax=high, interpolation=between)
     ax.set_title(title, fontsize=size, fontweight="normal", pad=3)
     ax.set_axis_off()
     return shown
@@ -349,7 +336,3 @@ def _flat(picture: np.ndarray) -> np.ndarray:
     if picture.ndim != 2 or not picture.size:
         raise BadInput(f"picture: shape {picture.shape}; expected (h, w) or (h, w, 1)")
     return picture
-
-
-def _wrap(title: str, letters: int) -> str:
-    return "\n".join(textwrap.fill(line, letters) for line in title.split("\n"))

@@ -1,7 +1,5 @@
 """Figures of the replication: claims against our intervals, validation against test, what mistakes are worth."""
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Mapping
 

@@ -1,7 +1,5 @@
 """Figures of a model's answers: errors, thresholds, curves, intervals."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeAlias
 
@@ -180,9 +178,8 @@ def decision_curve(table: pd.DataFrame) -> Figure:
     2
     """
     prevalences = table["prevalence"].unique()
-    figure, axes = plt.subplots(
-        1, len(prevalences), figsize=(3.6 * max(2, len(prevalences)), 4.4), layout="constrained", squeeze=False
-    )
+    inches = (3.6 * max(2, len(prevalences)), 4.4)
+    figure, axes = plt.subplots(1, len(prevalences), figsize=inches, layout="constrained", squeeze=False)
     looks = {"model": (LINES[1][0], "-"), "treat_all": ("black", "--"), "treat_none": (GREY, ":")}
     for ax, prevalence in zip(axes[0], prevalences, strict=True):
         rows = table[table["prevalence"] == prevalence]
@@ -260,11 +257,8 @@ def threshold_sweep(predictions: pd.DataFrame, *, ax: Axes | None = None) -> Axe
     threshold = evaluation.best_threshold(y_true, y_score)
     cuts = np.linspace(0, 1, 501)
     sensitivity, called = ((y_score[y_true == label, None] >= cuts).mean(axis=0) for label in (1, 0))
-    curves = {
-        "sensitivity": sensitivity,
-        "specificity": 1 - called,
-        "balanced accuracy": (1 + sensitivity - called) / 2,
-    }
+    balanced = (1 + sensitivity - called) / 2
+    curves = {"sensitivity": sensitivity, "specificity": 1 - called, "balanced accuracy": balanced}
     looks = ((CLASS_COLOURS["PNEUMONIA"], "--"), (CLASS_COLOURS["NORMAL"], "-."), ("black", "-"))
     ax = new_axes(ax, height=4.4)
     for (name, values), (colour, dashes) in zip(curves.items(), looks, strict=True):

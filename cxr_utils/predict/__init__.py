@@ -3,13 +3,12 @@
 With a model in the form of ONNX neither Keras nor TensorFlow is started.
 """
 
-from __future__ import annotations
-
 import csv
 import glob
 import io
 import json
 import os
+import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, astuple, dataclass, fields, replace
@@ -32,19 +31,12 @@ OUTSIDE = "outside of what the model knows"
 FORMAT = 1
 QUANTILES = 101
 SUFFIXES = (*images.SUFFIXES, ".dcm", ".dicom")
-#: Pictures that aren't read: a folder's are named as such, not passed over.
-UNREAD = (".gif", ".heic", ".heif", ".avif", ".jp2", ".j2k", ".jxl", ".nii", ".nrrd", ".mha")
+#: How files are told apart by their names: see the file.
+NAMES: dict[str, list[str]] = tomllib.loads(Path(__file__).with_name("names.toml").read_text(encoding="utf-8"))
 REFERENCE = "results/models/reference"
 _BATCH = 64
 _MARK = PngImagePlugin.PngInfo()
 _MARK.add_text("Software", "cxr predict")
-_JUNK = (".DS_Store", "Thumbs.db", "desktop.ini")
-_OTHER_MODELS = frozenset(
-    ".pt .pth .ckpt .tflite .pb .pkl .pickle .joblib .safetensors .mlmodel .mlpackage .caffemodel .pdparams .engine "
-    ".torchscript .ptl .t7 .bin".split()
-)
-_SAVED = ("saved_model.pb", "keras_metadata.pb", "fingerprint.pb")
-_OF_RUNS = frozenset((*models.SUFFIXES, *".json .csv .gz .md .lock .holder .html .ipynb .log .npz".split()))
 _KEYS = ("run", "source", "synthetic", "image_size", "resize", "threshold", "validation", "outside", "false_alarm")
 
 
@@ -186,10 +178,7 @@ class Predictor:
         from cxr_utils import explain
 
         if self.model.network is None:
-            raise BadInput(
-                "this model is in the form of ONNX, which has no gradients, so no heat maps; export it as keras too "
-                "(cxr export RUN --to keras)"
-            )
+            raise BadInput("this model is in the form of ONNX, without gradients: no heat maps; export it --to keras")
         shown, last = self.model.meaning.takes(pixels.astype("float32") / 255), self.model.meaning.classes[-1]
         return explain.heat_maps(self.model.network, shown, toward=last)  # which calls the last unit PNEUMONIA
 
@@ -374,7 +363,7 @@ def is_image(path: Path, head: Callable[[Path], bytes]) -> bool:
     (True, False)
     """
     try:  # archives name files by numbers with points
-        return path.suffix.lower() in (*SUFFIXES, *UNREAD) or _dicom.is_dicom(head(path))
+        return path.suffix.lower() in (*SUFFIXES, *NAMES["unread"]) or _dicom.is_dicom(head(path))
     except (BadInput, OSError):
         return False
 
@@ -399,7 +388,7 @@ def left_out(named: Sequence[str | Path]) -> list[Path]:
     inside = [one for name in named if (path := files.expand(name)).is_dir() for one in sorted(path.rglob("*"))]
     return [
         one for one in inside
-        if one.is_file() and not _is_image(one) and one.name not in _JUNK and not one.name.startswith("._")
+        if one.is_file() and not _is_image(one) and one.name not in NAMES["junk"] and not one.name.startswith("._")
     ]  # fmt: skip
 
 
@@ -426,14 +415,16 @@ def refuse_doubtful(named: Sequence[Path]) -> None:
     for number, path in enumerate(named):
         if is_model(path) and number:
             raise BadInput(f"{path}: is a model, or holds one; name it first, and images after it")
-        if path.suffix.lower() in _OTHER_MODELS or (path.is_dir() and any((path / one).exists() for one in _SAVED)):
+        inside = [path / one for one in NAMES["saved"]] if path.is_dir() else []
+        if path.suffix.lower() in NAMES["other_models"] or any(map(Path.exists, inside)):
             raise BadInput(f"{path}: is a model of another kind; save it as .keras, .h5 or .onnx")
         if path.is_file() and not is_model(path) and path.suffix.lower() not in SUFFIXES:
             head = _ownership.begins(path, 8)
             if head == b"\x89HDF\r\n\x1a\n" or head[4:] == b"TFL3":
                 raise BadInput(f"{path}: looks like a model; its name must end in .keras, .h5, .hdf5 or .onnx")
         if path.is_dir() and is_model(path):
-            other = [one for one in sorted(path.rglob("*")) if one.is_file() and one.suffix.lower() not in _OF_RUNS]
+            known = (*models.SUFFIXES, *NAMES["of_runs"])
+            other = [one for one in sorted(path.rglob("*")) if one.is_file() and one.suffix.lower() not in known]
             if other:
                 raise BadInput(f"{path}: holds a model and other files, first {other[0].name}; name the model's file "
                                "if it shall answer, or the image files if they are meant")  # fmt: skip
@@ -523,10 +514,8 @@ def _reference() -> Path:
     """Return the path of the shipped model, without a suffix."""
     if found := files.project(f"{REFERENCE}.json"):
         return found.with_suffix("")
-    raise BadInput(
-        f"no model: none was named, and {REFERENCE}, the one that is shipped, is not there yet; name a run folder or a "
-        "model's file (.keras, .h5, .onnx) before the images"
-    )
+    way_out = "name a run folder or a model's file (.keras, .h5, .onnx) before the images"
+    raise BadInput(f"no model: none was named, and the shipped one, {REFERENCE}, is not there yet; {way_out}")
 
 
 def read_note(path: Path) -> dict[str, Any]:
@@ -548,20 +537,17 @@ def read_note(path: Path) -> dict[str, Any]:
         It is missing, or not as ``cxr export`` writes it.
     """
     if not path.is_file():
-        raise BadInput(f"{path}: there is no such file; it belongs to the model, and both come from cxr export. "
-                       "One from elsewhere is judged without (cxr evaluate), and answers if you say what it takes and "
-                       "gives, as by cxr predict --classes NORMAL,PNEUMONIA")  # fmt: skip
-    note = files.read_record(path, "format", *_KEYS, files=dict)
-    quantiles = note["validation"]
+        way_out = "without it cxr evaluate judges a model, and cxr predict --classes NORMAL,PNEUMONIA lets it answer"
+        raise BadInput(f"{path}: there is no such file; it belongs to the model, cxr export writes both; {way_out}")
+    types = {"files": dict, "image_size": int, "threshold": float, "validation": dict, "outside": dict}
+    note = files.read_record(path, "format", *_KEYS, **types)
     good = {
         "format": note["format"] == FORMAT,
-        "image_size": isinstance(note["image_size"], int),
         "resize": note["resize"] in images.RESIZING,
         "interpolation": note.get("interpolation", "area") in tuple(images.INTERPOLATIONS),
-        "threshold": isinstance(note["threshold"], float) and 0 < note["threshold"] < 1,
+        "threshold": 0 < note["threshold"] < 1,
         "views": isinstance(note.get("views", 0), int) and 0 <= note.get("views", 0) <= 64,
-        "validation": isinstance(quantiles, dict) and all(_rising(quantiles.get(k)) for k in ("NORMAL", "PNEUMONIA")),
-        "outside": isinstance(note["outside"], dict),
+        "validation": all(_rising(note["validation"].get(name)) for name in ("NORMAL", "PNEUMONIA")),
     }
     if wrong := [key for key, right in good.items() if not right]:
         raise BadInput(f"{path}: {wrong[0]!r} in it is not as cxr export writes it; export the model again")

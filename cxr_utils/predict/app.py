@@ -4,8 +4,6 @@ Gradio draws it. It is open to this machine alone unless a password is set, asks
 no image longer than its answer takes.
 """
 
-from __future__ import annotations
-
 import base64
 import contextlib
 import os
@@ -172,11 +170,8 @@ def build(predictor: predict.Predictor) -> Any:
         gradio.Markdown("# A chest radiograph, and what a network says of it")
         flat = {"elem_classes": "cxr-flat"}
         gradio.HTML(f'<p class="cxr-notice"><strong>{predict.NOTICE}</strong>{known}</p>', **flat)
-        gradio.Markdown(
-            f"Drop images: JPEG, PNG or DICOM, at most {MOST_FILES} at once, {MOST_BYTES // 2**20} MB and "
-            f"{images.MAX_PIXELS // 10**6} million pixels each. They are deleted when they are answered, and go to no "
-            "machine but this server."
-        )
+        bounds = {"files": MOST_FILES, "bytes": MOST_BYTES, "pixels": images.MAX_PIXELS}
+        gradio.Markdown(_pages.fill(_HERE / "page.md.j2", **bounds))
         upload = gradio.File(label="Images", file_count="multiple", height=150, elem_id="upload")
         upload.preprocess = lambda sent: None if sent is None else list(sent.root)  # Gradio's own leaves a file behind
         upload.async_move_resource_to_block_cache = _uploaded
@@ -260,8 +255,7 @@ def server(page: Any, *, local: bool = True, auth: tuple[str, str] | None = None
     made = gradio.mount_gradio_app(
         fastapi.FastAPI(openapi_url=None), page, "/", auth=auth, max_file_size=MOST_BYTES, footer_links=[],
         run_history=False, enable_monitoring=False, ssr_mode=False, mcp_server=False, pwa=False, show_error=False,
-        allowed_paths=[], theme=theme, css=css, app_kwargs={"openapi_url": None},
-        root_path=public_url,
+        allowed_paths=[], theme=theme, css=css, app_kwargs={"openapi_url": None}, root_path=public_url,
     )  # fmt: skip
 
     most = MOST_FILES * MOST_BYTES + guard.MOST_BYTES_ASKED

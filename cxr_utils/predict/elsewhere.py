@@ -1,7 +1,5 @@
 """A saved model and labelled images, such as another hospital's → its figures, as all others are judged."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -144,7 +142,7 @@ def judge_model(
     groups = {name: _figures(group, threshold) for name, group in parts.items()}
     metrics, kinds = groups["all"]["metrics"], evaluation.by_kind(judged)[["images"]]
     notes = meaning.doubts(judged["probability"], predictor.threshold, auc=metrics["at_half"]["auc"]) + notes
-    for name, cut in _cuts(threshold).items():
+    for name, cut in evaluation.cuts(threshold).items():
         kinds[f"wrong_{name}"] = evaluation.by_kind(judged, threshold=cut)["wrong"]
     if out is not None and again and files.read_json(out)["source"].get("digest") != images:
         notes.append(f"these images are not those that the figures in {out.name} were of before")
@@ -179,10 +177,6 @@ def _chosen(films: pd.DataFrame, part: str, place: Path, table: str | Path | Non
     return rows.assign(patient=pd.Series(patients, dtype="string")), said
 
 
-def _cuts(threshold: float | None) -> dict[str, float]:
-    return {"at_half": 0.5} | ({} if threshold is None else {"at_threshold": threshold})
-
-
 def _figures(group: pd.DataFrame, threshold: float | None) -> dict[str, Any]:
     """Count and judge images; of one class alone its sensitivity or specificity."""
     label, metrics = group["label"], {"images": len(group)}
@@ -191,9 +185,9 @@ def _figures(group: pd.DataFrame, threshold: float | None) -> dict[str, Any]:
     else:
         none = {metric: dict.fromkeys(("value", "low", "high")) for metric in evaluation.METRICS}
         only = ("specificity", "sensitivity")[label.iat[0]]
-        for name, cut in _cuts(threshold).items():
+        for name, cut in evaluation.cuts(threshold).items():
             right = pd.DataFrame({only: (group["probability"] >= cut) == label})
-            metrics[name] = none | explain.means(right, group["patient"]).round(6).to_dict(orient="index")
+            metrics[name] = none | evaluation.plain(explain.means(right, group["patient"]))
     return {
         **{name: int((label == number).sum()) for number, name in enumerate(dataset.CLASSES)},
         "patients": int(evaluation.groups(group["patient"]).max()) + 1,
@@ -205,8 +199,8 @@ def _covered(predictor: predict.Predictor, pixels: np.ndarray, group: pd.DataFra
     """Return what `shortcuts.measure` gives; nothing for one class alone."""
     if group["label"].nunique() < 2:
         return {}
-    found = shortcuts.measure(predictor.model, pixels, group, threshold=predictor.threshold, only=SHORTCUTS).round(4)
-    return found.astype(object).where(found.notna(), None).to_dict(orient="index")
+    found = shortcuts.measure(predictor.model, pixels, group, threshold=predictor.threshold, only=SHORTCUTS)
+    return evaluation.plain(found, 4)
 
 
 def _check(out: Path) -> bool:

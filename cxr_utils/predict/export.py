@@ -1,7 +1,5 @@
 """A finished run → a model that others can open: .keras, .h5 or ONNX, a JSON of what it needs, and a model card."""
 
-from __future__ import annotations
-
 import contextlib
 from pathlib import Path
 from typing import Any
@@ -66,7 +64,8 @@ def export(
     _check_card(path.parent / "model-card.md", run)
     with files.lock(path.parent):
         model = run.load_model()
-        files.check_ours(path, lambda there: there in _ownership.exported(beside) or _same(model, there))
+        of_ours = _ownership.exported(beside)
+        files.check_ours(path, lambda there: there in of_ours or files.can(_check_same, model, there))
         note, text = describe(run, data_dir=data_dir)
         with files.atomic(path, ours=True) as temporary:
             _saved.save(model, temporary)
@@ -103,16 +102,8 @@ def _check_card(path: Path, run: training.Run) -> None:
         raise BadInput(f"{path}: is the card of another model; export into another folder with --out")
 
 
-def _same(model, path: Path) -> bool:
-    """Tell whether a file holds this very model: a call that was killed before it wrote the JSON left it."""
-    try:
-        _check_same(model, path)
-    except CxrError:
-        return False
-    return True
-
-
 def _check_same(model, path: Path) -> None:
+    """Refuse a file that does not hold this very model; a call that was killed before it wrote the JSON left it."""
     kept = models.load(path, meaning=models.Meaning(pixels=(0, 1)))
     if (kept.image_size, kept.image_size, kept.channels) != tuple(model.input_shape[1:]):
         raise CxrError(f"{path.suffix}: the saved model takes other pictures; it was not kept")
@@ -171,10 +162,8 @@ def describe(run: training.Run, *, data_dir: str | Path = "data") -> tuple[dict[
     known = {"held out": held_out} | ({"test": np.flatnonzero(split["part"] == "test")} if read else {})
     called = {name: sum(map(bool, check.reasons(pixels[rows]))) for name, rows in known.items()}
     about = sources.describe(folder)
-    quantiles = {
-        name: np.quantile(chosen.loc[chosen["label"] == label, "probability"], np.linspace(0, 1, QUANTILES))
-        for label, name in enumerate(dataset.CLASSES)
-    }
+    of_class = {name: chosen.loc[chosen["label"] == label, "probability"] for label, name in enumerate(dataset.CLASSES)}
+    shares = np.linspace(0, 1, QUANTILES)
     note = {
         "format": FORMAT,
         "run": _about(record),
@@ -185,7 +174,7 @@ def describe(run: training.Run, *, data_dir: str | Path = "data") -> tuple[dict[
         **({"interpolation": how} if (how := record["recipe"].get("interpolation", "area")) != "area" else {}),
         "views": record["recipe"].get("views", 0),
         "threshold": float(threshold),
-        "validation": {name: values.round(6).tolist() for name, values in quantiles.items()},
+        "validation": {name: np.quantile(given, shares).round(6).tolist() for name, given in of_class.items()},
         "false_alarm": {name: {"images": len(rows), "outside": called[name]} for name, rows in known.items()},
         "outside": check.to_json(),
     }
@@ -208,10 +197,8 @@ def _images(record: dict[str, Any], data_dir: str | Path):
             pixels = images.cache(index, folder, size=size, interpolation=how)
             if training.signature(pixels) == wanted:
                 return folder, index, pixels
-    raise BadInput(
-        f"data_dir: the {count:,} images that this run was trained on are not in {files.resolve(data_dir)}; name the "
-        "folder by --data-dir, or fetch them again with cxr fetch"
-    )
+    where = f"the {count:,} images that this run was trained on are not in {files.resolve(data_dir)}"
+    raise BadInput(f"data_dir: {where}; name the folder by --data-dir, or fetch them again with cxr fetch")
 
 
 def _split(record: dict[str, Any], index: pd.DataFrame) -> pd.DataFrame:
@@ -233,6 +220,5 @@ def _held_out(split: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     train, held_out = (np.flatnonzero(split["part"] == part) for part in ("train", "validation"))
     if len(held_out) >= _HELD_OUT:
         return train, held_out
-    patient = split["patient"].astype(object).where(split["patient"].notna(), split["path"])
-    group = pd.factorize(patient.iloc[train])[0]
+    group = evaluation.groups(split["patient"].iloc[train])
     return train[group % 7 != 0], train[group % 7 == 0]

@@ -1,23 +1,18 @@
 """What stands between the page and whoever asks: names, sizes, and nothing but plain refusals."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import ipaddress
+import tomllib
 from collections.abc import Callable
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from cxr_utils._limits import MOST_BYTES_ASKED, MOST_BYTES_KEPT
 from cxr_utils.errors import BadInput
 from cxr_utils.predict import uploads
 
-_SEALED = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data: blob:; font-src 'self' data:; worker-src 'self' blob:; object-src 'none'; "
-    "base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
-)
-_HEADERS = {"content-security-policy": _SEALED, "referrer-policy": "no-referrer", "x-content-type-options": "nosniff"}
+_HEADERS = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 _WAY_OUT = "behind a proxy start it with --public-url ADDRESS, see README"
 
 

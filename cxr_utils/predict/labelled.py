@@ -1,17 +1,14 @@
 """Labelled images of any folder or zip file, and what a table says of them: read where they lie, nothing is copied."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from cxr_utils import dataset, evaluation, files, predict
+from cxr_utils import dataset, evaluation, files, images, predict
 from cxr_utils.errors import BadInput, printable
 
 #: The bands of a column that is called age, in years, and from when on each is.
@@ -109,8 +106,7 @@ def opened(place: Path, *, named: Mapping[str, int], top: Path | None = None) ->
         root = unzip.outermost(roots, where=f"path {place}")
         chosen = {name: row for name, row in rows.items() if name in pictures and row[0] == root}
         left_out = sorted((pictures | rows.keys()) - chosen.keys())
-        with ThreadPoolExecutor() as pool:
-            made = list(pool.map(lambda name: _row(name, read, *chosen[name][1:]), chosen))
+        made = images.in_threads(lambda name: _row(name, read, *chosen[name][1:]), list(chosen))
         table = pd.DataFrame(made).sort_values(["split", "path"], ignore_index=True)
         below = table.groupby("label")["below"]
         several, many = below.transform("nunique"), below.transform("count")

@@ -5,12 +5,12 @@ of 32 x 32 pixels: how a picture lies within the few patterns that make up chest
 of it these patterns can't draw, ten plain statistics, and which way round it stands.
 """
 
-from __future__ import annotations
-
 import base64
 import math
+import tomllib
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 
@@ -20,10 +20,8 @@ from cxr_utils.errors import BadInput
 SIZE, COARSE, PATTERNS, STATISTICS = 32, 16, 20, 10
 #: The share of slightly changed held-out images that may be called outside, over all four scores together.
 ALARM = 0.005
-#: How far images are changed, so that another machine or a slightly turned child is not at once outside.
-CHANGES = augment.Augmentation(
-    rotation=12, width_shift=0.1, height_shift=0.1, zoom=0.1, brightness=0.1, contrast=0.3, gamma=0.5
-)
+_TABLES = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+CHANGES = augment.Augmentation(**_TABLES["changes"])
 _SHAPES = {
     "mean": (SIZE**2,), "patterns": (PATTERNS, SIZE**2), "variances": (PATTERNS,), "statistics": (STATISTICS,),
     "precision": (STATISTICS, STATISTICS), "views": (COARSE**2 + 1, 5), "limits": (4,),
@@ -35,13 +33,6 @@ _SHAPES = {
 SURE = 0.15
 _WRONG = (lambda x: 1 - x, *(lambda x, turn=turn: np.rot90(x, turn, (1, 2)) for turn in (2, 1, 3)))
 _UNDONE = (0, 1, 3, 2)  # by which of these each is undone
-_NAMES = ("is inverted, bright where it should be dark", "is upside down", *["is turned by 90 degrees"] * 2)
-_REASONS = (
-    "its patterns are not those of the chest radiographs that the model was trained on",
-    "it shows what no chest radiograph that the model was trained on shows",
-    "its brightness, contrast, sharpness or symmetry are not those of the images that the model was trained on",
-    "it does not stand as the chest radiographs that the model was trained on",
-)
 
 
 @dataclass(frozen=True)
@@ -106,7 +97,7 @@ class Check:
         """
         pictures = shrink(pixels)
         over = self.scores(pictures) - self.limits
-        answers = [_REASONS[int(one.argmax())] if (one > 0).any() else "" for one in over]
+        answers = [_TABLES["reasons"][int(one.argmax())] if (one > 0).any() else "" for one in over]
         # A way is named only where the picture itself looks most like it, and is inside once that is undone: being
         # inside when turned says little, for most that is wrong with a picture is as wrong whichever way it lies.
         looks = (_coarse(pictures) @ self.views)[:, 1:].argmax(axis=1)
@@ -114,7 +105,7 @@ class Check:
             way = looks[row]
             inside = (self.scores(_WRONG[_UNDONE[way]](pictures[row : row + 1])) <= self.limits).all()
             if inside and over[row, 3] > (0 if way == 0 else SURE):
-                answers[row] = f"it looks as if it {_NAMES[way]}"
+                answers[row] = f"it looks as if it {_TABLES['ways'][way]}"
         return answers
 
     def to_json(self) -> dict[str, str]:
@@ -127,7 +118,7 @@ class Check:
         return {n: base64.b64encode(getattr(self, n).astype("<f4").tobytes()).decode() for n in _SHAPES}
 
     @classmethod
-    def from_json(cls, content: Any) -> Check:
+    def from_json(cls, content: Any) -> Self:
         """Read what `to_json` returned.
 
         Parameters

@@ -1,7 +1,5 @@
 """Where the page keeps uploads while it answers: a folder with a mark beside it, gone however the page ends."""
 
-from __future__ import annotations
-
 import atexit
 import contextlib
 import json
@@ -20,7 +18,6 @@ PREFIX = "cxr-app-"
 _MADE_BY = "cxr app: uploads that wait for their answers; deleted with the page, or by the next that starts"
 
 _received: ContextVar[list[Any] | None] = ContextVar("received", default=None)
-_open: Folder | None = None
 
 
 class Folder:
@@ -95,6 +92,9 @@ class Folder:
         if os.getpid() == self._process:
             _remove(self.path)
             self._lock.release()
+
+
+_open: Folder | None = None
 
 
 def folder() -> Folder:

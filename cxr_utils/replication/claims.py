@@ -1,7 +1,5 @@
 """Claims + results → the replication table: what was published, what came out here, and one verdict a claim."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -36,10 +34,8 @@ class _Results:
             alike = self.records.setdefault(key, [])
             for what in ("version", "recipe", *(["split"] if record["protocol"] == "honest" else [])):
                 if alike and alike[0][what] != record[what]:
-                    raise BadInput(
-                        f"{self.out / 'runs'}: {alike[0]['cell']} and {record['cell']} differ in their {what}, so no "
-                        "mean can be taken; delete the JSON of the older one to have it made again"
-                    )
+                    both = f"{self.out / 'runs'}: {alike[0]['cell']} and {record['cell']}"
+                    raise BadInput(f"{both} differ in their {what}; delete the older one's JSON to have it made again")
             alike.append(record)
 
     def of(self, recipe: str, protocol: str) -> list[dict]:
@@ -55,10 +51,8 @@ class _Results:
         test = table[table["split"] == "test"].sort_values("path", ignore_index=True)
         known, now = at_half(record, "test"), evaluation.metrics(test["label"], test["probability"])
         if wrong := [name for name in MEASURES if abs(now[name] - known[name]) > 1e-5]:
-            raise BadInput(
-                f"{path}: gives {wrong[0]} {now[wrong[0]]:.3f} on test, but the record beside it says "
-                f"{known[wrong[0]]:.3f}; put back both files, or move both away to have them made again"
-            )
+            differ = f"gives {wrong[0]} {now[wrong[0]]:.3f} on test, the record beside it {known[wrong[0]]:.3f}"
+            raise BadInput(f"{path}: {differ}; put back both files, or move both away to have them made again")
         return test
 
     def draws(self, recipe: str, protocol: str) -> dict[str, np.ndarray]:
@@ -111,19 +105,19 @@ class _Results:
 
 
 def _rival(claim: Claim, system: str) -> Claim | None:
-    if not claim.contradicts:
-        return None
-    for recipe in map(recipes.get, recipes.names()):
-        for other in recipe.claims if recipe.number == system else ():
-            if other.text == claim.contradicts:
-                return other
-    raise BadInput(
-        f"system {system}: claim {claim.text!r} contradicts {claim.contradicts!r}, "
-        "which is not the text of another of its claims"
-    )
+    of_system = [recipe for recipe in map(recipes.get, recipes.names()) if recipe.number == system]
+    rivals = [other for recipe in of_system for other in recipe.claims if other.text == claim.contradicts]
+    if claim.contradicts and not rivals:
+        said = f"claim {claim.text!r} contradicts {claim.contradicts!r}"
+        raise BadInput(f"system {system}: {said}, which is not the text of another of its claims")
+    return rivals[0] if rivals else None
 
 
-def table(out: str | Path) -> pd.DataFrame:
+def _gathered(out: str | Path | _Results) -> _Results:
+    return out if isinstance(out, _Results) else _Results(out)
+
+
+def table(out: str | Path | _Results) -> pd.DataFrame:
     """Judge every claim of every recipe by the results that are there.
 
     Parameters
@@ -149,10 +143,7 @@ def table(out: str | Path) -> pd.DataFrame:
     BadInput
         A claim's metric is not known, or it contradicts a claim that is not there; results are broken.
     """
-    return _table(_Results(out))
-
-
-def _table(results: _Results) -> pd.DataFrame:
+    results = _gathered(out)
     every = sorted((recipes.get(name) for name in recipes.names()), key=lambda r: (r.system, r.name))
     rows = []
     for recipe in every:
@@ -207,7 +198,7 @@ def runs(out: str | Path, metric: str = "accuracy") -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def summary(out: str | Path) -> pd.DataFrame:
+def summary(out: str | Path | _Results) -> pd.DataFrame:
     """Sum up the grid: one row a recipe (or variant) and protocol, and one a table of `cxr score`.
 
     The 95% interval is of the mean over the seeds, and holds the error of training as well as that of the test set,
@@ -236,11 +227,7 @@ def summary(out: str | Path) -> pd.DataFrame:
     BadInput
         Results are broken.
     """
-    return _summary(_Results(out))
-
-
-def _summary(results: _Results) -> pd.DataFrame:
-    rows = []
+    results, rows = _gathered(out), []
     planned = dict.fromkeys((cell.recipe, cell.protocol) for cell in grid.cells(seeds=[0]))
     for recipe, protocol in planned:
         runs = results.of(recipe, protocol)
@@ -337,7 +324,7 @@ def score_row(record: dict[str, Any], *, where: str | Path = "record") -> dict[s
         raise BadInput(f"{where}: not a record of `cxr score` ({error}); make it again") from None
 
 
-def ablations(out: str | Path) -> pd.DataFrame:
+def ablations(out: str | Path | _Results) -> pd.DataFrame:
     """Compare networks trained with and without one thing, under the honest protocol.
 
     Parameters
@@ -358,10 +345,7 @@ def ablations(out: str | Path) -> pd.DataFrame:
     BadInput
         Results are broken.
     """
-    return _ablations(_Results(out))
-
-
-def _ablations(results: _Results) -> pd.DataFrame:
+    results = _gathered(out)
     ends = ("", "_low", "_high")
     columns = ["setting", "recipe", "without", "seeds", "seeds_without"]
     figures = [f"{metric}{end}" for metric in MEASURES for end in ends]
@@ -379,10 +363,8 @@ def _ablations(results: _Results) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*columns, *figures]).round(dict.fromkeys(figures, 4))
 
 
-HEAD = (
-    "| network | protocol | seeds | accuracy (seeds) [95%] | AUC (seeds) [95%] | sens. | spec. | AUC val. "
-    "| AUC new | min |"
-)
+HEAD = ("| network | protocol | seeds | accuracy (seeds) [95%] | AUC (seeds) [95%] | sens. | spec. | AUC val. "
+        "| AUC new | min |")  # fmt: skip
 
 
 def grid_row(row: Any) -> str:
@@ -453,4 +435,4 @@ def tables(out: str | Path) -> dict[str, pd.DataFrame]:
     dict of str to DataFrame
     """
     results = _Results(out)
-    return {"claims.csv": _table(results), "grid.csv": _summary(results), "ablations.csv": _ablations(results)}
+    return {"claims.csv": table(results), "grid.csv": summary(results), "ablations.csv": ablations(results)}

@@ -1,7 +1,5 @@
 """The recipes as text: all of them in a list, and one with its settings, claims and layers."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any

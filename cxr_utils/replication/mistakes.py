@@ -5,8 +5,6 @@ wrong and right. Balanced, so that another mix of the classes makes no differenc
 everything anew: the split, the first weights, the order of the images.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The grid as a whole: `grid.cells` → Snakemake → one papermill run of ``workflow/cell.ipynb`` a cell → the tables."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import re
@@ -11,11 +9,11 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cxr_utils import _machine, _ownership, files, ledger, sources
+from cxr_utils import _machine, _ownership, _pages, files, ledger, sources
 from cxr_utils.course import notebooks
 from cxr_utils.errors import BadInput, CxrError
 from cxr_utils.replication import grid
@@ -188,10 +186,8 @@ def plan(
     found.images = grid.image_source(source, index)
     for name, record in found.records.items():
         if record["image_source"] != found.images:
-            raise BadInput(
-                f"{out / 'runs' / name}.json: made from other images ({record['image_source']}) than those asked for "
-                f"({found.images}); choose another --out, or that --source"
-            )
+            other = f"made from other images ({record['image_source']}) than those asked for ({found.images})"
+            raise BadInput(f"{out / 'runs' / name}.json: {other}; choose another --out, or that --source")
     splits: dict[str, Any] = {}  # many cells share one
     for one in chosen:
         way = "honest" if one.protocol == "honest" else f"{one.get_recipe().split} {one.seed}"
@@ -221,10 +217,8 @@ def _fetched(data_dir: Path, *, needed: bool) -> str:
     if len(there) > 1:
         raise BadInput(f"source: both {' and '.join(there)} are in {data_dir}; choose with --source")
     if not there and needed:
-        raise BadInput(
-            f"source: no real images are in {data_dir} yet; run `cxr fetch --source kaggle`, or `cxr fetch --source "
-            "folder --path P` with a copy of yours, or try the way on phantoms with --rehearse"
-        )
+        way_out = "run `cxr fetch --source kaggle` (or folder), or try the way on phantoms with --rehearse"
+        raise BadInput(f"source: no real images are in {data_dir} yet; {way_out}")
     return there[0] if there else ""
 
 
@@ -264,9 +258,7 @@ def parse_seeds(text: str) -> list[int]:
     words = [word.strip() for word in text.split(",")]
     good = all(word.isdecimal() and len(word) < 12 and int(word) <= files.MOST_SEED for word in words)
     if not good or len(set(map(int, words))) < len(words):
-        raise BadInput(
-            f"seeds {text!r}: give whole numbers from 0 to {files.MOST_SEED} with commas, each once, such as 0,1,2"
-        )
+        raise BadInput(f"seeds {text!r}: give whole numbers from 0 to {files.MOST_SEED}, each once, such as 0,1,2")
     return [int(word) for word in words]
 
 
@@ -285,15 +277,7 @@ def listing(found: Plan) -> str:
     states = {
         one.name: "done" if found.done(one) else "begun" if found.begun(one) else "to come" for one in found.cells
     }
-    wide = max(map(len, states))
-    lines = [f"{name:<{wide}}  {found.identity.get(name, ''):<12}  {state}" for name, state in states.items()]
-    done = sum(map(found.done, found.cells))
-    here = f"{found.images}, in {found.data_dir / found.source}" if found.images else f"none in {found.data_dir} yet"
-    unsure = "" if found.identity else " (by their names: without images their identity is not known)"
-    return "\n".join([
-        f"images   {here}", f"results  {found.out}", "", *lines, "",
-        f"{len(states)} cells: {done} done{unsure}, {len(states) - done} to come",
-    ])  # fmt: skip
+    return _pages.fill(Path(__file__).with_name("plan.txt.j2"), found=found, states=states).rstrip()
 
 
 def workflow_folder() -> Path:
@@ -367,14 +351,11 @@ def run(found: Plan, *, cores: int | None = None, profile: str = "local") -> dic
             for old in (found.work / "stamps" / key, _marker(found.work, key)):
                 old.unlink(missing_ok=True)
         plan_file = found.work / "plan.json"
-        files.write_json(plan_file, {
-            "root": str(files.root()), "notebook": str(where / "cell.ipynb"), "work": str(found.work),
-            "cells": {key: {
-                "recipe": cell.recipe, "protocol": cell.protocol, "seed": cell.seed, "rehearsal": found.rehearsal,
-                "source": found.source, "data_dir": str(found.data_dir), "out": str(found.out),
-                "work": str(found.work),
-            } for key, cell in todo.items()},
-        }, ours=PLAN)  # fmt: skip
+        places = {"data_dir": str(found.data_dir), "out": str(found.out), "work": str(found.work)}
+        all_have = {"rehearsal": found.rehearsal, "source": found.source} | places
+        given = {key: asdict(cell) | all_have for key, cell in todo.items()}
+        where_all = {"root": str(files.root()), "notebook": str(where / "cell.ipynb"), "work": str(found.work)}
+        files.write_json(plan_file, where_all | {"cells": given}, ours=PLAN)
         command = [
             sys.executable, "-m", "cxr_utils.replication.replicate", "--snakemake",
             "--snakefile", str(where / "Snakefile"), "--directory", str(found.work), "--profile", str(settings),

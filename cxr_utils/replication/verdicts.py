@@ -1,7 +1,5 @@
 """What a claim is compared with, and the one verdict on it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from operator import itemgetter
@@ -29,7 +27,8 @@ WIDE = 0.15
 NOT_RUN = "not run yet"
 
 
-def _recall_minus_precision(metrics: dict) -> Any:
+def _gap(metrics: dict) -> Any:
+    """Return recall minus precision."""
     return metrics["sensitivity"] - metrics["ppv"]
 
 
@@ -98,9 +97,7 @@ METRICS: dict[str, Metric] = {
     "last_validation_accuracy": Metric(lambda run, _: run["history"][-1]["val_accuracy"]),
     "test_accuracy": Metric(lambda run, _: at_half(run, "test")["accuracy"]),
     "permuted_accuracy": Metric(lambda _, test: permuted(test)[0]),
-    "recall_minus_precision": Metric(
-        lambda run, _: _recall_minus_precision(at_half(run, "test")), _recall_minus_precision, least=-1.0
-    ),
+    "recall_minus_precision": Metric(lambda run, _: _gap(at_half(run, "test")), _gap, least=-1.0),
     # No published system trained both ways: the grid's ablation of plain_224 answers.
     "augmentation_gain": Metric(None),
 }
@@ -202,15 +199,10 @@ def _contradicts_itself(claim: Claim, found: Found) -> str | None:
     if low <= rival.value <= high or least <= claim.value <= most:
         return None
     ours = f"; our seeds gave {_seeds(found)}" if found.ours else ""
-    doubt = (
-        ""
-        if claim.n or countable(claim.value, _places(claim), n)
-        else f"; its set is not stated, and no count of {n:,} images gives it"
-    )
-    return (
-        f"The same source says {published(found.rival)}; on {n:,} images the 95% interval of "
-        f"{published(claim)} is {_range(low, high)}{doubt}{ours}."
-    )
+    counts = claim.n or countable(claim.value, _places(claim), n)
+    doubt = "" if counts else f"; its set is not stated, and no count of {n:,} images gives it"
+    limits = f"the 95% interval of {published(claim)} is {_range(low, high)}"
+    return f"The same source says {published(found.rival)}; on {n:,} images {limits}{doubt}{ours}."
 
 
 def _artefact(claim: Claim, found: Found) -> str | None:

@@ -4,8 +4,6 @@ Each fills ``data/<source>/chest_xray/{train,val,test}/{NORMAL,PNEUMONIA}`` and 
 ``data/<source>/source.json`` what the images are. How to add one: README.md beside this file.
 """
 
-from __future__ import annotations
-
 import importlib
 import os
 import pkgutil
@@ -81,9 +79,8 @@ def _all() -> dict[str, Source]:
     """Find the sources among the modules here."""
     modules = [importlib.import_module(f"{__name__}.{each.name}") for each in pkgutil.iter_modules(__path__)]
     found = [module.SOURCE for module in modules if hasattr(module, "SOURCE")]
-    return {
-        each.name: each for each in sorted(found, key=lambda each: (each.another, HOLDS.index(each.holds), each.name))
-    }
+    best_first = sorted(found, key=lambda each: (each.another, HOLDS.index(each.holds), each.name))
+    return {each.name: each for each in best_first}
 
 
 def names(*holds: str) -> list[str]:
@@ -136,14 +133,9 @@ def get(name: str) -> Source:
 
 
 def fetch(
-    source: str,
-    *,
-    data_dir: str | Path = "data",
-    path: str | Path | None = None,
-    seed: int | None = None,
-    keep_archive: bool = False,
-    progress: bool = False,
-) -> Path:
+    source: str, *, data_dir: str | Path = "data", path: str | Path | None = None, seed: int | None = None,
+    keep_archive: bool = False, progress: bool = False,
+) -> Path:  # fmt: skip
     """Make the images of a source, or find them made.
 
     What a download that failed has brought stays in ``data_dir/.<source>-download``, and the next call goes on
@@ -209,10 +201,8 @@ def fetch(
     try:
         if not _is_there(target, path=path, seed=seed):
             if chosen.takes == "path" and path is None:
-                raise BadInput(
-                    f"source {source}: no images are in {target} yet; run `cxr fetch --source {source} "
-                    "--path P`, where P is the folder or zip file that holds chest_xray"
-                )
+                way_out = f"run `cxr fetch --source {source} --path P`, where P is what holds chest_xray"
+                raise BadInput(f"source {source}: no images are in {target} yet; {way_out}")
             with files.lock(target):
                 if not _is_there(target, path=path, seed=seed):
                     _make(chosen, target, path=path, seed=seed or 0, keep=keep_archive, progress=progress)
@@ -220,10 +210,8 @@ def fetch(
             with files.lock(target):
                 _put_away(target, chosen, keep=keep_archive)
     except OSError as error:
-        raise CxrError(
-            f"{error.filename or target}: {error.strerror or error}; {advice(error)}, or choose another --data-dir; "
-            "then the same command goes on"
-        ) from error
+        said = f"{error.filename or target}: {error.strerror or error}; {advice(error)}"
+        raise CxrError(f"{said}, or choose another --data-dir; then the same command goes on") from error
     return target
 
 
@@ -316,9 +304,8 @@ def _is_there(target: Path, *, path: Path | None, seed: int | None) -> bool:
     if path is not None and record.get("origin") != printable(path):
         raise BadInput(f"path {path}: {target} already holds the images of {record.get('origin')}; {way_out}")
     if path is not None and path.exists() and record.get("state", now := _state(path)) != now:
-        warnings.warn(
-            f"path {path}: has changed since {target} was made from it, which is taken; {way_out}", stacklevel=3
-        )
+        said = f"path {path}: has changed since {target} was made from it, which is taken; {way_out}"
+        warnings.warn(said, stacklevel=3)
     if seed is not None and record.get("seed", seed) != seed:
         raise BadInput(f"seed {seed}: {target} was drawn with seed {record['seed']}; {way_out}")
     return True
@@ -364,29 +351,11 @@ def _make(source: Source, target: Path, *, path: Path | None, seed: int, keep: b
         found = source.fill(temporary, progress=progress, **options)
         expected = found.pop("expected", None)
         record = {"source": source.name, "synthetic": source.holds == "phantoms", "left_out": [], **found}
-        record |= {"counts": _count(temporary)} | ({"state": _state(path)} if path else {})
+        places = (file.relative_to(temporary).parts for file in (temporary / "chest_xray").glob("*/*/*"))
+        counted = Counter(parts[-3:-1] for parts in places if is_image(parts))
+        counts = {split: {name: counted[split, name] for name in dataset.CLASSES} for split in dataset.SPLITS}
+        record |= {"counts": counts} | ({"state": _state(path)} if path else {})
         files.write_json(temporary / "source.json", record)
     _put_away(target, source, keep=keep)
-    if expected and (differences := _differences(record["counts"], expected)):
-        warnings.warn(
-            f"{target}: the number of images is not the one of {record['title']}: {'; '.join(differences)}",
-            stacklevel=3,
-        )
-
-
-def _count(folder: Path) -> dict[str, dict[str, int]]:
-    """Count the image files, by split and class."""
-    places = (file.relative_to(folder).parts for file in (folder / "chest_xray").glob("*/*/*"))
-    found = Counter(parts[-3:-1] for parts in places if is_image(parts))
-    return {split: {name: found[split, name] for name in dataset.CLASSES} for split in dataset.SPLITS}
-
-
-def _differences(found: dict[str, dict[str, int]], expected: dict[str, Any]) -> list[str]:
-    """Name each split (and class, where those are published) whose count differs."""
-    pairs = []
-    for split, numbers in expected.items():
-        if isinstance(numbers, int):
-            pairs.append((split, sum(found[split].values()), numbers))
-        else:
-            pairs += [(f"{split}/{name}", found[split][name], n) for name, n in numbers.items()]
-    return [f"{where}: {is_:,} found, {wanted:,} expected" for where, is_, wanted in pairs if is_ != wanted]
+    if expected and (differ := "; ".join(dataset.differences(record["counts"], expected))):
+        warnings.warn(f"{target}: the number of images is not the one of {record['title']}: {differ}", stacklevel=3)

@@ -5,23 +5,14 @@ findings, were mined from reports by a program. Of its test part the films with 
 without any label. Patients, views and ages are not in it.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cxr_utils.dataset import CLASSES
 from cxr_utils.sources import Source, medmnist
 
-FILE = "records/10519652/files/chestmnist_64.npz"
-MD5 = "9de6cd0b934ebb5b7426cfba5efbae16"
-SIZE = 64
 FINDINGS, PNEUMONIA = 14, 6
-#: By lists of the same sizes; the file itself was not at hand when this was written.
-EXPECTED = {"test": dict(zip(CLASSES, (11_928, 242), strict=True))}
-NEEDED_BYTES = 460_000_000
 
 
 def fill(folder: Path, *, archive: Path, progress: bool = False) -> dict[str, Any]:
@@ -39,29 +30,17 @@ def fill(folder: Path, *, archive: Path, progress: bool = False) -> dict[str, An
     Returns
     -------
     dict
-        title, licence, attribution, origin, the expected counts, and what was left out, for ``source.json``.
+        As `medmnist.download_npz`.
 
     Raises
     ------
     CxrError
         As `medmnist.download_npz`.
     """
-    origin, left_out = medmnist.download_npz(
-        archive, "chestmnist", file=FILE, md5=MD5, needed=NEEDED_BYTES, progress=progress,
-        write=lambda: write(archive, folder),
-    )  # fmt: skip
-    return {
-        "title": "ChestMNIST (MedMNIST v2), 64 px: NIH Clinical Center",
-        "licence": "CC BY 4.0",
-        "attribution": f"{medmnist.AUTHORS} Made from: Wang X, Peng Y, Lu L, et al. ChestX-ray8, CVPR 2017, "
-        "doi 10.1109/CVPR.2017.369.",
-        "origin": origin,
-        "expected": EXPECTED,
-        "left_out": [left_out],
-    }
+    return medmnist.download_npz("chestmnist", archive, lambda: write(archive, folder), progress=progress)
 
 
-def write(archive: str | Path, folder: Path) -> str:
+def write(archive: str | Path, folder: Path) -> list[str]:
     """Write films of the archive's test part: NORMAL has no label, PNEUMONIA has the label of that name.
 
     Parameters
@@ -89,8 +68,8 @@ def write(archive: str | Path, folder: Path) -> str:
             raise ValueError(f"test_labels is {labels.dtype} {labels.shape}, 0 or 1 of (films, {FINDINGS}) expected")
         ill, healthy = labels[:, PNEUMONIA] == 1, labels.sum(axis=1) == 0
         classes = np.select([healthy, ill], [0, 1], -1)
-        medmnist.write_split(arrays, "test", classes, folder, source="chestmnist", size=SIZE)
-    return f"{(classes < 0).sum():,} films of test with other findings, but no pneumonia"
+        medmnist.write_split("chestmnist", arrays, "test", classes, folder)
+    return [f"{(classes < 0).sum():,} films of test with other findings, but no pneumonia"]
 
 
 SOURCE = Source(name="chestmnist", about="films of another hospital (NIH) at 64 px from Zenodo, no account",

@@ -1,7 +1,5 @@
 """What downloads share: room on the disk, tries with growing waits, and one line without secrets for a failure."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import importlib.util
@@ -27,10 +25,8 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 T = TypeVar("T")
 
 # Tokens, keys, the signatures in links to a download, and passwords of proxies.
-_SECRETS = re.compile(
-    r"KGAT_\w+|(?<![0-9a-zA-Z])[0-9a-fA-F]{32,}(?![0-9a-zA-Z])|(?<=\?)\S+=\S+|(?i:bearer|basic) \S+"
-    r"|(?<=://)[^/\s@]+(?=@)"
-)
+_SECRETS = re.compile(r"KGAT_\w+|(?<![0-9a-zA-Z])[0-9a-fA-F]{32,}(?![0-9a-zA-Z])|(?<=\?)\S+=\S+"
+                      r"|(?i:bearer|basic) \S+|(?<=://)[^/\s@]+(?=@)")  # fmt: skip
 _SECRET_VARIABLES = ("KAGGLE_KEY", "KAGGLE_API_TOKEN", "KAGGLE_USERNAME")
 _SECRET_FILES = ("kaggle.json", "access_token", "access_token.txt", "credentials.json")
 _NO_CONNECTION = re.compile(r"HTTPS?ConnectionPool\(host='([^']+)'.*")
@@ -55,7 +51,7 @@ class Interrupted(Exception):
         self.worn_out = worn_out
 
 
-def insist(attempt: Callable[[], T], *, arrived: Callable[[], int], progress: bool = False) -> T:
+def insist(attempt: Callable[[], T], *, arrived: Callable[[], int] = int, progress: bool = False) -> T:
     """Call `attempt` again after growing waits, as long as it is `Interrupted`.
 
     Parameters
@@ -111,10 +107,8 @@ def check_room(needed: int, folder: Path) -> None:
     """
     free = shutil.disk_usage(folder).free
     if needed > free:
-        raise CxrError(
-            f"{folder}: {needed / 1e9:,.1f} GB are needed, {free / 1e9:,.1f} GB are free; make room or choose "
-            "another --data-dir"
-        )
+        there = f"{needed / 1e9:,.1f} GB are needed, {free / 1e9:,.1f} GB are free"
+        raise CxrError(f"{folder}: {there}; make room or choose another --data-dir")
 
 
 def check_proxy(url: str) -> None:
@@ -139,11 +133,8 @@ def check_proxy(url: str) -> None:
         return
     named = [name for name, value in os.environ.items() if name.lower().endswith("_proxy") and value.strip() == proxy]
     how = "pip install pysocks" if socks else "name another, such as http://127.0.0.1:8080 or socks5://127.0.0.1:1080"
-    shown = _SECRETS.sub("...", proxy)
-    raise CxrError(
-        f"{named[0] if named else 'the proxy'}={shown}: a proxy of the kind {kind}:// can't be used here; {how}, or "
-        "unset the variable if none is needed"
-    )
+    shown = f"{named[0] if named else 'the proxy'}={_SECRETS.sub('...', proxy)}"
+    raise CxrError(f"{shown}: a proxy of the kind {kind}:// can't be used here; {how}, or unset the variable")
 
 
 def full(folder: Path) -> str:
@@ -294,10 +285,8 @@ def _unreached(found: re.Match[str]) -> str:
     """Say why there was no connection to a host."""
     if "CERTIFICATE_VERIFY_FAILED" not in found[0]:
         return f"no connection to {found[1]} (is this computer online, is its proxy right?)"
-    return (
-        f"no connection to {found[1]}: its certificate is not trusted by this Python; where a company puts its own in "
-        "between, set REQUESTS_CA_BUNDLE and SSL_CERT_FILE to the file (.pem) of the company's certificates"
-    )
+    way_out = "where a company puts its own in between, set REQUESTS_CA_BUNDLE and SSL_CERT_FILE to its file (.pem)"
+    return f"no connection to {found[1]}: its certificate is not trusted by this Python; {way_out}"
 
 
 def _credentials() -> Iterator[str]:

@@ -3,8 +3,6 @@
 A seed is a hospital: it decides the machine, and how far the views go with the label. Only test is filled.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Images that are there already: a folder or a zip file in the original layout."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os
@@ -12,10 +10,10 @@ from typing import Any
 
 from cxr_utils import files, images
 from cxr_utils._limits import MOST_BYTES_OF_A_NOTE
-from cxr_utils.dataset import CLASSES, GIVEN, SPLITS, parse_name, stem_of
+from cxr_utils.dataset import CLASSES, GIVEN, LAYOUT, SPLITS, parse_name, stem_of
 from cxr_utils.errors import BadInput
 from cxr_utils.sources import PUBLISHED, Source
-from cxr_utils.sources.unzip import check_sizes, choose, is_junk, members, store, unzip
+from cxr_utils.sources.unzip import GIVE, check_sizes, choose, is_junk, members, store, unzip
 
 # How far below the given folder chest_xray is looked for (/kaggle/input/datasets/<owner>/<name>/chest_xray).
 DEEPEST = 5
@@ -54,8 +52,6 @@ def fill(folder: Path, *, path: Path, progress: bool = False) -> dict[str, Any]:
     CxrError
         The disk has too little room.
     """
-    if not path.exists():
-        raise BadInput(f"path {path}: there is no such folder or file")
     if path.is_dir():
         found = find(path)
         left_out = _copy(found, folder, top=path, progress=progress)
@@ -146,10 +142,7 @@ def find(path: Path) -> Path:
         return found[0]
     if not found:
         links = f" (the link {out[0].name} leads out of it and is not followed)" if out else ""
-        raise BadInput(
-            f"path {path}: holds no folder chest_xray/{{train,val,test}}/{{NORMAL,PNEUMONIA}}{links}; "
-            "give the folder or the zip file that holds chest_xray"
-        )
+        raise BadInput(f"path {path}: holds no folder {LAYOUT}{links}; {GIVE}")
     listed = ", ".join(str(each) for each in found[:4])
     raise BadInput(f"path {path}: holds {len(found)} copies of the layout ({listed}); give one of them")
 
@@ -185,8 +178,6 @@ def opened(path: Path, *, top: Path | None = None, layout: Collection[str] = ())
     ...     index["path"][0] in names, read(index["path"][0], 2)
     (True, b'\xff\xd8')
     """
-    if not path.exists():
-        raise BadInput(f"path {path}: there is no such folder or file")
     if not path.is_dir():
         with members(path) as (there, read):
             yield list(there), read
@@ -345,11 +336,8 @@ def check(folder: str | Path, *, where: str | Path) -> None:
         expected = dict(zip(table["path"], table["sha256"], strict=True))
     except (BadInput, KeyError):
         raise BadInput(f"{where}: has no manifest of its images; get the archive again") from None
-    found = {
-        file.relative_to(folder).as_posix(): files.sha256(file)
-        for file in sorted((folder / "chest_xray").rglob("*"))
-        if file.is_file()
-    }
+    inside = (file for file in (folder / "chest_xray").rglob("*") if file.is_file())
+    found = {file.relative_to(folder).as_posix(): files.sha256(file) for file in inside}
     for path in sorted(expected.keys() | found.keys()):
         if expected.get(path) != found.get(path):
             how = "is missing" if path not in found else "was added" if path not in expected else "was changed"

@@ -5,8 +5,6 @@ process when there are no credentials. It resumes a broken download, tries that 
 size of what it got but not the content; the rest is done here.
 """
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import os
@@ -14,9 +12,10 @@ import re
 import shutil
 import subprocess
 import sys
-import sysconfig
 import threading
 import time
+import tomllib
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,21 +31,7 @@ IMAGES_BYTES = 1_250_000_000
 #: Seconds without a byte or a word, after which the command is ended and started again.
 STALL = 180
 
-WAY_OUT = (
-    "without Kaggle: `cxr fetch --source medmnist` takes the same images at 224 px from Zenodo, no account "
-    "needed; `cxr fetch --source sample` draws phantoms, with no network"
-)
-CREDENTIALS = (
-    "Kaggle wants valid credentials (401); run `kaggle auth login`, or make a token on "
-    "https://www.kaggle.com/settings/api and save it in ~/.kaggle/access_token, and try again"
-)
-_WORDS = {  # the command prints Kaggle's message, which need not hold the status
-    401: r"\b401\b|unauthenticated|unauthorized|invalid credentials|export KAGGLE_API_TOKEN",
-    403: r"\b403\b|forbidden|permission|denied|accept|rules",
-    404: r"\b404\b|not found",
-    429: r"\b429\b|too many requests|rate limit|quota",
-    500: r"\b50\d\b|internal (server )?error|bad gateway|unavailable|gateway time|server error",
-}
+_KNOWN = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 
 
 def fill(folder: Path, *, archive: Path, progress: bool = False) -> dict[str, Any]:
@@ -77,31 +62,27 @@ def fill(folder: Path, *, archive: Path, progress: bool = False) -> dict[str, An
     except (CxrError, Interrupted) as error:
         kept = f"{download.size(archive) / 1e6:,.1f} MB"
         more = f"; {kept} are kept, the same command goes on with them" if download.size(archive) else ""
-        raise CxrError(f"source kaggle: {error}{more}; {WAY_OUT}") from error
+        raise CxrError(f"source kaggle: {error}{more}; {_KNOWN['way_out']['another']}") from error
     finally:
         download.tidy(archive.parent, keep=archive)
-    return {
-        **PUBLISHED,
-        "origin": f"https://www.kaggle.com/datasets/{RECORD.kaggle}/versions/{RECORD.kaggle_version}",
-        "left_out": left_out,
-    }
+    origin = f"https://www.kaggle.com/datasets/{RECORD.kaggle}/versions/{RECORD.kaggle_version}"
+    return PUBLISHED | {"origin": origin, "left_out": left_out}
 
 
 def _get(archive: Path, folder: Path, *, progress: bool) -> list[str]:
     """Make the archive whole, and unpack it; one that is damaged is downloaded anew, once."""
     name = f"{RECORD.kaggle}/{RECORD.kaggle_version}"
-    command = [_command(), "datasets", "download", name, "-p", str(archive.parent)]
+    # The command of this environment, not one that happens to be on the PATH or in the working folder.
+    kaggle = [sys.executable, "-P", "-m", "kaggle.cli"]
+    command = [*kaggle, "datasets", "download", name, "-p", str(archive.parent)]
     anew = False
     while True:
         if not archive.is_file() or download.marker(archive).is_file():
             download.check_proxy(RECORD.url)
             archive.parent.mkdir(parents=True, exist_ok=True)
             download.check_room(ARCHIVE_BYTES - download.size(archive) + IMAGES_BYTES, archive.parent)
-            download.insist(
-                lambda: _run(command, archive, progress=progress),
-                arrived=lambda: download.size(archive),
-                progress=progress,
-            )
+            attempt, arrived = partial(_run, command, archive, progress=progress), partial(download.size, archive)
+            download.insist(attempt, arrived=arrived, progress=progress)
         if not archive.is_file():
             raise CxrError("the kaggle command left no zip file; try again")
         try:
@@ -116,15 +97,6 @@ def _get(archive: Path, folder: Path, *, progress: bool) -> list[str]:
             if progress:
                 print(f"\ncxr: note: {reason}; downloading it once more", file=sys.stderr)
             anew = True
-
-
-def _command() -> str:
-    """Return the kaggle command of this environment, not one that happens to be on the PATH."""
-    beside = (os.path.dirname(sys.executable), sysconfig.get_path("scripts"))
-    found = shutil.which("kaggle", path=os.pathsep.join(beside))
-    if found is None:
-        raise CxrError(f"there is no kaggle command in {beside[0]}; run `pip install kaggle`")
-    return found
 
 
 def _run(command: list[str], archive: Path, *, progress: bool) -> None:
@@ -154,7 +126,8 @@ def _run(command: list[str], archive: Path, *, progress: bool) -> None:
                 process.wait(timeout=0.25)
             before = (arrived, said)
             arrived, said = download.size(archive), output.decode("utf-8", errors="replace")
-            bar.total = bar.total or _total(archive)
+            with contextlib.suppress(BadInput):  # the command has not noted it yet
+                bar.total = bar.total or files.read_record(download.marker(archive), size=int)["size"]
             bar.update(arrived - bar.n)  # back too: a forced download starts anew
             if (arrived, said) != before:
                 heard = time.monotonic()
@@ -173,13 +146,6 @@ def _run(command: list[str], archive: Path, *, progress: bool) -> None:
         if not download.marker(archive).is_file():  # the command would not go on with it
             archive.unlink(missing_ok=True)
         raise _failure(said, archive, status=process.returncode, stalled=stalled)
-
-
-def _total(archive: Path) -> int | None:
-    """Return the size that the whole archive will have, where the command has noted it."""
-    with contextlib.suppress(BadInput):
-        return files.read_record(download.marker(archive), size=int)["size"]
-    return None
 
 
 def _is_full(said: str) -> bool:
@@ -203,9 +169,10 @@ def _failure(output: str, archive: Path, *, status: int, stalled: bool) -> CxrEr
     if re.search(r"connection|broken|IncompleteRead|timed out|ended prematurely", said, re.IGNORECASE):
         return Interrupted(f"the connection broke ({said[-120:]})", worn_out=True)
     text = f"{said} export KAGGLE_API_TOKEN" if "export KAGGLE_API_TOKEN" in output else said
-    code = next((code for code, words in _WORDS.items() if re.search(words, text, re.IGNORECASE)), None)
+    codes = (int(code) for code, words in _KNOWN["words"].items() if re.search(words, text, re.IGNORECASE))
+    code = next(codes, None)
     if code == 401:
-        return CxrError(CREDENTIALS)
+        return CxrError(_KNOWN["way_out"]["credentials"])
     rules = f"log in, open {RECORD.url}, accept what it asks for, and try again"
     return download.by_status(code, said, who="Kaggle", rules=rules)
 

@@ -1,7 +1,5 @@
 """Which files the built-in sample has: names, numbers and copies as in the real dataset."""
 
-from __future__ import annotations
-
 import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +11,8 @@ from cxr_utils.errors import BadInput
 
 KINDS = ("normal", "bacteria", "virus")
 #: What each split and kind has: see the file.
-PARTS: dict[str, dict[str, Any]] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+PARTS: dict[str, Any] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+COPIES = PARTS.pop("copies")
 OFFSET = {"person": 0, "IM": 10_000, "NORMAL2-IM": 20_000}  # keeps the patients' numbers apart
 CROSSED = 170 / 202  # of the persons in test, those whose number is in train too, with the other kind
 MOST_IMAGES = (23, 8)  # person23 has most images
@@ -121,14 +120,9 @@ def _normals(counts: dict, rng: np.random.Generator) -> list[Entry]:
 
 
 def _entry(split: str, kind: str, prefix: str, number: int, name: str, image: int) -> Entry:
-    label = "NORMAL" if kind == "normal" else "PNEUMONIA"
-    return Entry(
-        path=f"chest_xray/{split}/{label}/{prefix}{name}.jpeg",
-        kind=kind,
-        domain="test" if split == "test" else "train",
-        patient=OFFSET[prefix] + number,
-        image=10 * image + KINDS.index(kind),
-    )
+    path = f"chest_xray/{split}/{'NORMAL' if kind == 'normal' else 'PNEUMONIA'}/{prefix}{name}.jpeg"
+    domain = "test" if split == "test" else "train"
+    return Entry(path, kind, domain, patient=OFFSET[prefix] + number, image=10 * image + KINDS.index(kind))
 
 
 def _sizes(total: int, shares: list[float], rng: np.random.Generator) -> list[int]:
@@ -142,12 +136,7 @@ def _sizes(total: int, shares: list[float], rng: np.random.Generator) -> list[in
 def _copies(entries: list[Entry], rng: np.random.Generator) -> list[Entry]:
     """Make a few files exact copies of the one before: one across two patients, the rest of one patient."""
     used: set[str] = set()
-    for prefix, same, wanted in (
-        ("chest_xray/train/NORMAL/NORMAL2", False, 1),
-        ("chest_xray/train/NORMAL/", True, 1),
-        ("chest_xray/train/PNEUMONIA/", True, 2),
-        ("chest_xray/test/PNEUMONIA/", True, 1),
-    ):
+    for prefix, same, wanted in COPIES:
         pairs = [
             (place, one, two)
             for place, (one, two) in enumerate(zip(entries[:-1], entries[1:], strict=True), start=1)

@@ -5,38 +5,26 @@ split all images outside the official test anew, 9 to 1. The file names of the d
 the patients and the kinds of pneumonia.
 """
 
-from __future__ import annotations
-
 import os
+import tomllib
 import zipfile
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from cxr_utils import images
 from cxr_utils.dataset import CLASSES, SPLITS
 from cxr_utils.errors import CxrError
 from cxr_utils.sources import Source, download
 from cxr_utils.sources.download import Interrupted, clean
 
-FILE = "records/10519652/files/pneumoniamnist_224.npz"
-MD5 = "d6a3c71de1b945ea11211b03746c1fe1"
-COUNTS = {"train": 4708, "val": 524, "test": 624}
-SIZE = 224
-NEEDED_BYTES = 600_000_000  # the archive, and as much again for the images
+#: What is known of each archive: see the file.
+ARCHIVES: dict[str, dict[str, Any]] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 #: Seconds without a byte, after which a try is given up.
 STALL = 60
-
-AUTHORS = (
-    "Yang J, Shi R, Wei D, et al. MedMNIST v2: a large-scale lightweight benchmark for 2D and 3D biomedical image "
-    "classification. Scientific Data 10:41, 2023, doi 10.1038/s41597-022-01721-8."
-)
-WAY_OUT = (
-    "without Zenodo: `cxr fetch --source kaggle` takes the originals from Kaggle; "
-    "`cxr fetch --source sample` draws phantoms, with no network"
-)
+WAY_OUT = "without Zenodo: `cxr fetch --source kaggle` takes the originals, `cxr fetch --source sample` draws phantoms"
 
 
 def fill(folder: Path, *, archive: Path, progress: bool = False) -> dict[str, Any]:
@@ -54,72 +42,57 @@ def fill(folder: Path, *, archive: Path, progress: bool = False) -> dict[str, An
     Returns
     -------
     dict
-        title, licence, attribution, origin and the expected counts for ``source.json``.
+        As `download_npz`.
 
     Raises
     ------
     CxrError
         As `download_npz`.
     """
-    origin, _ = download_npz(
-        archive, "medmnist", file=FILE, md5=MD5, needed=NEEDED_BYTES, progress=progress,
-        write=lambda: write(archive, folder, progress=progress),
-    )  # fmt: skip
-    return {
-        "title": "PneumoniaMNIST (MedMNIST v2), 224 px",
-        "licence": "CC BY 4.0",
-        "attribution": f"{AUTHORS} Made from: Kermany DS, Goldbaum M, Cai W, et al. Cell 172(5):1122-1131, 2018, "
-        "doi 10.1016/j.cell.2018.02.010.",
-        "origin": origin,
-        "expected": COUNTS,
-    }
+    return download_npz("medmnist", archive, lambda: write(archive, folder, progress=progress), progress=progress)
 
 
 def download_npz(
-    archive: Path, source: str, *, file: str, md5: str, needed: int, write: Callable[[], Any], progress: bool = False
-) -> tuple[str, Any]:
+    source: str, archive: Path, write: Callable[[], list[str]], *, progress: bool = False
+) -> dict[str, Any]:
     """Download an archive of MedMNIST from Zenodo, and write what is in it.
 
     The variable ``CXR_MEDMNIST_URL`` names a mirror in place of ``https://zenodo.org``; the checksum stays.
 
     Parameters
     ----------
-    archive : Path
-        Where the archive is downloaded to, in a folder of its own. A whole one is kept, and a next call needs no
-        network for it; a part is not, since Zenodo's file is fetched in one piece.
     source : str
-        Whose it is, for messages.
-    file, md5 : str
-        Its path on the server, and its checksum in hexadecimal digits.
-    needed : int
-        Bytes on the disk, of the archive and of what is written from it.
+        Whose archive of `ARCHIVES` it is.
+    archive : Path
+        Where it is downloaded to, in a folder of its own. A whole one is kept, and a next call needs no network for
+        it; a part is not, since Zenodo's file is fetched in one piece.
     write : callable
-        Writes the images; raises KeyError, ValueError or BadZipFile where the archive is another one.
+        Writes the images, and returns what was left out; raises KeyError, ValueError or BadZipFile where the archive
+        is another one.
     progress : bool
         Show progress bars.
 
     Returns
     -------
-    origin : str
-        The address.
-    written : object
-        What `write` returned.
+    dict
+        title, licence, attribution, origin, the expected counts, and what was left out, for ``source.json``.
 
     Raises
     ------
     CxrError
         The download failed, the disk is full, or the file is another one than published.
     """
-    origin = f"{os.environ.get('CXR_MEDMNIST_URL', 'https://zenodo.org').rstrip('/')}/{file}?download=1"
+    known = ARCHIVES[source]
+    origin = f"{os.environ.get('CXR_MEDMNIST_URL', 'https://zenodo.org').rstrip('/')}/{known['file']}?download=1"
     try:
         if not download.size(archive):
             download.check_proxy(origin)
         download.tidy(archive.parent, keep=archive)  # what a killed process left
         archive.parent.mkdir(parents=True, exist_ok=True)
-        download.check_room(needed - download.size(archive), archive.parent)
-        download.insist(lambda: _run(origin, archive, md5, progress=progress), arrived=lambda: 0, progress=progress)
+        download.check_room(known["needed_bytes"] - download.size(archive), archive.parent)
+        download.insist(lambda: _run(origin, archive, known["md5"], progress=progress), progress=progress)
         try:
-            return origin, write()
+            return known["about"] | {"origin": origin, "left_out": write()}
         except (KeyError, ValueError, zipfile.BadZipFile) as error:
             archive.unlink()
             raise CxrError(f"{origin} is not what was published ({clean(str(error))})") from error
@@ -158,7 +131,7 @@ def _run(origin: str, archive: Path, md5: str, *, progress: bool) -> None:
                 raise CxrError(f"what came, twice, has another checksum: {clean(str(error))}") from error
 
 
-def write(archive: str | Path, folder: Path, *, progress: bool = False) -> None:
+def write(archive: str | Path, folder: Path, *, progress: bool = False) -> list[str]:
     """Write the images of PneumoniaMNIST's archive to ``folder/chest_xray/<split>/<class>``.
 
     Parameters
@@ -172,6 +145,11 @@ def write(archive: str | Path, folder: Path, *, progress: bool = False) -> None:
     progress : bool
         Show a progress bar.
 
+    Returns
+    -------
+    list of str
+        What was left out: nothing.
+
     Raises
     ------
     KeyError
@@ -184,29 +162,27 @@ def write(archive: str | Path, folder: Path, *, progress: bool = False) -> None:
             labels = arrays[f"{split}_labels"].reshape(-1)
             if not np.isin(labels, (0, 1)).all():
                 raise ValueError(f"{split}_labels holds other values than 0 and 1")
-            write_split(arrays, split, labels, folder, source="medmnist", size=SIZE, progress=progress)
+            write_split("medmnist", arrays, split, labels, folder, progress=progress)
+    return []
 
 
 def write_split(
-    arrays: Mapping[str, np.ndarray], split: str, classes: np.ndarray, folder: Path, *, source: str, size: int,
-    progress: bool = False,
-) -> None:  # fmt: skip
+    source: str, arrays: Mapping[str, np.ndarray], split: str, classes: np.ndarray, folder: Path, *, progress=False
+) -> None:
     """Write the images of a split to ``folder/chest_xray/<split>/<class>``.
 
     Parameters
     ----------
+    source : str
+        Whose the images are, of `ARCHIVES`.
     arrays : mapping of str to ndarray
-        With ``<split>_images``: uint8, shape (n, size, size).
+        With ``<split>_images``: uint8, shape (n, s, s), of the archive's size.
     split : str
         One of `SPLITS`.
     classes : ndarray
         int, shape (n,): 0 NORMAL, 1 PNEUMONIA; images of another class are left out.
     folder : Path
         Where to; the files are named ``<source>-<split>-00001-normal.png``, numbered from 1 in the archive's order.
-    source : str
-        Whose the images are.
-    size : int
-        Their pixels a side.
     progress : bool
         Show a progress bar.
 
@@ -217,21 +193,19 @@ def write_split(
     ValueError
         They are of another type or shape.
     """
-    from tqdm import tqdm
-
-    images, wanted = arrays[f"{split}_images"], (len(classes), size, size)
-    if images.shape != wanted or images.dtype != np.uint8:
-        raise ValueError(f"{split}_images is {images.dtype} {images.shape}, uint8 {wanted} expected")
+    size = ARCHIVES[source]["size"]
+    films, wanted = arrays[f"{split}_images"], (len(classes), size, size)
+    if films.shape != wanted or films.dtype != np.uint8:
+        raise ValueError(f"{split}_images is {films.dtype} {films.shape}, uint8 {wanted} expected")
     targets: dict[int, Path] = {}
     for label, name in enumerate(CLASSES):
         place = folder / "chest_xray" / split / name
         place.mkdir(parents=True, exist_ok=True)
         for row in np.flatnonzero(classes == label).tolist():
             targets[row] = place / f"{source}-{split}-{row + 1:05d}-{name.lower()}.png"
-    with ThreadPoolExecutor() as pool:
-        work = pool.map(write_png, (images[row] for row in targets), targets.values())
-        for _ in tqdm(work, total=len(targets), desc=f"writing {split}", unit="image", disable=not progress):
-            pass
+    images.in_threads(
+        lambda row: write_png(films[row], targets[row]), list(targets), doing=f"writing {split}", progress=progress
+    )
 
 
 def write_png(image: np.ndarray, path: Path) -> None:

@@ -1,7 +1,5 @@
 """All images of a source in one small archive, for a room with slow Wi-Fi."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json
@@ -59,8 +57,7 @@ def pack(
     out = files.resolve(out)
     if out.suffix.lower() != ".zip":
         raise BadInput(f"{out}: give the name of a file that ends in .zip")
-    if out.exists():
-        raise BadInput(f"{out}: is there already; delete it or choose another name")
+    files.check_ours(out, False)
     folder = _folder(source, data_dir)
     about = sources.describe(folder)
     index = dataset.scan(folder)

@@ -1,18 +1,11 @@
 """The built-in sample: phantoms, drawn from a seed."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
 from cxr_utils.sources import Source, phantom
 
-ABOUT = {
-    "title": "Phantom chest radiographs",
-    "licence": "MIT",
-    "attribution": "Drawn by cxr_utils.sources.phantom. Synthetic: they show no patient.",
-    "origin": "cxr_utils.sources.phantom",
-}
+ABOUT = phantom.anatomy.NUMBERS["about"]
 """What ``source.json`` says of phantoms."""
 
 

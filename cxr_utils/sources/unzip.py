@@ -5,8 +5,6 @@ The archive on Kaggle holds every image twice (``chest_xray/chest_xray``), a ``_
 bounds both.
 """
 
-from __future__ import annotations
-
 import contextlib
 import io
 import lzma
@@ -22,12 +20,13 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from cxr_utils import _limits
-from cxr_utils.dataset import CLASSES, SPLITS
+from cxr_utils.dataset import CLASSES, LAYOUT, SPLITS
 from cxr_utils.errors import BadInput
 from cxr_utils.images import SUFFIXES
 from cxr_utils.sources.download import check_room
 
 _BROKEN = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, MemoryError)
+GIVE = "give the folder or the zip file that holds chest_xray"
 _DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # on Windows, with any suffix
 
 
@@ -86,10 +85,7 @@ def choose(names: Iterable[str], *, where: str | Path) -> tuple[dict[str, str], 
     files = {name: PurePosixPath(name).parts for name in names}
     copies = {parts[:-3] for parts in files.values() if is_image(parts)}
     if not copies:
-        raise BadInput(
-            f"{where}: holds no images in the layout chest_xray/{{train,val,test}}/{{NORMAL,PNEUMONIA}}; "
-            "give the folder or the zip file that holds chest_xray"
-        )
+        raise BadInput(f"{where}: holds no images in the layout {LAYOUT}; {GIVE}")
     outer = outermost(copies, where=where)
     nested = sorted((copy for copy in copies if copy != outer), key=len)
     kept: dict[str, str] = {}
@@ -136,7 +132,7 @@ def outermost(copies: Collection[tuple[str, ...]], *, where: str | Path) -> tupl
     >>> outermost([("chest_xray", "chest_xray"), ("chest_xray",)], where="a.zip")
     ('chest_xray',)
     """
-    outer = [copy for copy in copies if not any(copy != other and _within(copy, other) for other in copies)]
+    outer = [one for one in copies if not any(one != other and one[: len(other)] == other for other in copies)]
     if len(outer) > 1:
         listed = ", ".join(sorted("/".join(copy) or "." for copy in outer)[:4])
         raise BadInput(f"{where}: holds {len(outer)} copies of the layout ({listed}); give one of them")
@@ -161,17 +157,8 @@ def is_image(parts: tuple[str, ...]) -> bool:
     >>> is_image(("chest_xray", "val", "NORMAL", "a.jpeg")), is_image(("__MACOSX", "val", "NORMAL", "a.jpeg"))
     (True, False)
     """
-    return (
-        len(parts) >= 3
-        and parts[-3] in SPLITS
-        and parts[-2] in CLASSES
-        and parts[-1].lower().endswith(SUFFIXES)
-        and not any(map(is_junk, parts))
-    )
-
-
-def _within(inner: tuple[str, ...], outer: tuple[str, ...]) -> bool:
-    return inner[: len(outer)] == outer
+    ends = len(parts) >= 3 and parts[-3] in SPLITS and parts[-2] in CLASSES and parts[-1].lower().endswith(SUFFIXES)
+    return ends and not any(map(is_junk, parts))
 
 
 def _junk_root(parts: tuple[str, ...], nested: list[tuple[str, ...]]) -> str:
@@ -179,7 +166,7 @@ def _junk_root(parts: tuple[str, ...], nested: list[tuple[str, ...]]) -> str:
     if "__MACOSX" in parts[:-1]:
         return "/".join(parts[: parts.index("__MACOSX") + 1]) + "/"
     for copy in nested:
-        if _within(parts, copy):
+        if parts[: len(copy)] == copy:
             return "/".join(copy) + "/"
     return "/".join(parts)
 
@@ -187,8 +174,7 @@ def _junk_root(parts: tuple[str, ...], nested: list[tuple[str, ...]]) -> str:
 def _shorten(left_out: Counter[str], *, most: int = 50) -> list[str]:
     """List what was left out: folders with their number of files, and after `most` lines the rest as one."""
     lines = sorted(
-        f"{name} ({n:,} {'file' if n == 1 else 'files'})" if name.endswith("/") else name
-        for name, n in left_out.items()
+        f"{name} ({n:,} file{'s' * (n > 1)})" if name.endswith("/") else name for name, n in left_out.items()
     )
     return lines if len(lines) <= most else [*lines[:most], f"and {len(lines) - most:,} more"]
 
@@ -317,8 +303,9 @@ def members(archive: Path) -> Iterator[tuple[dict[str, zipfile.ZipInfo], Callabl
     ...     list(there), read("NORMAL/a.png")
     (['NORMAL/a.png'], b'x')
     """
-    if archive.exists() and not archive.is_file():
-        raise BadInput(f"{archive}: is no file; give a zip file")
+    if not archive.is_file():
+        what = "is no file; give a zip file" if archive.exists() else "there is no such folder or file"
+        raise BadInput(f"path {archive}: {what}")
     with contextlib.ExitStack() as stack:
         with _reading(archive):
             stream = stack.enter_context(_Bounded(archive.open("rb", buffering=0)))
@@ -426,16 +413,13 @@ def _check_growth(members: list[zipfile.ZipInfo], archive: Path) -> None:
     for info in members:
         ratio = info.file_size / max(info.compress_size, 1)
         if ratio > _limits.MOST_RATIO and info.file_size > 2**20:
-            raise BadInput(
-                f"{archive}: refused, {info.filename!r} in it would grow to {info.file_size:,} bytes "
-                f"({ratio:,.0f} times its size in the archive)"
-            )
+            grown = f"would grow to {info.file_size:,} bytes ({ratio:,.0f} times its size in the archive)"
+            raise BadInput(f"{archive}: refused, {info.filename!r} in it {grown}")
     total, own = sum(info.file_size for info in members), archive.stat().st_size
     # Against what the archive really has: members may share bytes.
     if total > max(_limits.FREE_BYTES, _limits.MOST_RATIO * own):
-        raise BadInput(
-            f"{archive}: refused, it would grow to {total:,} bytes ({total / max(own, 1):,.0f} times its own size)"
-        )
+        grown = f"{total:,} bytes ({total / max(own, 1):,.0f} times its own size)"
+        raise BadInput(f"{archive}: refused, it would grow to {grown}")
 
 
 def _what_is_wrong(archive: Path, error: Exception) -> str:

@@ -26,7 +26,7 @@ from PIL import Image
 
 from cxr_utils import _limits, cli, dataset, files, sources
 from cxr_utils.errors import BadInput, CxrError
-from cxr_utils.sources import chestmnist, download, medmnist
+from cxr_utils.sources import download, medmnist
 
 few = pytest.mark.filterwarnings("ignore:.*the number of images is not the one of")
 
@@ -466,7 +466,7 @@ def to_zenodo(server: Server, monkeypatch):
         arrays[f"{split}_images"] = rng.integers(0, 256, (len(labels), 224, 224), np.uint8)
         arrays[f"{split}_labels"] = np.array(labels, np.uint8)[:, None]
     serve(server, arrays, monkeypatch)
-    monkeypatch.setattr(medmnist, "NEEDED_BYTES", 10**6)
+    monkeypatch.setitem(medmnist.ARCHIVES["medmnist"], "needed_bytes", 10**6)
     monkeypatch.setattr(download, "WAITS", (0,))
     monkeypatch.setenv("CXR_MEDMNIST_URL", server.url)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
@@ -478,7 +478,7 @@ def serve(server: Server, arrays: dict[str, np.ndarray], monkeypatch) -> None:
     sink = io.BytesIO()
     np.savez_compressed(sink, **arrays)
     server.content = sink.getvalue()
-    monkeypatch.setattr(medmnist, "MD5", hashlib.md5(server.content).hexdigest())
+    monkeypatch.setitem(medmnist.ARCHIVES["medmnist"], "md5", hashlib.md5(server.content).hexdigest())
 
 
 def test_medmnist(data, to_zenodo):
@@ -549,7 +549,7 @@ def test_medmnist_failure_shows_the_way_out(data, to_zenodo, monkeypatch, fault)
     elif fault == "always breaks":
         server.breaks_always = 1000
     elif fault == "no room":
-        monkeypatch.setattr(medmnist, "NEEDED_BYTES", 10**18)
+        monkeypatch.setitem(medmnist.ARCHIVES["medmnist"], "needed_bytes", 10**18)
     else:
         server.error = ({"not found": 404, "busy": 429, "out of order": 503}[fault], "")
     says, downloads = FAULTS[fault]
@@ -559,7 +559,7 @@ def test_medmnist_failure_shows_the_way_out(data, to_zenodo, monkeypatch, fault)
     assert here(data) == [] and server.downloads == downloads
     # The same command finishes the work when the fault is gone.
     server.content, server.error, server.breaks_always = good, None, None
-    monkeypatch.setattr(medmnist, "NEEDED_BYTES", 0)
+    monkeypatch.setitem(medmnist.ARCHIVES["medmnist"], "needed_bytes", 0)
     monkeypatch.setenv("CXR_MEDMNIST_URL", server.url)
     with pytest.warns(UserWarning, match="the number of images"):
         sources.fetch("medmnist", data_dir=data)
@@ -632,7 +632,7 @@ def to_chest(to_zenodo, monkeypatch):
     labels[[0, 4], 6] = labels[[3, 4, 6], 2] = labels[6, 13] = 1
     arrays = {"test_images": np.random.default_rng(1).integers(0, 256, (7, 64, 64), np.uint8), "test_labels": labels}
     serve_chest(server, arrays, monkeypatch)
-    monkeypatch.setattr(chestmnist, "NEEDED_BYTES", 10**6)
+    monkeypatch.setitem(medmnist.ARCHIVES["chestmnist"], "needed_bytes", 10**6)
     return server, arrays
 
 
@@ -640,7 +640,7 @@ def serve_chest(server, arrays, monkeypatch):
     sink = io.BytesIO()
     np.savez_compressed(sink, **arrays)
     server.content = sink.getvalue()
-    monkeypatch.setattr(chestmnist, "MD5", hashlib.md5(server.content).hexdigest())
+    monkeypatch.setitem(medmnist.ARCHIVES["chestmnist"], "md5", hashlib.md5(server.content).hexdigest())
 
 
 def test_chestmnist_takes_the_ill_and_the_healthy_of_test_and_says_what_it_left_out(data, to_chest):

@@ -292,7 +292,7 @@ def test_never_writes_through_a_link_that_is_there(tmp_path):
 
 
 def test_missing_archive(tmp_path):
-    with pytest.raises(BadInput, match=r"none\.zip: no such file"):
+    with pytest.raises(BadInput, match=r"none\.zip: there is no such"):
         unzip(tmp_path / "none.zip", tmp_path / "out")
 
 

@@ -5,8 +5,6 @@ through them, scattered, caught by a noisy detector and shown on its tone curve.
 averaged. The traps of the real dataset are built in on purpose; the drawings can't teach how disease looks.
 """
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -24,14 +22,7 @@ from cxr_utils.sources.phantom.canvas import HEIGHT, SCALE, TOP, WIDTH, X, Y, en
 VIEWS = ("AP", "PA")  # of another hospital: from the front, lying in bed, and from behind, standing
 DOMAINS = ("train", "test", *VIEWS)
 MILD = 0.5  # how far the disease of those who are ill there has gone, next to the first hospital's
-LOBES = {  # where along the height of the lung a lobe shows
-    "right upper": (0.12, 0.4), "right middle": (0.48, 0.7), "right lower": (0.55, 0.85),
-    "left upper": (0.12, 0.5), "left lower": (0.5, 0.82)}  # fmt: skip
-LETTERS = {  # strokes of the side marker in a box of 1 x 1.5, y down
-    "R": ([(0, 1.5), (0, 0), (0.55, 0), (0.85, 0.12), (0.95, 0.38), (0.85, 0.64), (0.55, 0.76), (0, 0.76)],
-          [(0.5, 0.76), (1, 1.5)]),
-    "L": ([(0, 0), (0, 1.5), (0.9, 1.5)],),
-}  # fmt: skip
+LOBES, LETTERS = anatomy.NUMBERS["lobes"], anatomy.NUMBERS["letters"]
 
 
 @dataclass(frozen=True)
@@ -330,9 +321,8 @@ def _mask(folder: Path, path: str) -> Path:
 
 
 def write(
-    folder: str | Path, *, seed: int = 0, n: int = 720, progress: bool = False, workers: int | None = None,
-    entries: Sequence[Entry] = (),
-) -> None:  # fmt: skip
+    folder: str | Path, *, seed: int = 0, n: int = 720, progress: bool = False, entries: Sequence[Entry] = ()
+) -> None:
     """Draw the sample into `folder`, in the layout and naming of the real dataset.
 
     Parameters
@@ -346,8 +336,6 @@ def write(
         Number of images, at least 36.
     progress : bool
         Show a progress bar.
-    workers : int, optional
-        Threads that draw, as many as there are processors if not given.
     entries : sequence of Entry
         Draw these files, not those of the sample.
 
@@ -356,10 +344,7 @@ def write(
     BadInput
         `n` is below 36, or `folder` holds a chest_xray folder already.
     """
-    import os
-    from concurrent.futures import ThreadPoolExecutor
-
-    from tqdm import tqdm
+    from cxr_utils import images
 
     folder = Path(folder)
     if (folder / "chest_xray").exists():
@@ -368,11 +353,7 @@ def write(
     for parent in {(folder / entry.path).parent for entry in entries} | {folder / "masks"}:
         parent.mkdir(parents=True, exist_ok=True)
     drawn = [entry for entry in entries if not entry.copy_of]
-    # numpy and scipy let go of the interpreter while they work: threads do, and need nothing of the caller
-    with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
-        work = pool.map(partial(_save, folder, seed), drawn)
-        for _ in tqdm(work, total=len(drawn), desc="drawing phantoms", unit="image", disable=not progress):
-            pass
+    images.in_threads(partial(_save, folder, seed), drawn, doing="drawing phantoms", progress=progress)
     for entry in entries:
         if entry.copy_of:
             shutil.copyfile(folder / entry.copy_of, folder / entry.path)

@@ -4,15 +4,18 @@ Each tissue adds (or, for air, takes away) optical depth, the product of thickne
 grid of `cxr_utils.sources.phantom.canvas`. Shapes and sizes were set by eye; they are no atlas.
 """
 
-from __future__ import annotations
-
+import tomllib
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from cxr_utils.sources.phantom.canvas import HEIGHT, SCALE, TOP, WIDTH, X, Y, near, ramp, splat
 
 SIDES = (-1, 1)  # the child's right, left
+#: Ranges, curves and strokes: see the file.
+NUMBERS: dict[str, Any] = tomllib.loads(Path(__file__).with_name("phantom.toml").read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True)
@@ -70,17 +73,13 @@ def child(key: tuple[int, ...]) -> Child:
         thymus = (0.0, rng.uniform(0.2, 0.4))
     elif sail < 0.38:
         thymus = (rng.uniform(0.2, 0.4), rng.uniform(0.2, 0.35))
-    bounds = ((0.2, 0.75), (0.2, 0.5), (0.06, 0.17), (0.0, 1.3))  # of its x, y, radius, depth
-    gas = np.column_stack([rng.uniform(low, high, 4) for low, high in bounds])
+    gas = np.column_stack([rng.uniform(low, high, 4) for low, high in NUMBERS["gas"].values()])
     gas[1:, 0] *= rng.choice([-1.0, 1.0], 3)
+    drawn = {name: rng.uniform(low, high) for name, (low, high) in NUMBERS["child"].items()}
     return Child(
-        rng_key=tuple(key), cage=rng.uniform(0.93, 1.05), bell=rng.uniform(0.1, 0.9),
-        height=rng.uniform(0.93, 1.07), wall=rng.uniform(0.1, 0.2), thickness=rng.uniform(0.9, 1.12),
-        heart=rng.uniform(0.85, 1.15),
-        knob=rng.uniform(0.0, 0.05), thymus=thymus, rib_spacing=rng.uniform(0.15, 0.168),
-        rib_slope=rng.uniform(0.24, 0.36), rib_width=rng.uniform(0.029, 0.036),
-        ribs=rng.normal(0, 0.006, (2, 13)), bones=rng.uniform(0.8, 1.15), curve=rng.normal(0, 0.015),
-        arms=(rng.uniform(0.1, 1.0), rng.uniform(0.1, 1.0)), gas=gas)  # fmt: skip
+        rng_key=tuple(key), thymus=thymus, gas=gas, **drawn, ribs=rng.normal(0, 0.006, (2, 13)),
+        bones=rng.uniform(0.8, 1.15), curve=rng.normal(0, 0.015), arms=(rng.uniform(0.1, 1.0), rng.uniform(0.1, 1.0)),
+    )  # fmt: skip
 
 
 def _smooth(values: np.ndarray, sigma: float) -> np.ndarray:
@@ -165,13 +164,9 @@ class Body:
         who, pose = self.who, self.pose
         half = slice(None, WIDTH // 2) if side < 0 else slice(WIDTH // 2, None)
         x = X[:, half] * side  # outwards
-        if side < 0:
-            ys = (-0.3, 0.0, 0.3, 0.5, 0.62, 0.75, 0.9, 1.05, 1.2, 1.35, 1.6)
-            xs = (0.0, 0.03, 0.07, 0.09, 0.13, 0.2, 0.26, 0.29, 0.29, 0.26, 0.2)
-        else:
-            ys = (-0.3, 0.0, 0.2, 0.3, 0.4, 0.5, 0.62, 0.76, 0.9, 1.05, 1.2, 1.32, 1.5)
-            xs = (0.0, 0.03, 0.07, 0.11 + who.knob, 0.12, 0.17, 0.26, 0.38, 0.49, 0.57, 0.61, 0.61, 0.52)
-        border = 0.15 + np.interp(Y[:, 0], np.array(ys) * who.height, np.array(xs) * who.heart)
+        ys, xs = map(np.array, NUMBERS["border"]["right" if side < 0 else "left"].values())
+        xs[3] += who.knob * (side > 0)
+        border = 0.15 + np.interp(Y[:, 0], ys * who.height, xs * who.heart)
         wide = 1.06 - 0.1 * pose.breath  # the heart spreads when the diaphragm is high
         border = _smooth(border, 6)[:, None] * wide + side * pose.yaw * (0.4 + 0.6 * ramp(Y / 0.8))
         t = np.clip(x / self.cage, 0.0, 1.0)

@@ -6,8 +6,6 @@ quotients, square roots and comparisons of float64 are used on the grid, and B-s
 made of them: these round alike with every instruction set, so that a seed gives the same picture everywhere.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 SCALE = 150  # grid points in a unit of x or y
