@@ -3,18 +3,18 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-COURSE := .venv/.installed-course
-DEV := .venv/.installed-dev
+DEV := install-dev
 LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --upgrade \
 	--no-emit-index-url --no-emit-find-links --no-header --quiet
 
 # $(call stage,NAME,COMMAND): run a stage of the tests, and say how many seconds it took.
 stage = @begun=$$(date +%s); echo "== $(1)"; $(2) || exit 1; echo "== $(1): $$(( $$(date +%s) - begun )) s"
 
-.PHONY: help course check test test-long test-oldest lint bench notebooks tables audit lock lock-check clean
+.PHONY: help course lab check test test-long test-oldest test-colab lint $(DEV) bench notebooks tables audit lock lock-check clean
 
 help:
 	@echo "make course      install into .venv, and execute all notebooks on the built-in sample"
+	@echo "make lab         your own copies of the notebooks, in JupyterLab"
 	@echo "make check       the quick half: lint, the docstrings' examples, and the tests that train nothing"
 	@echo "make test        everything that must hold: ruff, nbval, the course by papermill, the tests"
 	@echo "make test-long   tests that take longer"
@@ -28,18 +28,12 @@ help:
 	@echo "make lock-check  see whether the lock installs on Linux, Windows and macOS"
 	@echo "make clean       remove what was built; data/ and .venv stay"
 
-course: $(COURSE)
-	@$(BIN)/cxr run
+# start.py installs, and does these five without make, too.
+course lab test check lint:
+	@$(PYTHON) start.py $@
 
-test: $(DEV)
-	@rm -rf build/test
-	$(call stage,lint and papermill,$(MAKE) lint & lint=$$!; CXR_HOME=$(CURDIR)/build/test/course $(BIN)/cxr run --fresh && wait $$lint)
-	@cp -r build/test/course build/test/nbval  # nbval trains one seed of each kind anew: tests/test_notebooks.py compares
-	@cd build/test/nbval/runs/sample && rm -r plain_224-s0 trials/*-s0 mistakes/honest-s0
-	$(call stage,nbval,CXR_HOME=$(CURDIR)/build/test/nbval $(BIN)/pytest -q -n 2 --dist loadfile --nbval-lax --nbval-current-env \
-		--nbval-sanitize-with notebooks/source/nbval_sanitize.cfg notebooks)
-	$(call stage,pytest,CXR_TEST_SAMPLE=$(CURDIR)/build/test/course/data/sample \
-		$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=10)
+$(DEV):
+	@$(PYTHON) start.py install --dev
 
 test-long: $(DEV)
 	@rm -rf build/effects
@@ -51,17 +45,6 @@ test-oldest: $(DEV)
 	@$(BIN)/uv pip install --quiet --python build/oldest --resolution lowest-direct -e '.[dev]'
 	@build/oldest/bin/python -c "from cxr_utils import models; [models.load(f'results/models/reference.{form}') for form in ('keras', 'onnx')]"
 	$(call stage,oldest,build/oldest/bin/pytest -q -m "not long and not slow" --durations=10)
-
-lint: $(DEV)
-	@$(BIN)/ruff check .
-	@$(BIN)/ruff format --check .
-	@$(BIN)/lint-imports --no-cache --no-logo
-	@$(BIN)/numpydoc lint --ignore EX01 $$(find cxr_utils -name '*.py')
-	@$(BIN)/numpydoc lint $$(find cxr_utils -name '*.py' -not -path '*/sources/[a-z]*')  # an example, too
-	@$(BIN)/mypy
-
-check: lint
-	$(call stage,pytest,$(BIN)/pytest -q -n 2 --dist loadfile -m "not long and not slow" --durations=10)
 
 bench: $(DEV)
 	@$(BIN)/python benchmarks/run.py $(PARTS)
@@ -92,16 +75,3 @@ lock-check: $(DEV)
 
 clean:
 	rm -rf build runs .pytest_cache .ruff_cache .hypothesis
-
-$(COURSE): requirements.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
-		echo "Python 3.11 to 3.13 is needed; $(PYTHON) is $$($(PYTHON) --version 2>&1). Name one: make PYTHON=python3.12 ..."; exit 1; }
-	@$(PYTHON) -m venv .venv || { echo "No virtual environment could be made; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
-	@echo "installing into .venv: a few minutes, once"
-	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
-	@$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
-	@touch $@
-
-$(DEV): $(COURSE) requirements-dev.txt
-	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
-	@touch $@
