@@ -73,6 +73,19 @@ def test_conda_gets_python_pip_and_the_same_lock():
     assert pip == "pip" and locked == {"pip": ["--require-hashes", "-r requirements.txt"]}
 
 
+def test_text_has_lf_on_every_system_and_nothing_else_is_taken_for_text():
+    """As `git add --renormalize .` would leave it."""
+    asked = ["git", "ls-files", "--eol"]
+    done = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, encoding="utf-8")
+    if done.returncode:
+        pytest.skip("not a clone, or there is no git here")
+    found = [line.partition("\t") for line in done.stdout.splitlines()]
+    text = [name for said, _, name in found if said.startswith("i/lf")]
+    assert {said.split()[0] for said, _, _ in found} <= {"i/lf", "i/none", "i/-text"} and len(text) > 300
+    assert [name for said, _, name in found if said.startswith("i/-text") and "attr/-text" not in said] == []
+    assert [name for said, _, name in found if said.startswith("i/lf") and "eol=lf" not in said] == []
+
+
 def test_ci_calls_make_test():
     path = ROOT / ".ci" / "run"
     assert (
