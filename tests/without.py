@@ -4,6 +4,7 @@ What is raised in place of the missing import is a failure: there the words for 
 """
 
 import doctest
+import re
 
 import pytest
 
@@ -13,13 +14,17 @@ LACKING = {
 }  # fmt: skip
 
 
+def _lacking(words):
+    found = re.search(r"No module named '(\w+)", words)
+    return found[1] if found and found[1] in LACKING else ""
+
+
 def _skipping():
     try:
         return (yield)
     except (ModuleNotFoundError, doctest.UnexpectedException) as error:
         cause = error.exc_info[1] if isinstance(error, doctest.UnexpectedException) else error
-        name = (getattr(cause, "name", None) or "").partition(".")[0]
-        if isinstance(cause, ModuleNotFoundError) and name in LACKING:
+        if isinstance(cause, ModuleNotFoundError) and (name := _lacking(str(cause))):
             pytest.skip(f"needs {name}, which Colab lacks")
         raise
 
@@ -32,3 +37,11 @@ def pytest_runtest_setup():
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call():
     return (yield from _skipping())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector):
+    report = yield
+    if report.failed and (name := _lacking(str(report.longrepr))):
+        report.outcome, report.longrepr = "skipped", (str(collector.path), 0, f"needs {name}, which Colab lacks")
+    return report
