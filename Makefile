@@ -3,50 +3,39 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-COURSE := .venv/.installed-course
-DEV := .venv/.installed-dev
+DEV := install-dev
 LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --upgrade \
 	--no-emit-index-url --no-emit-find-links --no-header --quiet
-
-LIGHT := $(BIN)/pytest -q -m "not long and not slow" --durations=10
-comma := ,
 
 # $(call stage,NAME,COMMAND): run a stage of the tests, and say how many seconds it took.
 stage = @begun=$$(date +%s); echo "== $(1)"; $(2) || exit 1; echo "== $(1): $$(( $$(date +%s) - begun )) s"
 
-.PHONY: help course check test test-long test-oldest lint bench notebooks tables audit lock lock-check clean
+.PHONY: help course lab check test test-long test-oldest test-colab lint $(DEV) bench notebooks tables links audit lock lock-check clean
 
 help:
 	@echo "make course      install into .venv, and execute all notebooks on the built-in sample"
+	@echo "make lab         your own copies of the notebooks, in JupyterLab"
 	@echo "make check       the quick half: lint, the docstrings' examples, and the tests that train nothing"
 	@echo "make test        everything that must hold: ruff, nbval, the course by papermill, the tests"
 	@echo "make test-long   tests that take longer"
 	@echo "make test-oldest the tests of make check, with the lowest versions that pyproject.toml allows"
+	@echo "make test-colab  notebooks 00 to 04 and the tests of make check, with the versions that Google Colab has"
 	@echo "make lint        ruff; the floors of the package; docstrings; types"
 	@echo "make bench       speed and memory against the plain way, into benchmarks/results.md"
 	@echo "make notebooks   build and execute the notebooks from notebooks/source/*.py"
 	@echo "make tables      write the tables of results/ and README from the runs in results/"
+	@echo "make links       ask for each address in the pages whether it still leads somewhere; needs the network"
 	@echo "make audit       ask for known weaknesses of the pinned packages; needs the network"
 	@echo "make lock        renew requirements.txt and requirements-dev.txt"
 	@echo "make lock-check  see whether the lock installs on Linux, Windows and macOS"
 	@echo "make clean       remove what was built; data/ and .venv stay"
 
-course: $(COURSE)
-	@$(BIN)/cxr run
+# start.py installs, and does these five without make, too.
+course lab test check lint:
+	@$(PYTHON) start.py $@
 
-# The course takes one and a half cores: lint and the tests that train nothing run beside it.
-test: $(DEV)
-	@rm -rf build/test && mkdir -p build/test
-	$(call stage,lint$(comma) papermill and the tests that train nothing,\
-		($(MAKE) lint && $(LIGHT)) > build/test/light.log 2>&1 & light=$$!; \
-		CXR_HOME=$(CURDIR)/build/test/course $(BIN)/cxr run --fresh || done=1; \
-		wait $$light || done=1; cat build/test/light.log; test -z "$$done")
-	@cp -r build/test/course build/test/nbval  # nbval trains one seed of each kind anew: tests/test_notebooks.py compares
-	@cd build/test/nbval/runs/sample && rm -r plain_224-s0 trials/*-s0 mistakes/honest-s0
-	$(call stage,nbval,CXR_HOME=$(CURDIR)/build/test/nbval $(BIN)/pytest -q -n 2 --dist loadfile --nbval-lax --nbval-current-env \
-		--nbval-sanitize-with notebooks/source/nbval_sanitize.cfg notebooks)
-	$(call stage,pytest,CXR_TEST_SAMPLE=$(CURDIR)/build/test/course/data/sample \
-		$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "slow and not long" --durations=10)
+$(DEV):
+	@$(PYTHON) start.py install --dev
 
 test-long: $(DEV)
 	@rm -rf build/effects
@@ -59,16 +48,16 @@ test-oldest: $(DEV)
 	@build/oldest/bin/python -c "from cxr_utils import models; [models.load(f'results/models/reference.{form}') for form in ('keras', 'onnx')]"
 	$(call stage,oldest,build/oldest/bin/pytest -q -m "not long and not slow" --durations=10)
 
-lint: $(DEV)
-	@$(BIN)/ruff check .
-	@$(BIN)/ruff format --check .
-	@$(BIN)/lint-imports --no-cache --no-logo
-	@$(BIN)/numpydoc lint --ignore EX01 $$(find cxr_utils -name '*.py')
-	@$(BIN)/numpydoc lint $$(find cxr_utils -name '*.py' -not -path '*/sources/[a-z]*')  # an example, too
-	@$(BIN)/mypy
-
-check: lint
-	$(call stage,pytest,$(LIGHT) -n 2 --dist loadfile)
+# The versions of Colab's image, in an environment of their own, and without cxr_utils: the notebooks' set-up cell finds it.
+# Python 3.13 as there; where this machine has none, 3.11 serves, and is named.
+test-colab: $(DEV)
+	@rm -rf build/colab
+	@UV_PYTHON_DOWNLOADS=never $(BIN)/uv venv --quiet --python 3.13 build/colab/env 2> /dev/null || $(BIN)/uv venv --quiet --python 3.11 build/colab/env
+	@$(BIN)/uv pip install --quiet --python build/colab/env -r .ci/colab.txt && build/colab/env/bin/python --version
+	$(call stage,notebooks,CXR_HOME=$(CURDIR)/build/colab/home build/colab/env/bin/python -m nbconvert --log-level WARN --execute \
+		--to notebook --output-dir build/colab/notebooks notebooks/0[0-4]_*.ipynb)
+	$(call stage,light tests,PYTHONPATH=$(CURDIR):$(CURDIR)/tests build/colab/env/bin/python -m pytest -q -p without \
+		-m "not long and not slow")
 
 bench: $(DEV)
 	@$(BIN)/python benchmarks/run.py $(PARTS)
@@ -78,6 +67,9 @@ notebooks: $(DEV)
 
 tables: $(DEV)
 	@$(BIN)/python workflow/tables.py
+
+links: $(DEV)
+	@$(BIN)/sphinx-build -q --keep-going -j 2 -b linkcheck -c site -d build/doctrees . build/links
 
 audit: $(DEV)
 	@for lock in requirements.txt requirements-dev.txt; do \
@@ -99,16 +91,3 @@ lock-check: $(DEV)
 
 clean:
 	rm -rf build runs .pytest_cache .ruff_cache .hypothesis
-
-$(COURSE): requirements.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
-		echo "Python 3.11 to 3.13 is needed; $(PYTHON) is $$($(PYTHON) --version 2>&1). Name one: make PYTHON=python3.12 ..."; exit 1; }
-	@$(PYTHON) -m venv .venv || { echo "No virtual environment could be made; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
-	@echo "installing into .venv: a few minutes, once"
-	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
-	@$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
-	@touch $@
-
-$(DEV): $(COURSE) requirements-dev.txt
-	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
-	@touch $@

@@ -45,20 +45,20 @@ if keras.backend.backend() != os.environ["KERAS_BACKEND"]:
 __all__ = ["fused", "gpu_has_bfloat16", "keras"]
 
 
-def gpu_has_bfloat16() -> bool:
-    """Tell whether there are GPUs, and all multiply bfloat16 in hardware: those of compute capability 8 and more do.
+def gpu_has_bfloat16() -> bool | None:
+    """Tell whether all GPUs multiply bfloat16 in hardware: those of compute capability 8 and more do.
 
     Returns
     -------
-    bool
-        False where there is none.
+    bool or None
+        None where there is no GPU. Where there is one, it trains, whatever the processor can do.
 
     Examples
     --------
-    >>> gpu_has_bfloat16() in (True, False)
+    >>> gpu_has_bfloat16() in (True, False, None)
     True
     """
-    return bool(found := _capabilities()) and all(capability >= (8, 0) for capability in found)
+    return all(capability >= (8, 0) for capability in found) if (found := _capabilities()) else None
 
 
 def _capabilities() -> list[tuple[int, ...]]:

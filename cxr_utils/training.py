@@ -35,8 +35,8 @@ def choose_precision(wanted: str = "auto") -> str:
     Parameters
     ----------
     wanted : {"auto", "float32", "mixed_bfloat16"}
-        "auto" takes the variable ``CXR_PRECISION`` if set, else bfloat16 where the processor or a GPU
-        multiplies it in hardware, else float32.
+        "auto" takes the variable ``CXR_PRECISION`` if set, else bfloat16 where what trains, the GPU if there is one
+        and else the processor, multiplies it in hardware, else float32.
 
     Returns
     -------
@@ -60,7 +60,8 @@ def choose_precision(wanted: str = "auto") -> str:
         return wanted
     from cxr_utils.backend import gpu_has_bfloat16
 
-    return "mixed_bfloat16" if _machine.cpu()["bfloat16"] or gpu_has_bfloat16() else "float32"
+    fast = _machine.cpu()["bfloat16"] if (gpu := gpu_has_bfloat16()) is None else gpu
+    return "mixed_bfloat16" if fast else "float32"
 
 
 @contextlib.contextmanager

@@ -6,12 +6,14 @@ bounds, what came out on each seed, and, where a seed fails, the words in which 
 
 import importlib.util
 import json
+import sys
 from pathlib import Path
 
 import nbformat
 import pandas as pd
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
+sys.path.append(str(FOLDER / "source"))  # build.py imports what lies beside it
 spec = importlib.util.spec_from_file_location("build_notebooks", FOLDER / "source" / "build.py")
 builder = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(builder)

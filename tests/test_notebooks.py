@@ -39,9 +39,9 @@ def cells(name, kind=None, tag=None, course=COURSE):
 
 
 def ordinary(name):
-    """Yield the sources of the code cells that are no exercise."""
+    """Yield the sources of the code cells that are to be read: no exercise, and not the set-up."""
     for cell in cells(name, "code"):
-        if "exercise" not in cell.metadata.tags:
+        if not {"exercise", "setup"} & set(cell.metadata.tags):
             yield cell.source
 
 
@@ -65,7 +65,7 @@ def test_numbers_follow_each_other():
 
 @each
 def test_half_of_the_cells_are_prose(name):
-    prose, everything = len(list(cells(name, "markdown"))), len(list(cells(name)))
+    prose, everything = len(list(cells(name, "markdown"))), len(list(cells(name))) - len(list(cells(name, tag="setup")))
     assert 0.4 <= prose / everything <= 0.6, f"{prose} of {everything}"
 
 
@@ -91,6 +91,7 @@ def test_each_cell_is_core_or_further(name):
         assert tags <= {
             "core",
             "further",
+            "setup",
             "parameters",
             "exercise",
             "check",

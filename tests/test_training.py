@@ -204,17 +204,19 @@ def test_precision_is_chosen_and_can_be_forced(monkeypatch):
         training.choose_precision()
 
 
+@pytest.mark.parametrize("processor", [[], ["AMX"]])
 @pytest.mark.parametrize(
     ("found", "wanted"),
-    [([], "float32"), ([(7, 5)], "float32"), ([(8, 0)], "mixed_bfloat16"), ([(9, 0), (7, 0)], "float32")],
+    [([], None), ([(7, 5)], "float32"), ([(8, 0)], "mixed_bfloat16"), ([(9, 0), (7, 0)], "float32")],
 )
-def test_only_gpus_that_have_bfloat16_train_in_it(found, wanted, monkeypatch):
+def test_what_trains_must_have_bfloat16(processor, found, wanted, monkeypatch):
+    """A T4, of compute capability 7.5, has none, also beside a processor that has it."""
     from cxr_utils import _machine, backend
 
     monkeypatch.delenv("CXR_PRECISION", raising=False)
-    monkeypatch.setattr(_machine, "cpu", lambda: {"name": "", "bfloat16": []})
+    monkeypatch.setattr(_machine, "cpu", lambda: {"name": "", "bfloat16": processor})
     monkeypatch.setattr(backend, "_capabilities", lambda: found)
-    assert training.choose_precision() == wanted
+    assert training.choose_precision() == (wanted or ("mixed_bfloat16" if processor else "float32"))
 
 
 def test_the_record_is_json_without_surprises(tmp_path, data, recipe):

@@ -21,6 +21,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import address
 import jupytext
 import nbformat
 
@@ -67,6 +68,13 @@ def build(script: Path, *, solved: bool) -> nbformat.NotebookNode:
     core, further = (round(minutes(notebook, path)) for path in ("core", "further"))
     head = notebook.cells[0]
     head.source = re.sub(r"(?m)^\*\*Minutes\*\*:.*$", f"**Minutes**: {core} core + {further} further", head.source)
+    if script != CELL:
+        here = address.repository()
+        if opened := address.buttons(here, target(script, solved=solved).relative_to(SOURCE.parents[1]).as_posix()):
+            head.source += f"\n\n{opened}"
+        found = nbformat.v4.new_code_cell(address.setup(here), metadata={"tags": ["setup", "core"]})
+        found.id = f"{script.stem[:2]}-setup"  # no number of its own: the others keep theirs
+        notebook.cells.insert(1, found)
     return notebook
 
 
@@ -74,11 +82,12 @@ def minutes(notebook: nbformat.NotebookNode, path: str) -> float:
     """Return the minutes that a learner needs for the cells of a path, "core" or "further".
 
     165 words a minute, 6 s a line of code, 30 s a figure or a question, 4.5 minutes an exercise with all its cells.
-    What runs meanwhile is read meanwhile.
+    What runs meanwhile is read meanwhile, and the set-up cell by nobody.
     """
     cells = [cell for cell in notebook.cells if path in cell.metadata.get("tags", [])]
     text = " ".join(cell.source for cell in cells if cell.cell_type == "markdown")
-    code = [c for c in cells if c.cell_type == "code" and not {"exercise", "solution", "check"} & set(c.metadata.tags)]
+    unread = {"setup", "exercise", "solution", "check"}
+    code = [c for c in cells if c.cell_type == "code" and not unread & set(c.metadata.tags)]
     tasks = sum("check" in cell.metadata.tags for cell in cells)
     words = len(re.findall(r"[^\W\d_]+(?:['’-][^\W\d_]+)*", re.sub(r"\]\([^)]*\)|\*\*Minutes\*\*:.*", "]", text)))
     lines = sum(bool(line.strip()) for cell in code for line in cell.source.splitlines())
