@@ -94,7 +94,7 @@ class Lesson:
             answer = next(c for c in self.tagged("answer") if re.search(rf"compare\(.+, {name}, ", c.source))
             said = "".join(out.get("text", "") for out in self.shown(answer))
             came = re.search(r"(?m): it is (.+)\.$", said)
-            found[name] = (" ".join(asked.split()), form, came[1] if came else "see the executed lesson")
+            found[name] = (" ".join(asked.split()), form, came[1] if came else "")
         return found
 
     @functools.cached_property
@@ -187,7 +187,8 @@ def guide(lesson: Lesson) -> str:
 
 def _question(asked: str, form: str, came: str) -> str:
     asked = unlinked(asked)
-    return f"### “{asked[0].upper()}{asked[1:]}”\n\n*A guess is {form}. On the sample with seed 0 it is {came}.*"
+    came = f"On the sample with seed 0 it is {came}." if came else "The executed lesson shows what came out."
+    return f"### “{asked[0].upper()}{asked[1:]}”\n\n*A guess is {form}. {came}*"
 
 
 def _exercise(number: str, task: str, solution: str) -> str:
@@ -302,7 +303,7 @@ def chunks(text: str) -> list[tuple[str, str]]:
 
 def clean(text: str) -> str:
     """Leave out of prose what is for the page alone: marks of paths, the way on."""
-    marks = (build.FURTHER, build.CORE, "Next:")
+    marks = (build.FURTHER, build.CORE, "Next:", "Here are the ")
     kept = [part for part in text.strip().split("\n\n") if part.strip() and not part.startswith(marks)]
     return "\n\n".join(kept)
 
@@ -322,14 +323,16 @@ def slides(lesson: Lesson) -> list[list[str]]:
                     bullets = re.search(r"(?ms)^- .+?(?=\n\n|\Z)", text) if title == "What to remember" else None
                     made.append([f"<h2>{title}</h2>{html(bullets[0] if bullets else text)}"])
         else:
-            shown = "".join(_output(out) for out in lesson.shown(cell))
+            shown = [_output(out) for out in lesson.shown(cell)]
             if not shown:
                 raise Missing(f"{lesson.name}: a cell for the deck has no output or was changed; run make notebooks")
             after = lesson.cells[lesson.cells.index(cell) + 1]
             read = re.match(r"(?s)\*\*How to read it\*\*.+?(?=\n\n|\Z)", after.source)
-            made.append(
-                [f"<h2>{heading}</h2>{shown}", *([f"<h2>{heading}</h2>{html(unlinked(read[0]))}"] if read else [])]
-            )
+            below = [html(re.sub(r"[^.?!]+:\Z", "", unlinked(read[0])))] if read else []
+            pictures = [each for each in shown if each.startswith("<img")]
+            text = "".join(each for each in shown if each not in pictures)
+            stack = [text + "".join(pictures[:1]), *pictures[1:], *below]
+            made.append([f"<h2>{heading}</h2>{each}" for each in stack])
     return made
 
 
