@@ -108,7 +108,7 @@ def test_plans_have_no_gap_and_enough_breaks():
         since = rows[0][0]
         for _, until, what in rows:
             since = until if what.startswith(("Break", "Lunch", "Stand up")) else since
-            assert (until - since).seconds / 60 <= 120, f"{title}: no break until {until:%H:%M}"
+            assert (until - since).seconds / 60 <= 90, f"{title}: no break until {until:%H:%M}"
 
 
 def test_a_lessons_length_is_the_formulas():
