@@ -85,6 +85,15 @@ def test_nothing_is_reported_as_if_it_had_been_taught():
         assert "**Not yet taught.**" in went and "\nNot yet taught." in paper
 
 
+def test_the_paper_cites_what_it_lists_and_has_the_journals_parts():
+    paper = (TEACHING / "paper.md").read_text(encoding="utf-8")
+    listed = re.findall(r"(?m)^@\w+\{(\w+),", (TEACHING / "paper.bib").read_text(encoding="utf-8"))
+    assert set(re.findall(r"@(\w+)", paper)) == set(listed) and len(listed) == len(set(listed))
+    for part in ("Summary", "Statement of need", "Learning objectives", "Instructional design", "Experience of use"):
+        assert f"\n# {part}\n" in paper
+    assert len(paper.partition("# Summary")[2].split()) <= 1_000
+
+
 # --- plans ---------------------------------------------------------------------------------------
 
 
