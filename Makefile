@@ -10,7 +10,7 @@ LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 -
 # $(call stage,NAME,COMMAND): run a stage of the tests, and say how many seconds it took.
 stage = @begun=$$(date +%s); echo "== $(1)"; $(2) || exit 1; echo "== $(1): $$(( $$(date +%s) - begun )) s"
 
-.PHONY: help course lab check test test-long test-oldest test-colab lint $(DEV) bench notebooks tables links audit lock lock-check clean
+.PHONY: help course lab check test test-long test-oldest test-colab lint $(DEV) bench notebooks teaching tables links audit lock lock-check clean
 
 help:
 	@echo "make course      install into .venv, and execute all notebooks on the built-in sample"
@@ -23,6 +23,7 @@ help:
 	@echo "make lint        ruff; the floors of the package; docstrings; types"
 	@echo "make bench       speed and memory against the plain way, into benchmarks/results.md"
 	@echo "make notebooks   build and execute the notebooks from notebooks/source/*.py"
+	@echo "make teaching    build the teacher's pages and the deck from teaching/source and the notebooks"
 	@echo "make tables      write the tables of results/ and README from the runs in results/"
 	@echo "make links       ask for each address in the pages whether it still leads somewhere; needs the network"
 	@echo "make audit       ask for known weaknesses of the pinned packages; needs the network"
@@ -64,6 +65,9 @@ bench: $(DEV)
 
 notebooks: $(DEV)
 	@$(BIN)/python notebooks/source/build.py
+
+teaching: $(DEV)
+	@$(BIN)/python teaching/build.py
 
 tables: $(DEV)
 	@$(BIN)/python workflow/tables.py

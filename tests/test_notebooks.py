@@ -98,6 +98,7 @@ def test_each_cell_is_core_or_further(name):
             "guess",
             "answer",
             "nbval-check-output",
+            "slide",
         }, tags
 
 

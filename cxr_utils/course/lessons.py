@@ -139,6 +139,71 @@ def score() -> None:
         print(f"{sum(_GUESSED.values())} of your {len(_GUESSED)} guesses came true.")
 
 
+def questions(lesson: str) -> list[dict[str, Any]]:
+    """Return the five questions at a lesson's end.
+
+    Parameters
+    ----------
+    lesson : str
+        Its number, such as ``02``.
+
+    Returns
+    -------
+    list of dict
+        ``asks``; ``answers``, pairs of an answer and the reason why it is right or wrong; ``right``, a letter.
+
+    Raises
+    ------
+    BadInput
+        There is no such lesson.
+
+    Examples
+    --------
+    >>> len(questions("02"))
+    5
+    """
+    known = {path.stem: path for path in Path(__file__).with_name("quizzes").glob("*.toml")}
+    one_of("lesson", lesson, sorted(known))
+    return tomllib.loads(known[lesson].read_text(encoding="utf-8"))["question"]
+
+
+def quiz(lesson: str, *letters: Any) -> None:
+    """Print the five questions at a lesson's end; for each letter given, whether it is right, and why.
+
+    Parameters
+    ----------
+    lesson : str
+        Its number, such as ``02``.
+    *letters : str
+        One for each question, in order. ``...`` in place of one prints the question.
+
+    Raises
+    ------
+    BadInput
+        There is no such lesson.
+
+    Examples
+    --------
+    >>> quiz("06", ..., "b")  # doctest: +ELLIPSIS
+    1. ...
+    """
+    right, asked = 0, questions(lesson)
+    for number, question in enumerate(asked, 1):
+        letter = letters[number - 1] if number <= len(letters) else ...
+        answers = dict(zip("abcd", question["answers"], strict=False))
+        key = str(letter).strip().lower()
+        if letter is ...:
+            print(f"{number}. {question['asks']}", *(f"   {k}) {text}" for k, (text, _) in answers.items()), sep="\n")
+        elif key not in answers:
+            print(f"{number}. {letter!r} is none of the letters: write one of {', '.join(answers)}, in quotes.")
+        else:
+            text, reason = answers[key]
+            right += key == question["right"]
+            print(f"{'✅' if key == question['right'] else '✗'} {number} {key}) {text}\n     {reason}")
+    if any(letter is not ... for letter in letters):
+        print(f"{right} of {len(asked)} right.")
+
+
 #: What a sealed protocol is kept as.
 SEALED = ("digest", "protocol")
 

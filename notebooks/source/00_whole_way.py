@@ -77,10 +77,10 @@ answers = neuron.fit(inputs[learn], index["label"][learn]).predict_proba(inputs)
 #
 # **Predict, then run**: which share of the 16 does it get right?
 
-# %% tags=["core", "guess"]
+# %% tags=["core", "guess", "slide"]
 share_of_16 = None  # your guess: a share from 0 to 1
 
-# %% tags=["core", "answer"]
+# %% tags=["core", "answer", "slide"]
 right, val, test = (answers >= 0.5) == index["label"], index["split"] == "val", index["split"] == "test"
 chests = index[val].groupby("label").head(4)
 titles = [f"{kind}\nanswer {answers[row]:.2f}" for row, kind in chests["kind"].items()]
@@ -88,7 +88,7 @@ lessons.compare(f"The share right of {val.sum()} images never seen before", shar
 grid = plots.image_grid([images.read(folder / name) for name in chests["path"]], titles=titles)
 plots.show(grid, alt="Four normal chests with low probabilities of pneumonia, and four ill ones with high ones")
 
-# %% [markdown] tags=["core"]
+# %% [markdown] tags=["core", "slide"]
 # **How to read it**: eight of the 16 chests. A title says what was drawn, and the probability that the network gave. In
 # the upper row less than .50 is right, in the lower row .50 or more.
 #
@@ -110,10 +110,10 @@ edge_right = (neuron.fit(edge[learn], index["label"][learn]).predict_proba(edge)
 # %% [markdown] tags=["core"]
 # **Predict, then run**: which share of `test` does the first network, which sees all, get right?
 
-# %% tags=["core", "guess"]
+# %% tags=["core", "guess", "slide"]
 share_of_test = None  # your guess: a share from 0 to 1
 
-# %% tags=["core", "answer"]
+# %% tags=["core", "answer", "slide"]
 asked = {f"the {val.sum()} of val": val, f"{aside.sum()} of patients kept aside": aside, f"{test.sum()} of test": test}
 shares = {}
 for network, correct in {"sees all": right, "sees the edge": edge_right, "always PNEUMONIA": index["label"] == 1}.items():
@@ -135,7 +135,7 @@ plots.show(plots.intervals(shares, label="share right"),
 # - **Elsewhere it falls.** In `test` the edge is hardly above *always PNEUMONIA*, and the whole picture not much. Where
 #   is the first network wrong?
 
-# %% tags=["core"]
+# %% tags=["core", "slide"]
 index[test].assign(right=right).groupby("kind")["right"].agg(["size", "mean"]).round(2)
 
 # %% [markdown] tags=["core"]
@@ -174,3 +174,12 @@ lessons.score()
 # | How good, how sure, and in test? | [6. Evaluate](06_evaluate.ipynb) |
 # | What are published figures worth? | [7. Replicate](07_replicate.ipynb) |
 # | Where does a network look? | [8. Explain and predict](08_explain_and_predict.ipynb) |
+
+# %% [markdown] tags=["further"]
+# ## Five questions
+#
+# For whoever wants to know what stayed. Write your letters in place of the dots, in quotes and with commas, such as
+# `"a", "c", ..., "b", "a"`, and run the cell again: it says why.
+
+# %% tags=["further", "nbval-check-output"]
+lessons.quiz("00", ...)

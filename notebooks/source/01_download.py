@@ -333,6 +333,15 @@ lessons.score()
 # Next: [2. Explore](02_explore.ipynb) looks for what a network could learn by mistake.
 
 # %% [markdown] tags=["further"]
+# ## Five questions
+#
+# For whoever wants to know what stayed. Write your letters in place of the dots, in quotes and with commas, such as
+# `"a", "c", ..., "b", "a"`, and run the cell again: it says why.
+
+# %% tags=["further", "nbval-check-output"]
+lessons.quiz("01", ...)
+
+# %% [markdown] tags=["further"]
 # ## References
 #
 # 1. Yang et al., MedMNIST v2, 2023.

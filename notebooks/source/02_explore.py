@@ -246,7 +246,7 @@ for pair in near.head(1).itertuples():
 # patient: different children can look this alike at 16 x 16. A near pair is a suspicion. Look before you
 # delete.
 
-# %% [markdown] tags=["core"]
+# %% [markdown] tags=["core", "slide"]
 # ## Prediction without shapes
 #
 # Now the check that few people make. Take eight numbers of each picture. `mean` and `std` are its brightness and contrast.
@@ -268,7 +268,7 @@ statistics.groupby(index["kind"].to_numpy()).mean().round(3)
 # **Predict, then run**: always PNEUMONIA is right on about three of four pictures in train. Which share do the eight
 # numbers reach there?
 
-# %% tags=["core", "guess"]
+# %% tags=["core", "guess", "slide"]
 eight_in_train = None  # your guess: a share from 0 to 1
 
 # %% tags=["core", "answer"]
@@ -276,7 +276,7 @@ table = audit.shortcuts(index, pixels, seed=seed)
 lessons.compare("Eight numbers in train", eight_in_train, table.loc["eight statistics", "accuracy_cv"], within=0.05)
 table.round(3)
 
-# %% tags=["core"]
+# %% tags=["core", "slide"]
 plots.show(plots.shortcut_bars(table), alt="Bars: eight statistics beat always PNEUMONIA, in train and on test")
 
 # %% [markdown] tags=["core"]
@@ -352,3 +352,12 @@ lessons.score()
 #
 # Next: [3. Preprocess](03_preprocess.ipynb) makes all images alike, and splits them so that nothing
 # [leaks](glossary.md#leak).
+
+# %% [markdown] tags=["further"]
+# ## Five questions
+#
+# For whoever wants to know what stayed. Write your letters in place of the dots, in quotes and with commas, such as
+# `"a", "c", ..., "b", "a"`, and run the cell again: it says why.
+
+# %% tags=["further", "nbval-check-output"]
+lessons.quiz("02", ...)

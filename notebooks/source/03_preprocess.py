@@ -345,3 +345,12 @@ lessons.score()
 # - 16 images can't validate anything. Test is for the end.
 #
 # Next: [4. Train](04_train.ipynb), where these arrays meet a network.
+
+# %% [markdown] tags=["further"]
+# ## Five questions
+#
+# For whoever wants to know what stayed. Write your letters in place of the dots, in quotes and with commas, such as
+# `"a", "c", ..., "b", "a"`, and run the cell again: it says why.
+
+# %% tags=["further", "nbval-check-output"]
+lessons.quiz("03", ...)

@@ -435,3 +435,12 @@ lessons.score()
 # - Compare with the laziest answer first.
 #
 # Next: [5. Improve](05_improve.ipynb), which asks what this network does to the NORMAL pictures.
+
+# %% [markdown] tags=["further"]
+# ## Five questions
+#
+# For whoever wants to know what stayed. Write your letters in place of the dots, in quotes and with commas, such as
+# `"a", "c", ..., "b", "a"`, and run the cell again: it says why.
+
+# %% tags=["further", "nbval-check-output"]
+lessons.quiz("04", ...)

@@ -463,3 +463,12 @@ lessons.score()
 #
 # All your choices were made on validation, and none of your networks has answered the test images yet.
 # Next: [6. Evaluate](06_evaluate.ipynb), where we open them once.
+
+# %% [markdown] tags=["further"]
+# ## Five questions
+#
+# For whoever wants to know what stayed. Write your letters in place of the dots, in quotes and with commas, such as
+# `"a", "c", ..., "b", "a"`, and run the cell again: it says why.
+
+# %% tags=["further", "nbval-check-output"]
+lessons.quiz("05", ...)

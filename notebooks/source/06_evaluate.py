@@ -134,7 +134,7 @@ thresholds = {name: evaluation.best_threshold(table["label"], table["probability
               for name, table in validation.items()}
 pd.Series(thresholds, name="threshold").round(3).to_frame()
 
-# %% [markdown] tags=["core"]
+# %% [markdown] tags=["core", "slide"]
 # ## Write your protocol, and seal it
 #
 # Whoever decides after opening test can choose what looks best. So decide now, and write a [protocol](glossary.md#protocol):
@@ -173,7 +173,7 @@ except BadInput as refused:
 # **Predict, then run**: test pictures were taken with other exposure and cropping. What will be the balanced accuracy of
 # your network, at your threshold?
 
-# %% tags=["guess", "core"]
+# %% tags=["guess", "core", "slide"]
 on_test = None  # your guess: a share from 0 to 1
 
 # %% tags=["core"]
@@ -181,7 +181,7 @@ opened = lessons.open_test(runs, pixels, split, seal=digest, folder=exam)
 test = {name: table[table["split"] == "test"] for name, table in opened.items()}
 ledger.read(exam)[["date", "cell", "identity", "reads"]]
 
-# %% tags=["answer", "core"]
+# %% tags=["answer", "core", "slide"]
 sealed = lessons.sealed(exam)  # what counts is what was sealed, not what was written since
 network, cut = sealed["network"], sealed["threshold"]
 mine, seen, thresholds[network] = test[network], validation[network], cut
@@ -217,7 +217,7 @@ grades[["auc", "accuracy", "sensitivity", "specificity", "balanced_accuracy"]].i
 # Which of the two falls further says little with one seed; on the real images plain did (last table). And hold accuracy on
 # test against the second figure of lesson 2: what eight numbers reach there, without shapes.
 
-# %% tags=["core"]
+# %% tags=["core", "slide"]
 plots.show(plots.roc({f"{name}, {part}": rows for (name, part), rows in both.items()}),
            alt="ROC curves: on test both networks lie below their own curve of validation")
 
@@ -383,10 +383,10 @@ plots.show(plots.decision_curve(curve),
 #
 # **Predict, then run**: your network calls a child of that clinic ill. How likely is it that the child is ill?
 
-# %% tags=["guess", "core"]
+# %% tags=["guess", "core", "slide"]
 at_five_percent = None  # your guess: a share from 0 to 1
 
-# %% tags=["answer", "core"]
+# %% tags=["answer", "core", "slide"]
 worth = evaluation.predictive_values(final["sensitivity"], final["specificity"], np.linspace(0.01, 0.99, 99))
 there = evaluation.predictive_values(final["sensitivity"], final["specificity"], 0.05)["ppv"].item()
 lessons.compare("Positive predictive value at 5%", at_five_percent, there)
@@ -560,3 +560,12 @@ lessons.score()
 #
 # You have gone the whole way from a file to a figure that can be trusted. It is a lesson, not a medical
 # device. Next: [7. Replicate](07_replicate.ipynb), where we ask the same of published figures.
+
+# %% [markdown] tags=["further"]
+# ## Five questions
+#
+# For whoever wants to know what stayed. Write your letters in place of the dots, in quotes and with commas, such as
+# `"a", "c", ..., "b", "a"`, and run the cell again: it says why.
+
+# %% tags=["further", "nbval-check-output"]
+lessons.quiz("06", ...)

@@ -55,7 +55,7 @@ pd.set_option("display.max_colwidth", None)
 systems = recipes.sources().set_index("system")
 systems[["recipes", "date", "link"]].style.format(hyperlinks="html")
 
-# %% [markdown] tags=["core"]
+# %% [markdown] tags=["core", "slide"]
 # A link leads to the commit (a saved version) that we read, so you can check what is said here even after a change.
 # Read all there is: of system 002 we once read the README alone, and judged a training that was not theirs
 # ([our corrections](../results/systems/002.md)).
@@ -118,7 +118,7 @@ plots.show(plots.intervals(by_size),
 # mistakes included. *Honest*: the epoch chosen on validation patients, test read once. For each recipe we draw the highest
 # figure that was published.
 
-# %% tags=["core"]
+# %% tags=["core", "slide"]
 highest = table.dropna(subset="value").sort_values("value").drop_duplicates("recipe", keep="last").sort_index()
 plots.show(plots.claim_forest(highest),
            alt="Forest plot: the highest published figures lie right of our honest figures on test")
@@ -134,10 +134,10 @@ plots.show(plots.claim_forest(highest),
 #
 # **Predict, then run**: which verdict is the most frequent for a performance of the five systems?
 
-# %% tags=["guess", "core"]
+# %% tags=["guess", "core", "slide"]
 most_frequent = None  # your guess: "reproduced", "an artefact", "typed text", "underspecified" or "undecided"
 
-# %% tags=["answer", "core"]
+# %% tags=["answer", "core", "slide"]
 of = table["metric"].isin(claims.FACTS).map({True: "the five: dataset", False: "the five: performance"})
 of = of.where(table["system"].str.match(r"\d"), "the tutorial").rename("claims of")
 counted = pd.crosstab(table["verdict"], of)
@@ -177,10 +177,10 @@ plots.show(plots.claim_forest(table),
 # **Predict, then run**: by how many [points](glossary.md#points) of accuracy does a run under the honest protocol fall from
 # validation to test, on average?
 
-# %% tags=["guess", "core"]
+# %% tags=["guess", "core", "slide"]
 points_lost = None  # your guess: a number of points, from 0 to 100
 
-# %% tags=["answer", "core"]
+# %% tags=["answer", "core", "slide"]
 runs = claims.runs(course.results())
 honest = runs[runs["protocol"] == "honest"]
 lost = 100 * (honest["validation"] - honest["test"])
@@ -296,7 +296,7 @@ course.beside_real("07_replicate", facts, run_dir=run_dir, source=source)
 # %% tags=["core"]
 lessons.score()
 
-# %% [markdown] tags=["core"]
+# %% [markdown] tags=["core", "slide"]
 # ## What to remember
 #
 # - A figure without its set, its number and how it was chosen is not yet a claim.
@@ -309,3 +309,12 @@ lessons.score()
 # The rules of the verdicts and all figures are in the [README](../README.md). `cxr replicate --dry-run` lists all
 # trainings, `cxr replicate` runs them. Next: [8. Explain and predict](08_explain_and_predict.ipynb), where we
 # ask a network about one image, and what it looks at.
+
+# %% [markdown] tags=["further"]
+# ## Five questions
+#
+# For whoever wants to know what stayed. Write your letters in place of the dots, in quotes and with commas, such as
+# `"a", "c", ..., "b", "a"`, and run the cell again: it says why.
+
+# %% tags=["further", "nbval-check-output"]
+lessons.quiz("07", ...)

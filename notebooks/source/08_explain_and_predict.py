@@ -502,3 +502,12 @@ lessons.score()
 # - A good figure on test and a fine heat map are not enough: it takes other hospitals, and a study of what it does to care.
 #
 # Next: [9. Elsewhere](09_elsewhere.ipynb), where a network goes to another hospital.
+
+# %% [markdown] tags=["further"]
+# ## Five questions
+#
+# For whoever wants to know what stayed. Write your letters in place of the dots, in quotes and with commas, such as
+# `"a", "c", ..., "b", "a"`, and run the cell again: it says why.
+
+# %% tags=["further", "nbval-check-output"]
+lessons.quiz("08", ...)

@@ -329,3 +329,12 @@ lessons.score()
 # - A good figure by group is not yet knowledge of lungs: change the picture, and see.
 #
 # Next: [10. Audit](10_audit.ipynb), where you judge a program that you have not written.
+
+# %% [markdown] tags=["further"]
+# ## Five questions
+#
+# For whoever wants to know what stayed. Write your letters in place of the dots, in quotes and with commas, such as
+# `"a", "c", ..., "b", "a"`, and run the cell again: it says why.
+
+# %% tags=["further", "nbval-check-output"]
+lessons.quiz("09", ...)

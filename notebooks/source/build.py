@@ -81,8 +81,8 @@ def build(script: Path, *, solved: bool) -> nbformat.NotebookNode:
 def minutes(notebook: nbformat.NotebookNode, path: str) -> float:
     """Return the minutes that a learner needs for the cells of a path, "core" or "further".
 
-    165 words a minute, 6 s a line of code, 30 s a figure or a question, 4.5 minutes an exercise with all its cells.
-    What runs meanwhile is read meanwhile, and the set-up cell by nobody.
+    165 words a minute, 6 s a line of code, 30 s a figure or a question, also of the five at the end, 4.5 minutes an
+    exercise with all its cells. What runs meanwhile is read meanwhile, and the set-up cell by nobody.
     """
     cells = [cell for cell in notebook.cells if path in cell.metadata.get("tags", [])]
     text = " ".join(cell.source for cell in cells if cell.cell_type == "markdown")
@@ -92,7 +92,7 @@ def minutes(notebook: nbformat.NotebookNode, path: str) -> float:
     words = len(re.findall(r"[^\W\d_]+(?:['’-][^\W\d_]+)*", re.sub(r"\]\([^)]*\)|\*\*Minutes\*\*:.*", "]", text)))
     lines = sum(bool(line.strip()) for cell in code for line in cell.source.splitlines())
     figures = sum(cell.source.count("plots.show(") for cell in code)
-    questions = text.lower().count("predict, then run")
+    questions = text.lower().count("predict, then run") + 5 * sum("lessons.quiz(" in cell.source for cell in code)
     return words / 165 + lines / 10 + (figures + questions) / 2 + 4.5 * tasks
 
 
