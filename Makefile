@@ -11,7 +11,7 @@ LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 -
 # $(call stage,NAME,COMMAND): run a stage of the tests, and say how many seconds it took.
 stage = @begun=$$(date +%s); echo "== $(1)"; $(2) || exit 1; echo "== $(1): $$(( $$(date +%s) - begun )) s"
 
-.PHONY: help course check test test-long test-oldest lint bench notebooks tables audit lock lock-check clean
+.PHONY: help course check test test-long test-oldest lint bench notebooks tables release audit lock lock-check clean
 
 help:
 	@echo "make course      install into .venv, and execute all notebooks on the built-in sample"
@@ -23,6 +23,7 @@ help:
 	@echo "make bench       speed and memory against the plain way, into benchmarks/results.md"
 	@echo "make notebooks   build and execute the notebooks from notebooks/source/*.py"
 	@echo "make tables      write the tables of results/ and README from the runs in results/"
+	@echo "make release     build and try the wheel, and pack the archive for Zenodo, into build/release; needs the network"
 	@echo "make audit       ask for known weaknesses of the pinned packages; needs the network"
 	@echo "make lock        renew requirements.txt and requirements-dev.txt"
 	@echo "make lock-check  see whether the lock installs on Linux, Windows and macOS"
@@ -71,6 +72,9 @@ notebooks: $(DEV)
 
 tables: $(DEV)
 	@$(BIN)/python workflow/tables.py
+
+release: $(DEV)
+	@$(BIN)/python workflow/release.py
 
 audit: $(DEV)
 	@for lock in requirements.txt requirements-dev.txt; do \

@@ -6,7 +6,6 @@ import pytest
 
 from cxr_utils import _machine
 
-
 GIB = 2**30
 
 

@@ -31,7 +31,7 @@ def copy_pages(to):
     shutil.copytree(RESULTS / "systems", to / "results" / "systems")
     shutil.copy(ROOT / "README.md", to)
     (to / "results" / "models").mkdir()
-    for name in ("README.md", "published.csv", "coverage.csv", "models/model-card.md"):
+    for name in ("README.md", "published.csv", "coverage.csv", "models/model-card.md", "replication.md"):
         shutil.copy(RESULTS / name, to / "results" / name)
 
 

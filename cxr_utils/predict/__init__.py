@@ -521,7 +521,8 @@ def save(run_dir: str | Path, *, to: str = "keras", data_dir: str | Path = "data
 
 def _reference() -> Path:
     """Return the path of the shipped model, without a suffix."""
-    if found := files.project(f"{REFERENCE}.json"):
+    beside = Path(__file__).with_name("shipped") / f"{Path(REFERENCE).name}.json"  # so a wheel brings it: setup.py
+    if found := files.project(f"{REFERENCE}.json") or (beside if beside.is_file() else None):
         return found.with_suffix("")
     raise BadInput(
         f"no model: none was named, and {REFERENCE}, the one that is shipped, is not there yet; name a run folder or a "
