@@ -10,7 +10,7 @@ LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 -
 # $(call stage,NAME,COMMAND): run a stage of the tests, and say how many seconds it took.
 stage = @begun=$$(date +%s); echo "== $(1)"; $(2) || exit 1; echo "== $(1): $$(( $$(date +%s) - begun )) s"
 
-.PHONY: help course lab check test test-long test-oldest test-colab lint $(DEV) bench notebooks teaching tables links audit lock lock-check clean
+.PHONY: help course lab check test test-long test-oldest test-colab lint $(DEV) bench notebooks teaching tables links release audit lock lock-check clean
 
 help:
 	@echo "make course      install into .venv, and execute all notebooks on the built-in sample"
@@ -26,6 +26,7 @@ help:
 	@echo "make teaching    build the teacher's pages and the deck from teaching/source and the notebooks"
 	@echo "make tables      write the tables of results/ and README from the runs in results/"
 	@echo "make links       ask for each address in the pages whether it still leads somewhere; needs the network"
+	@echo "make release     build and try the wheel, and pack the archive for Zenodo, into build/release; needs the network"
 	@echo "make audit       ask for known weaknesses of the pinned packages; needs the network"
 	@echo "make lock        renew requirements.txt and requirements-dev.txt"
 	@echo "make lock-check  see whether the lock installs on Linux, Windows and macOS"
@@ -74,6 +75,9 @@ tables: $(DEV)
 
 links: $(DEV)
 	@$(BIN)/sphinx-build -q --keep-going -j 2 -b linkcheck -c site -d build/doctrees . build/links
+
+release: $(DEV)
+	@$(BIN)/python workflow/release.py
 
 audit: $(DEV)
 	@for lock in requirements.txt requirements-dev.txt; do \

@@ -55,42 +55,53 @@ def backend_fault() -> str:
     return f"KERAS_BACKEND={name}: {why}; unset the variable, or set KERAS_BACKEND=tensorflow"
 
 
-def cores(root: Path = Path("/sys/fs/cgroup")) -> int:
+def cores(system: Path = Path("/")) -> int:
     """Return how many cores this process may use: a container or a job may be given fewer than there are.
 
     Parameters
     ----------
-    root : Path
-        Where the limits of this process's group (cgroup, version 1 or 2) can be read.
+    system : Path
+        Below it the system tells the group (cgroup, version 1 or 2) of this process, and its limits.
     """
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = _words(root / "cpu.max") or _words(root / "cpu/cpu.cfs_quota_us") + _words(root / "cpu/cpu.cfs_period_us")
-    if len(quota) == 2 and all(word.isdecimal() for word in quota) and int(quota[1]):
-        count = min(count, max(1, int(quota[0]) // int(quota[1])))
+    for folder in _groups(system, "cpu"):
+        quota = _words(folder / "cpu.max") or _words(folder / "cpu.cfs_quota_us") + _words(folder / "cpu.cfs_period_us")
+        if len(quota) == 2 and all(word.isdecimal() for word in quota) and int(quota[1]):
+            count = min(count, max(1, int(quota[0]) // int(quota[1])))
     return count
 
 
-def memory(root: Path = Path("/sys/fs/cgroup")) -> tuple[int, int]:
+def memory(system: Path = Path("/")) -> tuple[int, int]:
     """Return the bytes of memory that this process may use, and those of them that are free.
 
     Parameters
     ----------
-    root : Path
+    system : Path
         As for `cores`.
     """
     import psutil
 
     found = psutil.virtual_memory()
     total, free = found.total, found.available
-    for folder, limit, used in (
-        (root, "memory.max", "memory.current"),
-        (root / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
-    ):
-        most, now, stat = (_words(folder / name) for name in (limit, used, "memory.stat"))
-        if most and now and most[0].isdecimal() and int(most[0]) < total:
+    for folder in _groups(system, "memory"):
+        most = _words(folder / "memory.max") or _words(folder / "memory.limit_in_bytes")
+        now = _words(folder / "memory.current") or _words(folder / "memory.usage_in_bytes")
+        stat = _words(folder / "memory.stat")
+        if most and now and most[0].isdecimal() and int(most[0]) < found.total:
             cached = int(dict(zip(stat[::2], stat[1::2], strict=False)).get("inactive_file", 0))  # can go
-            total, free = int(most[0]), min(free, max(0, int(most[0]) - int(now[0]) + cached))
+            total, free = min(total, int(most[0])), min(free, max(0, int(most[0]) - int(now[0]) + cached))
     return total, free
+
+
+def _groups(system: Path, kind: str) -> Iterator[Path]:
+    """Yield the folders of this process's group and of those above it: each may limit it, as in a job of Slurm."""
+    for line in _words(system / "proc/self/cgroup"):
+        named, _, group = line.partition(":")[2].partition(":")
+        if not named or kind in named.split(","):  # version 2 has no names
+            top = system / "sys/fs/cgroup" / (kind if named else "")
+            # In a container the names may be those of the host, which are not there: then the top is its own group.
+            yield from (folder for folder in (top / group.strip("/"), *(top / group.strip("/")).parents)
+                        if folder.is_relative_to(top))  # fmt: skip
 
 
 @contextlib.contextmanager

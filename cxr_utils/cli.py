@@ -165,7 +165,9 @@ def run(
     notebooks: Annotated[list[str] | None, typer.Argument()] = None, profile: str = "sample",
     source: str | None = None, data_dir: str = "data", run_dir: str | None = None, seed: Annotated[int, _Seed] = 0,
     core: bool = False, parameter: Annotated[list[str] | None, typer.Option("-p")] = None,
-    otherwise: str | None = None, fresh: bool = False,
+    parameter_file: Annotated[Path | None, typer.Option("-f", "--parameter-file")] = None,
+    otherwise: str | None = None, fresh: bool = False, keep_going: bool = False, dry_run: bool = False,
+    no_input: bool = False, as_json: Annotated[bool, typer.Option("--json")] = False,
 ) -> None:  # fmt: skip
     """Execute the notebooks in order, with one HTML report.
 
@@ -188,17 +190,28 @@ def run(
         Only what the half-day workshop needs.
     parameter : NAME=VALUE
         Set a further parameter of a notebook; may be repeated.
+    parameter_file : FILE
+        A YAML file of such: NAME: VALUE for all notebooks, or the same indented below a notebook (07:) for it alone.
+        What -p says goes before.
     otherwise : NAME
         sample: go on with the phantoms when the source can't be fetched.
     fresh : bool
         Start over: remove what cxr left in this run folder; what others put there stays.
+    keep_going : bool
+        After a notebook that failed, execute the others, too; ends with status 1 all the same.
+    dry_run : bool
+        Only say what would be executed, with which parameters; nothing is written.
+    no_input : bool
+        Leave the code out of the report.
+    as_json : bool
+        Print JSON: of each notebook its status, seconds and files.
     """
     from cxr_utils import course, sources
-    from cxr_utils.course import report
+    from cxr_utils.course import parameters, report
 
     if otherwise not in (None, "sample"):
         raise BadInput(f"--otherwise {otherwise}: only sample needs no download")
-    if otherwise and source and sources.get(source).archive:
+    if otherwise and source and sources.get(source).archive and not dry_run:
         try:
             sources.fetch(source, data_dir=data_dir, progress=sys.stderr.isatty())
         except BadInput:
@@ -207,18 +220,18 @@ def run(
             typer.echo(f"cxr: {error}\ncxr: note: going on with the phantoms, profile sample", err=True)
             source, profile = "sample", "sample"
 
-    result = course.run(
-        notebooks or (), profile=profile, source=source, data_dir=data_dir, run_dir=run_dir, seed=seed, core=core,
-        parameters=course.parse(parameter or ()), fresh=fresh,
-    )  # fmt: skip
-    typer.echo()
-    if result.skipped:
-        typer.echo(f"finished earlier and skipped: {', '.join(result.skipped)} (--fresh starts over)")
-    if result.executed:
-        typer.echo(f"executed in {result.seconds / 60:.1f} minutes: {', '.join(result.executed)}")
-    if table := report.closing_table(result.folder, synthetic=result.synthetic):
-        typer.echo(f"\n{table}")
-    typer.echo(f"\nexecuted notebooks  {result.folder / 'notebooks'}\nreport              {result.report}")
+    failure = None
+    try:
+        result = course.run(
+            notebooks or (), profile=profile, source=source, data_dir=data_dir, run_dir=run_dir, seed=seed, core=core,
+            parameters=parameters.parse(parameter or ()), parameter_file=_absolute(parameter_file), fresh=fresh,
+            dry_run=dry_run, keep_going=keep_going, code=not no_input,
+        )  # fmt: skip
+    except course.NotebooksFailed as error:
+        failure, result = error, error.run
+    typer.echo(report.as_json(result) if as_json else report.as_text(result))
+    if failure:
+        raise failure
 
 
 @_command()

@@ -3,7 +3,6 @@
 import re
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -61,6 +60,8 @@ def test_version(capsys):
         (["run", "-p", "epochs"], "name=value"),
         (["run", "-p", "no_such=1"], "'no_such'"),
         (["run", "-p", "seed=1"], "--seed"),
+        (["run", "-p", "draws=many"], "such as 2000"),
+        (["run", "-f", "gone.yaml"], "gone.yaml: there is no such file"),
         (["fetch", "--path", "x"], "--source"),
         (["fetch", "--source", "web"], "'web'"),
         (["fetch", "--source", "sample", "--path", "x"], "only the source folder"),
@@ -100,9 +101,8 @@ def test_run_says_what_was_learned_and_where_it_lies(tmp_path, monkeypatch, caps
 
     def run(names, **options):
         seen.update(options, names=names)
-        return SimpleNamespace(
-            folder=tmp_path, executed=("02_b",), skipped=("01_a",), report=tmp_path / "r", seconds=90, synthetic=True
-        )
+        told = [{"name": "01_a", "status": course.FINISHED}, {"name": "02_b", "status": course.EXECUTED}]
+        return course.CourseRun(tmp_path, told, report=tmp_path / "r", seconds=90, synthetic=True)
 
     monkeypatch.setattr(course, "run", run)
     assert cli.main(["run", "1", "2", "--core", "--fresh", "-p", "a=1", "-p", "b=x", "--seed", "5"]) == 0

@@ -33,7 +33,8 @@ def copy_pages(to):
     (to / "results" / "audited").mkdir()
     (to / "notebooks").mkdir()
     shutil.copy(ROOT / "notebooks" / "before_you_publish.md", to / "notebooks")
-    for name in ("README.md", "published.csv", "coverage.csv", "audited/works.csv", "models/model-card.md"):
+    pages = ("README.md", "replication.md", "models/model-card.md")
+    for name in (*pages, "published.csv", "coverage.csv", "audited/works.csv"):
         shutil.copy(RESULTS / name, to / "results" / name)
 
 

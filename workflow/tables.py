@@ -43,7 +43,9 @@ def outputs(root: Path) -> dict[Path, str]:
         texts[out / "course" / "09_elsewhere.json"] = elsewhere_box(out)
     blocks["elsewhere"] = elsewhere_block(hospital)
     pages = {root / "README.md": blocks, out / "README.md": {"sources": sources_block()}}
-    pages[out / "models" / "model-card.md"] = {"elsewhere": elsewhere_card(hospital / "reference.json")}
+    kept = hospital / "reference.json"
+    pages[out / "models" / "model-card.md"] = {"elsewhere": elsewhere_card(kept), "hospital": elsewhere_index(kept)}
+    pages[out / "replication.md"] = {"runtime": runtime_block(out)}
     works = files.read_csv(out / "audited" / "works.csv", columns=audited.COLUMNS, dtype="string")
     pages[root / "notebooks" / "before_you_publish.md"] = {"audited": audited_block(works)}
     for number in recipes.sources()["system"]:
@@ -64,7 +66,7 @@ def filled(path: Path, blocks: dict[str, str]) -> str:
     page = path.read_text(encoding="utf-8")
     for name, text in blocks.items():
         page, found = re.subn(
-            rf"(?s)(<!-- {name}:begin[^>]*-->\n).*?(<!-- {name}:end -->)",
+            rf"(?s)(<!-- {name}:begin[^>]*-->\n).*?((?:# )?<!-- {name}:end -->)",  # in YAML it is a comment
             lambda block, text=text: f"{block[1]}{text}\n{block[2]}",
             page,
         )
@@ -314,6 +316,44 @@ def elsewhere_card(path: Path) -> str:
         counts = [f"{group['NORMAL']} + {group['PNEUMONIA']}", group["patients"]]
         cells = [name, *counts, *figures, group["outside"], verdicts.shown(left["value"]) if left else ""]
         lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines)
+
+
+def runtime_block(out: Path) -> str:
+    """Lay out how long the kept runs took, and on what."""
+    kept = pd.DataFrame([
+        {"recipe": record["recipe"]["name"], "minutes": record["seconds"] / 60, **record["hardware"]}
+        for record in grid.results(out).values()
+    ])  # fmt: skip
+    lines = ["| recipe | runs | minutes a run, mean (longest) | hours in all |", "| --- | ---: | ---: | ---: |"]
+    for name, took in [*kept.groupby("recipe")["minutes"], ("all", kept["minutes"])]:
+        a_run = f"{took.mean():,.1f} ({took.max():,.1f})"
+        lines.append(f"| {name} | {len(took)} | {a_run} | {took.sum() / 60:,.1f} |")
+    machines = kept.groupby(["processor", "cores", "system"]).size()
+    shown = [f"{n} on {cpu}, {cores} core{'s' * (cores > 1)}, {system}" for (cpu, cores, system), n in machines.items()]
+    return "\n".join([*lines, "", f"Their machines: {'; '.join(shown)}."])
+
+
+def elsewhere_index(path: Path) -> str:
+    """Lay out the same for the head of the card, which Hugging Face's hub reads."""
+    if not path.is_file():
+        return "# No images of another hospital were tried."
+    found = files.read_json(path)
+    lines = [
+        "  - task: {type: image-classification, name: the label NORMAL or PNEUMONIA}",
+        "    dataset:",
+        f"      name: {json.dumps('Another hospital: ' + found['source']['origin'])}",
+        "      type: chestx-ray14",
+        "      split: sample",
+        "    metrics:",
+    ]
+    at_half = found["groups"]["all"]["metrics"]["at_half"]
+    for metric, kind, shown in (
+        ("accuracy", "accuracy", "accuracy at 0.500"), ("sensitivity", "recall", "sensitivity at 0.500"),
+        ("specificity", "specificity", "specificity at 0.500"), ("auc", "roc_auc", "AUC"),
+    ):  # fmt: skip
+        lines += [f"    - type: {kind}", f"      value: {round(at_half[metric]['value'], 4)}"]
+        lines.append(f"      name: {shown} with its 95% interval {evaluation.words(at_half[metric])}")
     return "\n".join(lines)
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ast
 import contextlib
-import difflib
 import io
 import os
 import sys
@@ -19,7 +17,8 @@ import pandas as pd
 
 from cxr_utils import _ownership, _pages, files
 from cxr_utils.course import notebooks
-from cxr_utils.errors import BadInput, one_of
+from cxr_utils.course import parameters as given
+from cxr_utils.errors import BadInput, CxrError, one_of
 
 
 @dataclass(frozen=True)
@@ -171,6 +170,8 @@ def _shown(value: Any) -> str:
 
 
 _BAR = "{desc:<22}{percentage:3.0f}%|{bar:30}| {n_fmt}/{total_fmt} cells, {elapsed} passed, {remaining} left"
+#: What may come of a notebook; the last are those of a call that executes none.
+EXECUTED, FINISHED, FAILED, NOT_RUN, TO_RUN = STATUS = "executed", "finished earlier", "failed", "not run", "would run"
 #: What the record of a notebook's figures has.
 FACTS = ("source", "facts")
 
@@ -183,28 +184,52 @@ class CourseRun:
     ----------
     folder : Path
         The run folder.
-    executed, skipped : tuple of str
-        Names of the notebooks that this call executed, and that an earlier call had finished.
-    report : Path
+    notebooks : list of dict
+        Of each ``name``, ``status`` (see `STATUS`), ``parameters``, ``seconds`` (of its last execution), ``notebook``
+        (where it lies, executed), ``results`` (the files of figures that it wrote) and ``error``; None is unknown.
+    report : Path, optional
         One HTML page of all executed notebooks in `folder`.
     seconds : float
         Wall time of this call.
-    synthetic : bool
+    synthetic : bool, optional
         The images were phantoms.
     """
 
     folder: Path
-    executed: tuple[str, ...]
-    skipped: tuple[str, ...]
-    report: Path
-    seconds: float
-    synthetic: bool
+    notebooks: list[dict[str, Any]]
+    report: Path | None = None
+    seconds: float = 0.0
+    synthetic: bool | None = None
+
+    def named(self, status: str) -> tuple[str, ...]:
+        """Name the notebooks with this status."""
+        return tuple(one["name"] for one in self.notebooks if one["status"] == status)
+
+    executed = property(lambda self: self.named(EXECUTED))
+    skipped = property(lambda self: self.named(FINISHED))
+
+
+class NotebooksFailed(CxrError):
+    """Notebooks failed; `run` says what came of each.
+
+    Parameters
+    ----------
+    message : str
+        One line.
+    run : CourseRun
+        What was left behind.
+    """
+
+    def __init__(self, message: str, run: CourseRun) -> None:
+        super().__init__(message)
+        self.run = run
 
 
 def run(
     names: Sequence[str] = (), *, profile: str = "sample", source: str | None = None, data_dir: str | Path = "data",
     run_dir: str | Path | None = None, seed: int = 0, core: bool = False, parameters: Mapping[str, Any] | None = None,
-    fresh: bool = False, progress: bool = True, notebooks_dir: str | Path | None = None,
+    parameter_file: str | Path | None = None, fresh: bool = False, dry_run: bool = False, keep_going: bool = False,
+    code: bool = True, progress: bool = True, notebooks_dir: str | Path | None = None,
 ) -> CourseRun:  # fmt: skip
     """Execute notebooks in order by papermill, and gather them in one report.
 
@@ -228,8 +253,16 @@ def run(
         Leave out the cells tagged ``further``.
     parameters : mapping, optional
         Further parameters of notebooks; each goes to the notebooks that have it.
+    parameter_file : str or Path, optional
+        A YAML file of such, see `cxr_utils.course.parameters`; `parameters` go before it.
     fresh : bool
         First remove what earlier calls left in the run folder, see `clear`.
+    dry_run : bool
+        Write nothing, and execute nothing: say what would be executed (`TO_RUN`).
+    keep_going : bool
+        Execute the other notebooks where one fails: each can do without those before it.
+    code : bool
+        Show the code in the report.
     progress : bool
         Show a bar on standard error, over the cells of all notebooks.
     notebooks_dir : str or Path, optional
@@ -244,7 +277,7 @@ def run(
     BadInput
         A notebook, profile, source or parameter is unknown, or another process works in `run_dir`. Or that folder
         is not ours (`ownership.check_folder`), or a notebook in it was not written by an earlier call.
-    CxrError
+    NotebooksFailed
         A cell failed, or the kernel died; the message says where the notebook is kept.
     """
     from tqdm import tqdm
@@ -257,14 +290,16 @@ def run(
     where = notebooks.folder(notebooks_dir)
     run_dir = run_dir or default_run_dir(source, profile)
     common = {"source": source, "data_dir": str(data_dir), "run_dir": str(run_dir), "profile": profile, "seed": seed}
-    plans = _plan(notebooks.select(names, where), common, dict(parameters or {}), core=core)
-    folder = files.resolve(run_dir)
+    paths, folder = notebooks.select(names, where), files.resolve(run_dir)
+    wanted = given.of_each(paths, parameters or {}, file=parameter_file, where=where, taken=common)
+    plans = [_plan(path, common | wanted[path], core=core) for path in paths]
     _ownership.check_place(files.resolve(data_dir), "data_dir")
     _ownership.check_folder(folder, "run_dir", marked=is_ours)
-    with files.lock(folder, wait=0):
+    with contextlib.nullcontext() if dry_run else files.lock(folder, wait=0):
         state = read_state(folder)
         done = {p.name for p in plans if state.get(p.name, {}).get("digest") == p.digest}
         todo = [p for p in plans if fresh or p.name not in done or not p.output(folder).is_file()]
+        status = {p.name: (TO_RUN if dry_run else NOT_RUN) if p in todo else FINISHED for p in plans}
         # Now, not after an hour.
         for place in (folder / "notebooks", folder / "facts"):
             _ownership.check_place(place, "run_dir")  # it may be a link
@@ -272,6 +307,8 @@ def run(
         for plan in todo:
             files.check_ours(plan.output(folder), lambda path: _wrote(path, state))
             files.check_ours(folder / "facts" / f"{plan.name}.json", files.has_keys(*FACTS))
+        if dry_run:
+            return CourseRun(folder, [_told(plan, folder, state, status) for plan in plans])
         if fresh:
             left = clear(folder)
             state = {}
@@ -286,16 +323,38 @@ def run(
         terminal = sys.stderr.isatty()
         style = {"unit": "cell", "bar_format": _BAR, "disable": not progress}
         with tqdm(total=sum(p.cells for p in todo), file=None if terminal else io.StringIO(), **style) as bar:
+            errors: dict[str, CxrError] = {}
             for number, plan in enumerate(todo, start=1):
                 bar.set_description_str(f"{plan.name} ({number} of {len(todo)})")
-                _execute(plan, folder, state, cwd=where, core=core, on_cell=bar.update)
+                try:
+                    _execute(plan, folder, state, cwd=where, core=core, on_cell=bar.update)
+                    status[plan.name] = EXECUTED
+                except CxrError as error:
+                    status[plan.name], errors[plan.name] = FAILED, error
+                    if not keep_going:
+                        break
                 if progress and not terminal:
                     print(bar, file=sys.stderr, flush=True)
         synthetic = sources.synthetic(source, data_dir)
-        page = report.write(folder, synthetic=synthetic, glossary=where / "glossary.md")
-    executed = tuple(plan.name for plan in todo)
-    skipped = tuple(plan.name for plan in plans if plan not in todo)
-    return CourseRun(folder, executed, skipped, page, time.perf_counter() - started, synthetic)
+        page = report.write(folder, synthetic=synthetic, glossary=where / "glossary.md", code=code)
+        told = [_told(plan, folder, state, status, errors.get(plan.name)) for plan in plans]
+    result = CourseRun(folder, told, page, time.perf_counter() - started, synthetic)
+    if errors:
+        raise NotebooksFailed("; ".join(map(str, errors.values())), result)
+    return result
+
+
+def _told(
+    plan: _Plan, folder: Path, state: Mapping[str, Any], status: Mapping[str, str], error: object = None
+) -> dict[str, Any]:
+    """Tell what came of a notebook."""
+    entry = state.get(plan.name, {}) if status[plan.name] not in (NOT_RUN, TO_RUN) else {}
+    return {
+        "name": plan.name, "status": status[plan.name], "parameters": plan.given, "seconds": entry.get("seconds"),
+        "notebook": str(plan.output(folder)) if entry else None,
+        "results": [str(folder / name) for name in entry.get("results", ())],
+        "error": None if error is None else str(error),
+    }  # fmt: skip
 
 
 def default_run_dir(source: str, profile: str) -> str:
@@ -392,6 +451,7 @@ def _wrote(path: Path, state: Mapping[str, Any]) -> bool:
 def _execute(plan: _Plan, folder: Path, state: dict, *, cwd: Path, core: bool, on_cell: Callable[[], Any]) -> None:
     """Execute one notebook, and record it: before, as begun, and after, whatever came of it."""
     output, begun, digest = plan.output(folder), time.perf_counter(), ""
+    earlier, kept = _figures(folder), state.get(plan.name, {}).get("results", ())
 
     def record(**more: Any) -> None:
         state[plan.name] = {"digest": digest, "parameters": plan.given, "core": core, **more}
@@ -402,7 +462,15 @@ def _execute(plan: _Plan, folder: Path, state: dict, *, cwd: Path, core: bool, o
         notebooks.execute(plan.notebook, output, given=plan.given, cwd=cwd, on_cell=on_cell)
         digest = plan.digest
     finally:
-        record(seconds=round(time.perf_counter() - begun, 1), sha256=files.sha256(output) or None)
+        # A training that was finished before is not written again: what an earlier execution wrote, counts too.
+        results = [name for name, at in _figures(folder).items() if name in kept or at != earlier.get(name)]
+        record(seconds=round(time.perf_counter() - begun, 1), sha256=files.sha256(output) or None, results=results)
+
+
+def _figures(folder: Path) -> dict[str, int]:
+    """Find the files of figures that notebooks leave, and when each was written."""
+    found = [*folder.glob("facts/*.json"), *(path / "metrics.json" for path in _trainings(folder))]
+    return {path.relative_to(folder).as_posix(): path.stat().st_mtime_ns for path in sorted(found) if path.is_file()}
 
 
 def clear(folder: str | Path) -> list[Path]:
@@ -442,40 +510,6 @@ def clear(folder: str | Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file() and not files.PASSING.fullmatch(path.name))
 
 
-def parse(assignments: Sequence[str]) -> dict[str, Any]:
-    """Read parameters given as ``name=value``; a value is a Python literal, else text.
-
-    Parameters
-    ----------
-    assignments : sequence of str
-        As on the command line.
-
-    Returns
-    -------
-    dict of str to object
-        Value by name.
-
-    Raises
-    ------
-    BadInput
-        An assignment has no name or no ``=``.
-
-    Examples
-    --------
-    >>> parse(["epochs=3", "how=pad"])
-    {'epochs': 3, 'how': 'pad'}
-    """
-    values: dict[str, Any] = {}
-    for assignment in assignments:
-        name, equals, text = assignment.partition("=")
-        if not equals or not name.strip().isidentifier():
-            raise BadInput(f"parameter {assignment!r} is not of the form name=value")
-        values[name.strip()] = text
-        with contextlib.suppress(SyntaxError, ValueError):
-            values[name.strip()] = ast.literal_eval(text)
-    return values
-
-
 @dataclass(frozen=True)
 class _Plan:
     """A notebook ready to be executed."""
@@ -490,25 +524,13 @@ class _Plan:
         return folder / "notebooks" / f"{self.name}.ipynb"
 
 
-def _plan(paths: list[Path], common: dict[str, Any], extra: dict[str, Any], *, core: bool) -> list[_Plan]:
-    """Give each notebook its parameters, and refuse those that none of them knows."""
-    known = {path: notebooks.parameters(path) for path in paths}
-    offered = sorted({name for names in known.values() for name in names} - set(common))
-    for name in extra:
-        if name in common:
-            raise BadInput(f"parameter {name!r} has an option of its own: --{name.replace('_', '-')}")
-        if name not in offered:
-            close = difflib.get_close_matches(name, offered, 1)
-            maybe = f" (did you mean {close[0]!r}?)" if close else ""
-            raise BadInput(f"parameter {name!r} is unknown{maybe}; known here are {', '.join(offered) or 'none'}")
-    plans = []
-    for path in paths:
-        notebook = notebooks.load(path, core=core)
-        given = {name: value for name, value in {**common, **extra}.items() if name in known[path]}
-        cells = sum(cell.cell_type == "code" and bool(cell.source.strip()) for cell in notebook.cells)
-        cells += bool(given)  # papermill adds the cell that sets them
-        plans.append(_Plan(path.stem, notebook, given, notebooks.digest(notebook, given), cells))
-    return plans
+def _plan(path: Path, wanted: dict[str, Any], *, core: bool) -> _Plan:
+    """Give a notebook those parameters that it knows."""
+    notebook = notebooks.load(path, core=core)
+    known = {name: value for name, value in wanted.items() if name in notebooks.parameters(path)}
+    cells = sum(cell.cell_type == "code" and bool(cell.source.strip()) for cell in notebook.cells)
+    cells += bool(known)  # papermill adds the cell that sets them
+    return _Plan(path.stem, notebook, known, notebooks.digest(notebook, known), cells)
 
 
 def _source(source: str | None, profile_name: str) -> str:

@@ -74,13 +74,14 @@ def findings(*, data_dir: str | Path = "data", measure_speed: bool = True) -> It
     # The variable alone: what keras.json says of the backend does not count here.
     yield Finding("Keras backend", os.environ["KERAS_BACKEND"], _machine.backend_fault(), needed=True)
     yield _folder()
-    info, cores = _machine.cpu(), _machine.cores()
-    value = f"{info['name']}, {cores} cores, {', '.join(info['bfloat16']) or 'neither AMX nor AVX512-BF16'}"
+    info, cores, there = _machine.cpu(), _machine.cores(), os.cpu_count() or 1
+    may = f"{cores} cores" if cores == there else f"{cores} of {there} cores for this container or job"
+    value = f"{info['name']}, {may}, {', '.join(info['bfloat16']) or 'neither AMX nor AVX512-BF16'}"
     advice = "one core only: the course takes about twice as long" if cores < 2 else ""
     yield Finding("processor", value, advice if info["avx"] else _machine.NO_AVX, needed=not info["avx"])
-    free = _machine.memory()[1] / GIB
+    total, free = (size / GIB for size in _machine.memory())
     advice = "" if free >= 3 else "the sample needs 2 GB, the workshop 3 GB: close other programs or kernels"
-    yield Finding("free memory", f"{free:.1f} GB", advice, needed=free < 2)
+    yield Finding("free memory", f"{free:.1f} of {total:.1f} GB that this process may use", advice, needed=free < 2)
     folder = files.resolve(data_dir)
     folder = next(filter(Path.exists, (folder, *folder.parents)))
     free = shutil.disk_usage(folder).free / GIB
@@ -117,6 +118,9 @@ def _locked() -> dict[str, set[str]]:
 
 def _folder() -> Finding:
     """Say before pip does that paths below this folder get longer than Windows takes."""
+    if not any(map(files.is_project, (files.root(), files.CHECKOUT))):
+        advice = "cxr run, lab, replicate and score start in a clone of the project: that holds notebooks and results"
+        return Finding("project folder", "none; a package without a checkout", advice)
     project = files.CHECKOUT
     advice = ""
     if sys.platform == "win32" and len(str(project)) > LONGEST_FOLDER and not _long_paths():

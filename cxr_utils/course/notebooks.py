@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import json
 import os
 import subprocess
@@ -88,8 +90,8 @@ def load(path: Path, *, core: bool = False) -> Any:
     return notebook
 
 
-def parameters(path: Path) -> list[str]:
-    """Return the names of the parameters that a notebook declares in its ``parameters`` cell.
+def parameters(path: Path) -> dict[str, Any]:
+    """Return the parameters that a notebook declares in its ``parameters`` cell.
 
     Parameters
     ----------
@@ -98,12 +100,18 @@ def parameters(path: Path) -> list[str]:
 
     Returns
     -------
-    list of str
+    dict of str to object
+        Its value there by name; None where that is no literal of Python.
     """
     import papermill
 
+    values: dict[str, Any] = {}
     with _machine.quiet("papermill"):
-        return list(papermill.inspect_notebook(str(path)))
+        for name, about in papermill.inspect_notebook(str(path)).items():
+            values[name] = None
+            with contextlib.suppress(SyntaxError, ValueError):
+                values[name] = ast.literal_eval(about["default"])
+    return values
 
 
 def digest(notebook: Any, given: Mapping[str, Any]) -> str:

@@ -1,11 +1,16 @@
 """One HTML page of all executed notebooks of a run, which asks for nothing outside itself."""
 
+import dataclasses
+import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cxr_utils import _ownership, _pages, evaluation, files
 from cxr_utils.errors import BadInput
+
+if TYPE_CHECKING:
+    from cxr_utils.course import CourseRun
 
 TITLE = "Pneumonia on chest X-rays: the course as run"
 METRICS = ("auc", "accuracy", "sensitivity", "specificity")
@@ -13,7 +18,7 @@ HEAD = ("network", "images", *METRICS)
 _HERE = Path(__file__).parent
 
 
-def write(folder: str | Path, *, synthetic: bool, glossary: str | Path | None = None) -> Path:
+def write(folder: str | Path, *, synthetic: bool, glossary: str | Path | None = None, code: bool = True) -> Path:
     """Write ``report.html`` of a run folder from its executed notebooks.
 
     Parameters
@@ -24,6 +29,8 @@ def write(folder: str | Path, *, synthetic: bool, glossary: str | Path | None = 
         The images are phantoms, which a banner then says.
     glossary : str or Path, optional
         A Markdown file to put at the end; links to it lead there.
+    code : bool
+        Show what was executed, not only what came of it.
 
     Returns
     -------
@@ -58,7 +65,7 @@ def write(folder: str | Path, *, synthetic: bool, glossary: str | Path | None = 
     for number, cell in enumerate(merged.cells):
         cell["id"] = f"cell-{number}"  # notebooks made from scripts may share ids
     own = {"extra_loaders": [FileSystemLoader(_HERE)], "template_file": "report.html.j2"}
-    exporter = HTMLExporter(**own, anchor_link_text="")
+    exporter = HTMLExporter(**own, anchor_link_text="", exclude_input=not code)
     page, _ = exporter.from_notebook_node(merged)
     with files.atomic(folder / "report.html", ours=is_ours) as temporary:
         temporary.write_text(page, encoding="utf-8")
@@ -144,6 +151,38 @@ def closing_table(folder: str | Path, *, synthetic: bool) -> str:
         return ""
     marked = "synthetic phantoms: says nothing about patients" if synthetic else "not for clinical use"
     return f"What the networks reached, with 95% intervals ({marked})\n{_pages.columns([HEAD, *rows])}"
+
+
+def as_text(run: CourseRun) -> str:
+    """Tell for a terminal what a batch run left behind.
+
+    Parameters
+    ----------
+    run : CourseRun
+        From `course.run`.
+
+    Returns
+    -------
+    str
+    """
+    table = closing_table(run.folder, synthetic=run.synthetic) if run.report else ""
+    return _pages.fill(_HERE / "run.txt.j2", run=run, table=table).rstrip()
+
+
+def as_json(run: CourseRun) -> str:
+    """Tell a program what a batch run left behind.
+
+    Parameters
+    ----------
+    run : CourseRun
+        From `course.run`.
+
+    Returns
+    -------
+    str
+        An object with the attributes of `run`, paths as text.
+    """
+    return json.dumps(dataclasses.asdict(run), indent=2, default=str)
 
 
 def _title(name: str, notebook: Any) -> str:

@@ -512,7 +512,8 @@ def save(run_dir: str | Path, *, to: str = "keras", data_dir: str | Path = "data
 
 def _reference() -> Path:
     """Return the path of the shipped model, without a suffix."""
-    if found := files.project(f"{REFERENCE}.json"):
+    beside = Path(__file__).with_name("shipped") / f"{Path(REFERENCE).name}.json"  # so a wheel brings it: setup.py
+    if found := files.project(f"{REFERENCE}.json") or (beside if beside.is_file() else None):
         return found.with_suffix("")
     way_out = "name a run folder or a model's file (.keras, .h5, .onnx) before the images"
     raise BadInput(f"no model: none was named, and the shipped one, {REFERENCE}, is not there yet; {way_out}")

@@ -198,7 +198,10 @@ def build(predictor: predict.Predictor) -> Any:
         shown = gradio.HTML(elem_id="answers", min_height=80, **flat)
         with gradio.Accordion("Model card", open=False):
             none = f"There is no {card.name} beside the model."
-            gradio.Markdown(card.read_text(encoding="utf-8") if card.is_file() else none, elem_classes="cxr-card")
+            text = (
+                card.read_text(encoding="utf-8").split("\n---\n", 1)[-1] if card.is_file() else none
+            )  # without its head
+            gradio.Markdown(text, elem_classes="cxr-card")
         upload.upload(of_files, upload, [upload, shown], api_name="answer", trigger_mode="multiple")
         for button, chosen in buttons:
             button.click(lambda chosen=chosen: answer(predictor, [chosen]), None, shown, api_visibility="private")

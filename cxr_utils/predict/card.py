@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from cxr_utils import _pages, dataset, evaluation, files
+from cxr_utils.course.report import anchor
 
 _SHOWN = {
     "accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "sensitivity": "sensitivity",
@@ -62,11 +63,12 @@ def text(
     Returns
     -------
     str
-        Markdown, in the sections of Mitchell 2019.
+        Markdown, in the sections of Mitchell 2019; before them, for Hugging Face's hub, the head in YAML that it reads.
     """
     synthetic, threshold = note["synthetic"], note["threshold"]
     return _pages.fill(
         Path(__file__).with_name("card.md.j2"), record=record, note=note, about=about, mark=mark(note["run"]),
+        dataset_id=anchor(about["title"]),
         counts=_pages.table(["part", *counts], counts.itertuples()), metrics=metrics, shown=_SHOWN,
         words=evaluation.words, kinds=_kinds(predictions[predictions["split"] == judged], threshold), judged=judged,
         statistics_auc=None if synthetic else _statistics_auc(),

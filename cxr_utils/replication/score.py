@@ -47,7 +47,10 @@ def read_split(which: str | Path = "honest") -> pd.DataFrame:
     digest = HONEST if which == "honest" else str(which)
     path = files.resolve("results") / "splits" / f"{digest}.csv.gz"
     named = path.is_file()
-    path = path if named or which == "honest" else Path(which)
+    if not named and which == "honest":
+        way_out = "run this inside a clone of the course, or name the table of your own split by --split"
+        raise BadInput(f"{path}: there is no such file; {way_out}")
+    path = path if named else Path(which)
     table = files.read_csv(path, columns=("path", "patient", "label", "part"))
     if table["path"].isna().any():
         line = int(table["path"].isna().argmax()) + 2

@@ -19,7 +19,22 @@ def test_this_machine_can_run_the_course(tmp_path):
     found = by_name(data_dir=tmp_path / "not" / "yet" / "there")
     assert not [f for f in found.values() if f.missing and f.needed]
     assert found["tensorflow"].value and str(tmp_path) in found["free disk"].value
-    assert found["processor"].value
+    assert found["processor"].value and "of" in found["free memory"].value
+
+
+def test_limits_of_a_container_are_told(monkeypatch):
+    monkeypatch.setattr(check._machine, "memory", lambda: (2 * check.GIB, 1.5 * check.GIB))
+    monkeypatch.setattr(check._machine, "cores", lambda: 1)
+    monkeypatch.setattr(check.os, "cpu_count", lambda: 16)
+    found = by_name()
+    assert found["free memory"].value.startswith("1.5 of 2.0 GB") and found["free memory"].needed
+    assert "1 of 16 cores" in found["processor"].value
+
+
+def test_a_package_without_a_checkout_says_what_starts_in_one_only(monkeypatch, tmp_path):
+    monkeypatch.setattr(check.files, "CHECKOUT", tmp_path)
+    found = by_name()["project folder"]
+    assert "cxr run, lab, replicate and score" in found.missing and not found.needed
 
 
 @pytest.mark.parametrize("form", ["token", "pair", "kaggle.json", "access_token", "credentials.json"])
@@ -101,6 +116,7 @@ def test_a_processor_without_avx_and_a_process_that_it_ends(monkeypatch):
 def test_a_folder_that_is_too_deep_for_windows(monkeypatch, letters, long_paths, said):
     deep = "/" + "d" * (letters - 1)
     monkeypatch.setattr(check.files, "CHECKOUT", Path(deep))
+    monkeypatch.setattr(check.files, "is_project", lambda folder: True)
     assert not check._folder().missing
     monkeypatch.setattr(sys, "platform", "win32")
     monkeypatch.setattr(check, "_long_paths", lambda: long_paths)

@@ -13,7 +13,7 @@ import nbformat
 import pytest
 from helpers import RUN, notebook
 
-from cxr_utils import course, files
+from cxr_utils import cli, course, files
 from cxr_utils.course import notebooks, report
 from cxr_utils.errors import BadInput, CxrError
 
@@ -65,6 +65,59 @@ def test_run_resume_and_fresh(project, capfd):
     assert [path.name for path in (first.folder / "notebooks").iterdir()] == ["02_b.ipynb"]
 
 
+def test_a_failure_ends_the_run_or_is_gone_past(project, capsys):
+    for name in ("01_a", "03_c"):
+        notebook(project / "notebooks", name, "raise ValueError('too bad')")
+    assert cli.main(["run", "--json"]) == 1
+    caught = capsys.readouterr()
+    told = json.loads(caught.out)
+    assert [one["status"] for one in told["notebooks"]] == ["failed", "not run", "not run"]
+    assert "ValueError: too bad" in told["notebooks"][0]["error"] and caught.err.rstrip().endswith("01_a.ipynb")
+    assert told["notebooks"][1]["notebook"] is None and os.path.isfile(told["report"])
+
+    assert cli.main(["run", "--keep-going"]) == 1
+    caught = capsys.readouterr()
+    assert "executed in" in caught.out and "failed: 01_a, 03_c (" in caught.out
+    assert caught.err.splitlines()[-1].count("too bad") == 2
+
+
+def test_json_names_what_each_notebook_left(project, capsys):
+    figures = "from pathlib import Path\nfrom cxr_utils import files\nfolder = files.resolve(run_dir)\n"
+    wanted = ["plain-s0/metrics.json", "facts/02_b.json"]
+    for name in wanted:
+        figures += f"if not (folder / '{name}').exists():\n    files.write_json(folder / '{name}', {{}})\n"
+    notebook(project / "notebooks", "02_b", figures)
+    (project / "params.yaml").write_text("1:\n  epochs: 5\n")
+    for status in ("executed", "finished earlier", "executed"):  # the last: what stands already is its own still
+        assert cli.main(["run", "-f", str(project / "params.yaml"), "--json"]) == 0
+        told = json.loads(capsys.readouterr().out)
+        first, second = told["notebooks"]
+        assert first["status"] == status and first["parameters"]["epochs"] == 5 and first["results"] == []
+        assert text(first["notebook"]).strip().endswith("curious") and first["seconds"] > 0 and first["error"] is None
+        assert sorted(second["results"]) == sorted(str(project / "runs/sample" / name) for name in wanted)
+        if status == "finished earlier":
+            for one in told["notebooks"]:
+                os.unlink(one["notebook"])
+
+
+def test_a_dry_run_writes_nothing(project, capsys):
+    before = sorted(project.rglob("*"))
+    assert cli.main(["run", "--dry-run", "--fresh", "-p", "epochs=4", "--run-dir", "runs/x"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("would run") == 2 and "epochs=4" in out and "seed=0" in out and str(project / "runs/x") in out
+    assert cli.main(["run", "2", "--dry-run", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [(one["name"], one["status"]) for one in told["notebooks"]] == [("02_b", "would run")]
+    assert told["report"] is None and sorted(project.rglob("*")) == before
+
+
+def test_the_report_can_leave_out_the_code(project):
+    notebook(project / "notebooks", "02_b", "print('a' + 'nswer')")
+    pages = [course.run(["2"], code=code, progress=False).report.read_text("utf-8") for code in (True, False)]
+    assert ["answer" in page for page in pages] == [True, True]
+    assert ["nswer&#39;" in page for page in pages] == [True, False]
+
+
 def test_failing_cell_names_it_and_keeps_the_notebook(project):
     notebook(project / "notebooks", "02_b", "kept = 1\nprint('before')", "\nraise ValueError('too bad')\n")
     with pytest.raises(CxrError) as caught:
@@ -105,6 +158,8 @@ def test_wrong_input(project):
         (["9"], {}, ("'9'", "01_a, 02_b")),
         ([], {"parameters": {"epoch": 2}}, ("'epoch'", "'epochs'")),
         ([], {"parameters": {"seed": 2}}, ("--seed",)),
+        ([], {"parameters": {"epochs": "many"}}, ("'epochs'", "'many'", "such as 1")),
+        ([], {"parameter_file": "gone.yaml"}, ("gone.yaml", "no such file")),
         ([], {"profile": "big"}, ("'big'", "sample, workshop, full")),
         ([], {"profile": "full"}, ("--source",)),
         ([], {"source": "web"}, ("'web'", "kaggle")),
@@ -209,13 +264,6 @@ def test_profiles():
     assert set(course.PROFILES) == {"sample", "workshop", "full"}
     with pytest.raises(BadInput, match="sample, workshop, full"):
         course.profile("huge")
-
-
-def test_parse():
-    assert course.parse(["a=1", "b=x=y", "c=[1, 2]", "d="]) == {"a": 1, "b": "x=y", "c": [1, 2], "d": ""}
-    for wrong in ("a", "=1", "a b=1"):
-        with pytest.raises(BadInput, match="name=value"):
-            course.parse([wrong])
 
 
 def test_select(project):

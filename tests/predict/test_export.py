@@ -4,9 +4,11 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from cxr_utils import cli, evaluation, files, models, predict
 from cxr_utils.errors import BadInput, CxrError
@@ -68,13 +70,49 @@ def test_the_card_is_made_from_the_run(trained):
     assert "Must not be used" in text and f"{note['threshold']:.4f}" in text and "phantoms" in text
 
 
+def test_the_card_begins_with_the_head_that_the_hub_reads(trained):
+    head, text = (trained / "out-colour/model-card.md").read_text().removeprefix("---\n").split("\n---\n", 1)
+    assert text.startswith("# Model card: ")
+    head = yaml.safe_load(head)
+    assert (head["license"], head["library_name"], head["pipeline_tag"]) == ("mit", "keras", "image-classification")
+    assert head["datasets"] and "synthetic-images" in head["tags"]
+    saved = evaluation.read_predictions(trained / "colour/predictions.csv")
+    (model,) = head["model-index"]
+    found = {one["dataset"]["split"]: one for one in model["results"]}
+    assert {"validation", "test"} <= set(found)
+    for part, one in found.items():
+        assert one["task"]["type"] == "image-classification" and one["dataset"]["type"] == head["datasets"][0]
+        assert {metric["type"] for metric in one["metrics"]} <= set(head["metrics"])
+        if part in ("validation", "test"):
+            rows = saved[saved["split"] == part]
+            figures = evaluation.metrics(rows["label"], rows["probability"])
+            told = {metric["type"]: metric["value"] for metric in one["metrics"]}
+            for kind, name in (("roc_auc", "auc"), ("recall", "sensitivity"), ("brier_score", "brier")):
+                assert told[kind] == pytest.approx(figures[name], abs=1e-4)
+
+
+def test_the_shipped_card_has_the_figures_of_its_run_and_of_another_hospital():
+    results = Path(__file__).parents[2] / "results"
+    head = (results / "models/model-card.md").read_text(encoding="utf-8").removeprefix("---\n").split("\n---\n")[0]
+    (model,) = yaml.safe_load(head)["model-index"]
+    kept = files.read_json(results / f"runs/{model['name']}.json")["metrics"]
+    kept["sample"] = files.read_json(results / "elsewhere/reference.json")["groups"]["all"]["metrics"]
+    assert [one["dataset"]["split"] for one in model["results"]] == [name for name in kept if name != "threshold"]
+    names = {"accuracy": "accuracy", "recall": "sensitivity", "specificity": "specificity", "roc_auc": "auc"}
+    for one in model["results"]:
+        at_half = kept[one["dataset"]["split"]]["at_half"]
+        told = {metric["type"]: metric["value"] for metric in one["metrics"]}
+        assert {kind: told[kind] for kind in names} == {k: round(at_half[m]["value"], 4) for k, m in names.items()}
+
+
 def test_test_is_not_read_for_an_export(trained, tmp_path):
     shutil.copytree(trained / "gray", tmp_path / "run")
     (tmp_path / "run/predictions.csv").unlink()
     export.export(tmp_path / "run", to="keras", data_dir=trained / "data")
     there = evaluation.read_predictions(tmp_path / "run/predictions.csv")
     assert set(there["split"]) == {"validation"}
-    assert "Test was not read for this run" in (tmp_path / "run/exported/model-card.md").read_text()
+    text = (tmp_path / "run/exported/model-card.md").read_text()
+    assert "Test was not read for this run" in text and "model-index" not in text
 
 
 def test_a_run_that_validates_on_unread_test_is_refused(trained, tmp_path):

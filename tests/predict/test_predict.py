@@ -132,6 +132,17 @@ def test_without_a_model_it_is_said_that_none_is_shipped_yet(films, capsys, monk
     assert "results/models/none, the one that is shipped, is not there yet" in capsys.readouterr().err
 
 
+def test_a_wheel_brings_the_shipped_model_beside_the_module(trained, tmp_path, films, capsys, monkeypatch):
+    monkeypatch.setattr(predict.files, "CHECKOUT", tmp_path)
+    monkeypatch.setattr(predict, "__file__", str(tmp_path / "predict" / "__init__.py"))
+    assert cli.main(["predict", str(films[0])]) == 2 and "not there yet" in capsys.readouterr().err
+    (tmp_path / "predict/shipped").mkdir(parents=True)
+    for suffix in (".onnx", ".json"):
+        shutil.copy(trained / f"out-gray/m{suffix}", tmp_path / f"predict/shipped/reference{suffix}")
+    assert cli.main(["predict", str(films[0]), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["model"].endswith("shipped/reference.onnx")
+
+
 def test_the_shipped_model_is_taken_without_a_name(home, trained, films, capsys):
     (home / predict.REFERENCE).parent.mkdir(parents=True)
     for suffix in (".onnx", ".keras", ".h5", ".json"):
