@@ -194,7 +194,7 @@ def plan(
             )
     splits: dict[str, Any] = {}  # many cells share one
     for one in chosen:
-        way = "honest" if one.protocol == "honest" else f"{one.get_recipe().split} {one.seed}"
+        way = f"{one.get_recipe().split} {one.seed}" if one.protocol == "published" else one.protocol
         if way not in splits:
             splits[way] = one.split(index)
         found.identity[one.name] = one.identity(splits[way], index)
