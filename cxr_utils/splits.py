@@ -142,7 +142,7 @@ def make(index: pd.DataFrame, how: str, *, seed: int = 0) -> pd.DataFrame:
     return official(index) if how == "official" else METHODS[how](index, seed=seed)
 
 
-FOLDS = 5
+FOLDS = tuple(f"fold{number}" for number in range(1, 6))
 #: Neighbouring numbers that stay together. In train and val the eight statistics of neighbours of one source correlate
 #: by up to .22 on average; from 60 numbers on by .03 or less, apart from a slow drift among bacteria: results/folds.md.
 BLOCK = 60
@@ -197,19 +197,19 @@ def folds(index: pd.DataFrame, *, block: int = BLOCK, seed: int = 0) -> pd.DataF
     joined = connected_components(coo_array((np.ones(len(ends)), (starts, ends)), shape=shape), directed=False)[1]
     table = assign(index, np.full(len(index), "")).assign(source=source, block=blocks)
     table["group"] = table["block"].groupby(joined[: len(index)]).transform("min")
-    table["part"] = ("fold" + pd.Series(_deal(table, FOLDS, seed) + 1).astype("string")).astype(str)
-    return table.astype(dict.fromkeys(("source", "block", "group"), str))
+    table["part"] = np.array(FOLDS)[_deal(table, len(FOLDS), seed)]
+    return table.astype(dict.fromkeys(("source", "block", "group", "part"), str))
 
 
-def fold(index: pd.DataFrame, held_out: int, *, seed: int = 0) -> pd.DataFrame:
+def fold(index: pd.DataFrame, held_out: str, *, seed: int = 0) -> pd.DataFrame:
     """Split for one of the five `folds`: it is the part test, and a seventh of the others' groups validates.
 
     Parameters
     ----------
     index : DataFrame
         From `dataset.scan`.
-    held_out : int
-        From 1 to 5.
+    held_out : str
+        One of `FOLDS`.
     seed : int
         As for `folds`.
 
@@ -225,14 +225,13 @@ def fold(index: pd.DataFrame, held_out: int, *, seed: int = 0) -> pd.DataFrame:
 
     Examples
     --------
-    >>> fold(index, 6)
+    >>> fold(index, "fold6")
     Traceback (most recent call last):
-    cxr_utils.errors.BadInput: fold: 6; choose a whole number from 1 to 5
+    cxr_utils.errors.BadInput: fold: 'fold6'; choose one of fold1, fold2, fold3, fold4, fold5
     """
-    if held_out not in range(1, FOLDS + 1):
-        raise BadInput(f"fold: {held_out!r}; choose a whole number from 1 to {FOLDS}")
+    one_of("fold", held_out, FOLDS)
     table = folds(index, seed=seed)
-    outside = (table["part"] == f"fold{held_out}").to_numpy()
+    outside = (table["part"] == held_out).to_numpy()
     part = np.where(outside, "test", "train").astype(object)
     part[~outside] = np.where(_deal(table[~outside], 7, seed) == 0, "validation", "train")
     return table.assign(part=part.astype(str))

@@ -14,7 +14,6 @@ from cxr_utils.errors import BadInput, one_of
 
 #: "folds" is five cells: each holds out one fold, and leaves the official test set closed.
 PROTOCOLS = ("published", "honest", "folds")
-FOLDS = tuple(f"fold{number}" for number in range(1, splits.FOLDS + 1))
 SEEDS = (0, 1, 2)
 #: How many seeds where it is not three: cheap trainings have more, so that their spread can be told.
 MORE_SEEDS = {"plain_64": 10, "softmax_64": 10, "plain_224": 10, "plain_224-unaugmented": 10, "reference": 5}
@@ -103,8 +102,8 @@ class Cell:
         """
         if self.protocol == "honest":
             return splits.grouped(index, seed=0)
-        if self.protocol in FOLDS:
-            return splits.fold(index, FOLDS.index(self.protocol) + 1, seed=0)
+        if self.protocol in splits.FOLDS:
+            return splits.fold(index, self.protocol, seed=0)
         return splits.published(index, **self.get_recipe().split, seed=self.seed)
 
     def identity(self, split: pd.DataFrame, index: pd.DataFrame) -> str:
@@ -188,9 +187,9 @@ def cells(*, recipe=(), protocol=(), seeds: Sequence[int] | None = None) -> list
     chosen = [
         Cell(name, way, seed)
         for name in recipe or known
-        for way in (*PROTOCOLS[:2], *FOLDS)
-        for seed in ((SEEDS if way in FOLDS else range(planned(name))) if seeds is None else seeds)
-        if ("folds" if way in FOLDS else way) in (protocol or PROTOCOLS[:2])
+        for way in (*PROTOCOLS[:2], *splits.FOLDS)
+        for seed in ((SEEDS if way in splits.FOLDS else range(planned(name))) if seeds is None else seeds)
+        if ("folds" if way in splits.FOLDS else way) in (protocol or PROTOCOLS[:2])
         and (way != "published" or name not in VARIANTS and recipes.get(name).split)
     ]
     if seeds != [] and not chosen:
@@ -255,7 +254,7 @@ def evaluate(
         ``history`` (one mapping an epoch) and ``metrics`` (from `evaluation.judge`).
     """
     out, record, history = files.resolve(out), run.record, run.history
-    reads = len(history) + 1 if cell.validate_on == "test" else int(cell.protocol not in FOLDS)
+    reads = len(history) + 1 if cell.validate_on == "test" else int(cell.protocol not in splits.FOLDS)
     identity = cell.identity(split, index)
     # Another training of the same cell is another network: it reads test once more.
     trained = files.digest(record, length=12)
