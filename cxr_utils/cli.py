@@ -14,7 +14,7 @@ from typing import Annotated, Any, get_args, get_type_hints
 import typer
 
 from cxr_utils import __version__, _pages, files
-from cxr_utils.errors import BadInput, CxrError, advice, printable
+from cxr_utils.errors import BadInput, CxrError, advice, one_of, printable
 
 app = typer.Typer(
     name="cxr", add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
@@ -308,7 +308,7 @@ def replicate(
     recipe : NAME, default all
         A recipe, or an ablation; may be repeated.
     protocol : NAME, default both
-        published or honest; may be repeated.
+        published, honest, or folds (five trainings a seed, without the official test set); may be repeated.
     seeds : LIST
         The repetitions, with commas; else all that are planned.
     cores : NUMBER, default those of this machine
@@ -394,8 +394,8 @@ def audit(
 
 @_command(no_args_is_help=True)
 def score(
-    predictions: Annotated[Path, typer.Argument()], split: str = "honest", out: Path | None = None,
-    name: str | None = None, classes: str | None = None,
+    predictions: Annotated[Path, typer.Argument()], benchmark: str = "test", split: str = "honest",
+    out: Path | None = None, name: str | None = None, classes: str | None = None,
 ) -> None:  # fmt: skip
     """Judge predictions of any framework as those of the replication are judged.
 
@@ -408,8 +408,11 @@ def score(
     predictions : FILE
         A CSV file with the columns path, split (validation or test), label (1 is PNEUMONIA) and probability (of
         PNEUMONIA). Images are known by their file names.
+    benchmark : NAME
+        test, the official one; or folds: path and probability for each image of train and val, from a network that was
+        trained without the image's fold, and if you chose one its threshold.
     split : NAME
-        honest, a digest in results/splits, or a file of your own.
+        Of test: honest, a digest in results/splits, or a file of your own.
     out : FILE
         Keep the figures, such as results/scores/mine.json, and the predictions beside it; the reading of test goes into
         the ledger there.
@@ -420,6 +423,10 @@ def score(
     from cxr_utils.replication import claims
     from cxr_utils.replication import score as scoring
 
+    one_of("benchmark", benchmark, ("test", "folds"))
+    if benchmark == "folds":
+        typer.echo(scoring.folds_as_text(scoring.folds(predictions, name=name, out=out)))
+        return
     record = scoring.score(predictions, split=split, name=name, out=out, meaning=models.Meaning.parse(classes))
     row = claims.grid_row(claims.score_row(record))
     rule = "| --- " * (row.count("|") - 1) + "|"

@@ -153,12 +153,12 @@ def read_predictions(path: str | Path, *, columns=COLUMNS) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        The file's columns: path, patient and split as string, label (0 or 1), probability (in [0, 1]).
+        The file's columns: path, patient and split as string, label (0 or 1), probability and threshold (in [0, 1]).
 
     Raises
     ------
     BadInput
-        A column is missing, a label is not 0 or 1, or a probability is not in [0, 1].
+        A column is missing, a label is not 0 or 1, or a probability or threshold is not in [0, 1].
 
     Examples
     --------
@@ -168,8 +168,9 @@ def read_predictions(path: str | Path, *, columns=COLUMNS) -> pd.DataFrame:
     """
     table = files.read_csv(path, columns=columns)
     table = table.astype({c: "string" for c in ("path", "patient", "split") if c in table})
-    probability = pd.to_numeric(table["probability"], errors="coerce")
-    for column, good in {"label": table["label"].isin([0, 1]), "probability": probability.between(0, 1)}.items():
+    for column in [name for name in ("label", "probability", "threshold") if name in table]:
+        values = pd.to_numeric(table[column], errors="coerce")
+        good = values.isin([0, 1]) if column == "label" else values.between(0, 1)
         if not good.all():
             line = int(np.flatnonzero(~good)[0])
             wanted = "0 or 1" if column == "label" else "a number in [0, 1]"

@@ -142,6 +142,127 @@ def make(index: pd.DataFrame, how: str, *, seed: int = 0) -> pd.DataFrame:
     return official(index) if how == "official" else METHODS[how](index, seed=seed)
 
 
+FOLDS = tuple(f"fold{number}" for number in range(1, 6))
+#: Neighbouring numbers that stay together. In train and val the eight statistics of neighbours of one source correlate
+#: by up to .22 on average; from 60 numbers on by .03 or less, apart from a slow drift among bacteria: results/folds.md.
+BLOCK = 60
+
+
+def folds(index: pd.DataFrame, *, block: int = BLOCK, seed: int = 0) -> pd.DataFrame:
+    """Deal the images of train and val into five folds that share no person, no file and no block of numbers.
+
+    A block is a run of `block` numbers of one source (IM, NORMAL2-IM, person), so that most of what one machine took
+    in a row is on one side. Persons, exact duplicates and blocks that touch are one group, and a group is in one
+    fold; kinds, and both sources of NORMAL, are balanced as far as that allows. The official test set is left out.
+
+    Parameters
+    ----------
+    index : DataFrame
+        From `dataset.scan`.
+    block : int
+        How many numbers stay together.
+    seed : int
+        Of the deal. It depends on names, and on which files are identical.
+
+    Returns
+    -------
+    DataFrame
+        A row for each image outside the official test set, in the order of `index`: as `official`, with ``part``
+        from "fold1" to "fold5", and ``source``, ``block`` and ``group`` (str; a group is called as its first block).
+
+    Raises
+    ------
+    BadInput
+        There are fewer than five groups.
+
+    Examples
+    --------
+    >>> found = folds(index, block=1)
+    >>> found.groupby("group")["part"].nunique().max()
+    np.int64(1)
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    index = index[index["split"] != "test"].reset_index(drop=True)
+    key = index["path"].map(lambda path: dataset.parse_name(path).patient).astype("string")
+    named = key.str.extract(r"^(.*?)-?([0-9]+)$").set_axis(["source", "number"], axis=1)
+    known = named["number"].notna()
+    begin = named["number"].where(known, "0").astype("int64") // block * block
+    source = named["source"].where(known, "unnumbered")
+    blocks = (source + " " + begin.astype("string").str.zfill(4)).where(known, group_names(index))
+    ties = [pd.factorize(names)[0] for names in (blocks, group_names(index), index["sha256"])]
+    ends = np.concatenate([tie + len(index) * number for number, tie in enumerate(ties, start=1)])
+    starts, shape = np.tile(np.arange(len(index)), len(ties)), (len(index) * (len(ties) + 1),) * 2
+    joined = connected_components(coo_array((np.ones(len(ends)), (starts, ends)), shape=shape), directed=False)[1]
+    table = assign(index, np.full(len(index), "")).assign(source=source, block=blocks)
+    table["group"] = table["block"].groupby(joined[: len(index)]).transform("min")
+    table["part"] = np.array(FOLDS)[_deal(table, len(FOLDS), seed)]
+    return table.astype(dict.fromkeys(("source", "block", "group", "part"), str))
+
+
+def fold(index: pd.DataFrame, held_out: str, *, seed: int = 0) -> pd.DataFrame:
+    """Split for one of the five `folds`: it is the part test, and a seventh of the others' groups validates.
+
+    Parameters
+    ----------
+    index : DataFrame
+        From `dataset.scan`.
+    held_out : str
+        One of `FOLDS`.
+    seed : int
+        As for `folds`.
+
+    Returns
+    -------
+    DataFrame
+        As `folds`, with ``part`` one of `PARTS`. No image of the official test set is in it.
+
+    Raises
+    ------
+    BadInput
+        There is no such fold.
+
+    Examples
+    --------
+    >>> fold(index, "fold6")
+    Traceback (most recent call last):
+    cxr_utils.errors.BadInput: fold: 'fold6'; choose one of fold1, fold2, fold3, fold4, fold5
+    """
+    one_of("fold", held_out, FOLDS)
+    table = folds(index, seed=seed)
+    outside = (table["part"] == held_out).to_numpy()
+    part = np.where(outside, "test", "train").astype(object)
+    part[~outside] = np.where(_deal(table[~outside], 7, seed) == 0, "validation", "train")
+    return table.assign(part=part.astype(str))
+
+
+def _deal(table: pd.DataFrame, count: int, seed: int) -> np.ndarray:
+    """Number the fold of each row, from 0: groups stay whole; classes, kinds and sources of NORMAL are balanced.
+
+    Of 200 deals, the large groups mostly first and each to where it fits best, the most even one is taken.
+
+    Raises
+    ------
+    BadInput
+        There are fewer groups than folds.
+    """
+    strata = table["kind"] + " " + table["source"].where(table["kind"] == "normal", "")
+    sums = pd.concat([pd.crosstab(table["group"], one) for one in (strata, table["label"])], axis=1)
+    if len(sums) < count:
+        raise BadInput(f"index: {len(sums)} blocks of numbers can't be dealt into {count} parts")
+    shares, rng = (sums / sums.sum()).to_numpy() * count, np.random.default_rng(seed)
+    best, found = np.inf, np.zeros(len(sums), dtype="int64")
+    for _ in range(200):
+        filled, fold = np.zeros((count, shares.shape[1])), found.copy()
+        for group in np.argsort(-shares.sum(axis=1) * rng.uniform(0.2, 1, len(shares)), kind="stable"):
+            fold[group] = np.argmin(((filled + shares[group]) ** 2 - filled**2).sum(axis=1))
+            filled[fold[group]] += shares[group]
+        if (uneven := np.abs(filled - 1).max()) < best:
+            best, found = uneven, fold
+    return found[sums.index.get_indexer(table["group"])]
+
+
 def rarer(split: pd.DataFrame, *, label: int = 0, one_for: int = 14, seed: int = 0) -> pd.DataFrame:
     """Leave few images of a class to train on, so that imbalance is felt; the class' others validate.
 

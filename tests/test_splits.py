@@ -244,3 +244,62 @@ def test_rarer_moves_whole_patients_of_one_class(rows, one_for):
     assert (mine["part"] == "unused").equals(torn)
     largest = mine.loc[~torn].groupby("patient").size()
     assert (mine["part"] == "train").sum() <= max(len(kept) // one_for, largest.max() if len(largest) else 0)
+
+
+# Five folds
+
+
+@settings(deadline=None, max_examples=40)
+@given(indexes(), st.integers(1, 8), st.integers(0, 1000))
+def test_folds_keep_persons_files_and_blocks_whole_and_leave_test_out(index, block, seed):
+    index["sha256"] = index["sha256"].where(index.index % 7 > 0, "twins")  # these tie whatever blocks they are in
+    outside = index[index["split"] != "test"].reset_index(drop=True)
+    try:
+        table = splits.folds(index, block=block, seed=seed)
+    except BadInput as error:
+        assert "can't be dealt" in str(error)
+        return
+    assert table["path"].tolist() == outside["path"].tolist()
+    assert set(table["part"]) == set(splits.FOLDS)
+    for whole in ("group", "block", splits.group_names(outside), outside["sha256"]):
+        assert table.groupby(whole)["part"].nunique().max() == 1
+    number = table["path"].str.extract(r"(?:person|IM-)(\d+)")[0].astype(int)
+    assert (table["block"] == table["source"] + " " + (number // block * block).astype(str).str.zfill(4)).all()
+    shuffled = index.sample(frac=1, random_state=seed)
+    renamed = shuffled.assign(path=shuffled["path"].str.replace("chest_xray", "x").str.replace(".jpeg", ".png"))
+    assert splits.digest(splits.folds(renamed, block=block, seed=seed)) == splits.digest(table)
+
+
+def kept_index():
+    """Return what the committed folds say of the images, in the form of an index."""
+    table = score.read_split(score.FOLDS)
+    return table.assign(split="train", sha256=table["path"])
+
+
+def test_the_committed_folds_come_from_names_alone():
+    index = kept_index()
+    table = splits.folds(index)
+    assert splits.digest(table) == score.FOLDS and len(table) == 5232
+    assert not table["path"].str.contains("/test/").any()
+    made = {fold: splits.fold(index, fold) for fold in splits.FOLDS}
+    for fold, split in made.items():
+        committed = score.read_split(splits.digest(split))
+        assert (committed["part"] == split["part"]).all()
+        assert ((split["part"] == "test") == (table["part"] == fold)).all()
+        assert split.groupby("group")["part"].nunique().max() == 1
+        assert 0.08 < (split["part"] == "validation").mean() < 0.15
+
+
+def test_the_committed_folds_are_even():
+    table = score.read_split(score.FOLDS)
+    for column in ("kind", "label"):
+        counts = pd.crosstab(table["part"], table[column])
+        assert (counts / counts.mean() - 1).abs().max().max() < 0.08
+    assert table.groupby("part")["label"].mean().between(0.73, 0.76).all()
+
+
+def test_too_few_blocks_are_said(tiny_index):
+    with pytest.raises(BadInput, match="index: 3 blocks of numbers can't be dealt into 5 parts"):
+        splits.folds(tiny_index, block=10_000)
+    with pytest.raises(BadInput, match="fold: 'test'; choose one of fold1"):
+        splits.fold(tiny_index, "test")

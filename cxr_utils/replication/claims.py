@@ -241,6 +241,8 @@ def summary(out: str | Path | _Results) -> pd.DataFrame:
     usual = {run["metrics"]["test"]["images"] for runs in results.records.values() for run in runs}
     for path in sorted((results.out / "scores").glob("*.json")):
         record = files.read_record(path)
+        if "benchmark" in record:  # of the folds, not of test
+            continue
         row = score_row(record, where=path)
         if usual and (count := record["metrics"]["test"]["images"]) not in usual:
             row["recipe"] += f" (other test, {count:,} images)"

@@ -12,7 +12,8 @@ import pandas as pd
 from cxr_utils import evaluation, files, ledger, recipes, splits, training
 from cxr_utils.errors import BadInput, one_of
 
-PROTOCOLS = ("published", "honest")
+#: "folds" is five cells: each holds out one fold, and leaves the official test set closed.
+PROTOCOLS = ("published", "honest", "folds")
 SEEDS = (0, 1, 2)
 #: How many seeds where it is not three: cheap trainings have more, so that their spread can be told.
 MORE_SEEDS = {"plain_64": 10, "softmax_64": 10, "plain_224": 10, "plain_224-unaugmented": 10, "reference": 5}
@@ -33,7 +34,7 @@ class Cell:
     ----------
     recipe : str
         The name of a recipe, or of one of `VARIANTS`.
-    protocol : {"published", "honest"}
+    protocol : {"published", "honest", "fold1", ..., "fold5"}
         How it is split and judged.
     seed : int
         As for `training.fit`.
@@ -65,7 +66,7 @@ class Cell:
         base, changes = VARIANTS.get(self.recipe, (self.recipe, {}))
         recipe = recipes.get(base).but(**changes)
         recipe = recipe if index is None else recipe.of(index)
-        if self.protocol != "honest":
+        if self.protocol == "published":
             return recipe
         reasons = {**recipe.reasons, "validation": "the honest protocol, not the authors' way"}
         stops = recipe.early_stopping or {"monitor": "val_loss", "patience": recipe.epochs}
@@ -73,7 +74,9 @@ class Cell:
             reasons["early_stopping"] = "the honest protocol: validation chooses the epoch"
         return recipe.but(
             early_stopping={**stops, "restore_best_weights": True},
-            validation="15% of the patient groups of train and val",
+            validation="15% of the patient groups of train and val"
+            if self.protocol == "honest"
+            else "a seventh of the four other folds, blocks of neighbouring numbers whole",
             reasons=reasons,
         )
 
@@ -84,7 +87,9 @@ class Cell:
         return "test" if wrong else "validation"
 
     def split(self, index: pd.DataFrame) -> pd.DataFrame:
-        """Return the split of the cell's protocol: `splits.published` or `splits.grouped`, the latter by seed 0.
+        """Return the split of the cell's protocol: `splits.published`, or by seed 0 `splits.grouped` or `splits.fold`.
+
+        The last has no row for the official test set.
 
         Parameters
         ----------
@@ -97,6 +102,8 @@ class Cell:
         """
         if self.protocol == "honest":
             return splits.grouped(index, seed=0)
+        if self.protocol in splits.FOLDS:
+            return splits.fold(index, self.protocol, seed=0)
         return splits.published(index, **self.get_recipe().split, seed=self.seed)
 
     def identity(self, split: pd.DataFrame, index: pd.DataFrame) -> str:
@@ -147,14 +154,14 @@ def planned(name: str) -> int:
 def cells(*, recipe=(), protocol=(), seeds: Sequence[int] | None = None) -> list[Cell]:
     """Return the cells of the grid, those of one recipe together.
 
-    Variants, and recipes of our own, have no published protocol.
+    Variants, and recipes of our own, have no published protocol. Under "folds" each has three seeds.
 
     Parameters
     ----------
     recipe : sequence of str
         Names of recipes or `VARIANTS`; none is all.
-    protocol : sequence of {"published", "honest"}
-        None is both.
+    protocol : sequence of {"published", "honest", "folds"}
+        None is the first two.
     seeds : sequence of int, optional
         The repetitions; else as many as are `planned`.
 
@@ -180,9 +187,10 @@ def cells(*, recipe=(), protocol=(), seeds: Sequence[int] | None = None) -> list
     chosen = [
         Cell(name, way, seed)
         for name in recipe or known
-        for way in PROTOCOLS
-        for seed in (range(planned(name)) if seeds is None else seeds)
-        if (not protocol or way in protocol) and (way == "honest" or name not in VARIANTS and recipes.get(name).split)
+        for way in (*PROTOCOLS[:2], *splits.FOLDS)
+        for seed in ((SEEDS if way in splits.FOLDS else range(planned(name))) if seeds is None else seeds)
+        if ("folds" if way in splits.FOLDS else way) in (protocol or PROTOCOLS[:2])
+        and (way != "published" or name not in VARIANTS and recipes.get(name).split)
     ]
     if seeds != [] and not chosen:
         raise BadInput(f"protocol published: {', '.join(recipe)} was never published; it has the honest protocol alone")
@@ -246,13 +254,12 @@ def evaluate(
         ``history`` (one mapping an epoch) and ``metrics`` (from `evaluation.judge`).
     """
     out, record, history = files.resolve(out), run.record, run.history
-    reads = len(history) + 1 if cell.validate_on == "test" else 1
+    reads = len(history) + 1 if cell.validate_on == "test" else int(cell.protocol not in splits.FOLDS)
     identity = cell.identity(split, index)
     # Another training of the same cell is another network: it reads test once more.
     trained = files.digest(record, length=12)
-    ledger.enter(
-        out, cell=cell.name, identity=identity, protocol=cell.protocol, reads=reads, remark=f"training {trained}"
-    )
+    remark = f"training {trained}" + ("" if reads else f"; {cell.protocol} was read once, test was not")
+    ledger.enter(out, cell=cell.name, identity=identity, protocol=cell.protocol, reads=reads, remark=remark)
     predictions = evaluation.predict(run, pixels, split, parts=sorted({cell.validate_on, "test"}), entered=True)
     files.write_csv(out / "splits" / f"{splits.digest(split)}.csv.gz", split, ours=("path", "part"))
     kept_as = out / "runs" / f"{cell.name}.predictions.csv.gz"

@@ -190,7 +190,7 @@ def plan(
             raise BadInput(f"{out / 'runs' / name}.json: {other}; choose another --out, or that --source")
     splits: dict[str, Any] = {}  # many cells share one
     for one in chosen:
-        way = "honest" if one.protocol == "honest" else f"{one.get_recipe().split} {one.seed}"
+        way = f"{one.get_recipe().split} {one.seed}" if one.protocol == "published" else one.protocol
         if way not in splits:
             splits[way] = one.split(index)
         found.identity[one.name] = one.identity(splits[way], index)
@@ -500,7 +500,9 @@ def _progress(found: Plan, todo: dict[str, grid.Cell]) -> str:
 
 
 def write_tables(found: Plan) -> list[Path]:
-    """Write the tables of `claims.write` beside the results; of phantoms and rehearsals there are none.
+    """Write the tables of `claims.write` beside the results, and judge what has all five folds by `score.folds`.
+
+    Of phantoms and rehearsals there are none.
 
     Parameters
     ----------
@@ -514,9 +516,28 @@ def write_tables(found: Plan) -> list[Path]:
     """
     if found.rehearsal or found.source == "sample" or not found.records:
         return []
-    from cxr_utils.replication import claims
+    import pandas as pd
 
-    return claims.write(found.out)
+    from cxr_utils import evaluation, splits
+    from cxr_utils.replication import claims, score
+
+    made, known = [], found.records
+    for recipe, seed in dict.fromkeys((cell.recipe, cell.seed) for cell in found.cells):
+        names = [grid.Cell(recipe, fold, seed).name for fold in splits.FOLDS]
+        if not known.keys() >= {*names}:
+            continue
+        out = found.out / "scores" / f"{recipe}-folds-s{seed}.json"
+        answers = pd.concat([
+            evaluation.read_predictions(found.out / "runs" / f"{name}.predictions.csv.gz")
+            .query("split == 'test'").assign(threshold=known[name]["metrics"]["threshold"])
+            for name in names
+        ])  # fmt: skip
+        joined = out.with_suffix(".predictions.csv.gz")
+        files.write_csv(joined, answers[["path", "probability", "threshold"]], ours=("path", "probability"))
+        score.folds(joined, out=out)
+        made.append(out)
+    others = any(record["protocol"] not in splits.FOLDS for record in known.values())
+    return made + (claims.write(found.out) if others else [])
 
 
 def _main(arguments: list[str]) -> int:

@@ -13,9 +13,13 @@ from cxr_utils.errors import BadInput
 
 #: The digest of `splits.grouped` with seed 0 on all 5,856 images: the split of the honest protocol.
 HONEST = "98ef3b64854cd068"
+#: Of `splits.folds` with seed 0: the benchmark that leaves the official test set closed.
+FOLDS = "e3049a07fc8cbdaf"
 COLUMNS = tuple(column for column in evaluation.COLUMNS if column != "patient")
 #: What the record that `score` keeps has.
 RECORD = ("name", "identity", "split", "metrics")
+FIGURES = ("auc", "accuracy", "sensitivity", "specificity")
+FOLDS_RECORD = ("name", "benchmark", "identity", "split", "figures")
 TITLES = {"validation": "validation", "test": "test", "test_without_known": "test without known persons"}
 
 
@@ -61,7 +65,7 @@ def read_split(which: str | Path = "honest") -> pd.DataFrame:
         raise BadInput(f"{path}: {names[names.duplicated()].iloc[0]} stands there twice; an image has one part")
     folder = table["path"].str.extract(r"/(NORMAL|PNEUMONIA)/", expand=False).map({"NORMAL": 0, "PNEUMONIA": 1})
     wrong = ~table["label"].isin([0, 1]) | (folder.notna() & (folder != table["label"]))
-    wrong |= ~table["part"].isin([*splits.PARTS, "unused"])
+    wrong |= ~table["part"].isin([*splits.PARTS, "unused", *splits.FOLDS])
     if wrong.any():
         row = table[wrong].iloc[0]
         raise BadInput(f"{path}: label {row['label']} and part {row['part']} can't be those of {row['path']}")
@@ -79,7 +83,7 @@ def align(predictions: pd.DataFrame, split: pd.DataFrame, *, where: str | Path =
     ----------
     predictions : DataFrame
         path, split (the part: "validation", "test", "train"), label, probability; from
-        `evaluation.read_predictions`.
+        `evaluation.read_predictions`. Without split or label those of `split` are taken.
     split : DataFrame
         From `read_split`.
     where : str or Path
@@ -88,8 +92,8 @@ def align(predictions: pd.DataFrame, split: pd.DataFrame, *, where: str | Path =
     Returns
     -------
     DataFrame
-        The rows of validation and test in the form of `evaluation.predict`; path, patient and kind are those of
-        the split.
+        The rows of validation and test (or of all folds) in the form of `evaluation.predict`; path, patient, kind and
+        group are those of the split. ``threshold`` stays where it is given.
 
     Raises
     ------
@@ -98,10 +102,16 @@ def align(predictions: pd.DataFrame, split: pd.DataFrame, *, where: str | Path =
         validation the rest of test is taken.
     """
     table = pd.DataFrame({"name": predictions["path"].map(dataset.stem_of), "given": predictions["path"]})
-    table = table.join(predictions[["split", "label", "probability"]])
+    table = table.join(predictions.reindex(columns=["split", "label", "probability", "threshold"]))
     table["line"] = range(2, len(table) + 2)
     truth = split.assign(name=split["path"].map(dataset.stem_of)).drop(columns="split", errors="ignore")
-    table = table.merge(truth, on="name", how="left", suffixes=("", "_there"))
+    table = table.merge(truth.rename(columns={"label": "label_there"}), on="name", how="left")
+    whole, known = "this split; name the table of yours by --split", splits.PARTS
+    if "split" not in predictions:
+        whole, known = "the five folds: they hold train and val of the dataset, not test", split["part"].unique()
+        table["split"] = table["part"].fillna(known[0])
+    if "label" not in predictions:
+        table["label"] = table["label_there"]
 
     def refuse(bad: pd.Series, what: str) -> None:
         if bad.any():
@@ -109,13 +119,13 @@ def align(predictions: pd.DataFrame, split: pd.DataFrame, *, where: str | Path =
             also = f" (and {more:,} more)" if more else ""
             raise BadInput(f"{where}, line {first['line']}: {first['given']} {what.format_map(first)}{also}")
 
-    refuse(~table["split"].isin(splits.PARTS), "has split {split!r}; it must be train, validation or test")
-    refuse(table["part"].isna(), "is no image of this split; name the table of yours by --split")
+    refuse(~table["split"].isin(known), "has split {split!r}; it must be train, validation or test")
+    refuse(table["part"].isna(), f"is no image of {whole}")
     refuse(table["name"].duplicated(), "stands there twice; give each image one row")
     refuse(table["split"] != table["part"], "is called {split}, but in this split it is {part}")
     refuse(table["label"] != table["label_there"], "has label {label}, but the dataset says {label_there:.0f}")
     table = table[table["split"] != "train"]
-    for part in ("test", "validation"):
+    for part in sorted({*truth["part"]} - {"train", "unused"}):
         rows = truth[truth["part"] == part]
         missing = rows[~rows["name"].isin(table["name"])]
         if len(missing) and not (part == "validation" and len(missing) == len(rows)):
@@ -123,7 +133,8 @@ def align(predictions: pd.DataFrame, split: pd.DataFrame, *, where: str | Path =
                 f"{where}: {len(missing):,} of {len(rows):,} images of {part} are missing, "
                 f"first {missing['path'].iloc[0]}; a figure needs all of them"
             )
-    columns = [*evaluation.COLUMNS, *(["kind"] if "kind" in truth else [])]
+    columns = [*evaluation.COLUMNS, *(c for c in ("kind", "group") if c in truth)]
+    columns += ["threshold"] * ("threshold" in predictions)
     table["probability"] = table["probability"].astype("float64")
     return table[columns].sort_values(["split", "path"], ignore_index=True)
 
@@ -174,11 +185,7 @@ def score(
     >>> score(folder / "mine.csv", split=folder / "split.csv")["metrics"]["test"]["at_half"]["auc"]["value"]
     1.0
     """
-    if out is not None:
-        out = Path(out)
-        if out.suffix != ".json":
-            raise BadInput(f"--out {out}: must be a file named .json, such as results/scores/{out.stem}.json")
-        again = check_out(out, RECORD, judged=files.expand(path))
+    again = out is not None and check_out(out := Path(out), RECORD, judged=files.expand(path))
     parts = read_split(split)
     table = align(evaluation.read_predictions(path, columns=COLUMNS), parts, where=path)
     table["probability"] = meaning.gives(table[["probability"]])
@@ -201,6 +208,65 @@ def score(
     return record
 
 
+def folds(path: str | Path, *, name: str | None = None, out: str | Path | None = None) -> dict[str, Any]:
+    """Judge a file of predictions by the five folds: each image of train and val, answered without its own fold.
+
+    Intervals come from a bootstrap over the groups of the folds, in which persons and blocks of neighbouring numbers
+    are whole. Of one fold they are of a dozen groups, so rough.
+
+    Parameters
+    ----------
+    path : str or Path
+        A CSV file with path and probability (of PNEUMONIA); and, where one was chosen on the four other folds, the
+        ``threshold`` of each image's fold.
+    name, out
+        As for `score`. The ledger gets a row that counts no reading of test.
+
+    Returns
+    -------
+    dict
+        ``name``, ``benchmark`` ("folds"), ``identity``, ``split`` (the folds' digest) and ``figures``: for "all" and
+        each fold ``images`` and ``at_half``, and where thresholds are given ``at_threshold``, as in `evaluation.judge`.
+
+    Raises
+    ------
+    BadInput
+        An image is unknown, there twice or missing, a probability or a threshold is not in [0, 1], or `out` can't be
+        used.
+
+    Examples
+    --------
+    >>> folds("results/submissions/eight_statistics.predictions.csv.gz")["figures"]["all"]["images"]  # doctest: +SKIP
+    5232
+    """
+    again = out is not None and check_out(out := Path(out), FOLDS_RECORD, judged=files.expand(path))
+    parts = read_split(FOLDS)
+    given = evaluation.read_predictions(path, columns=("path", "probability")).drop(columns="split", errors="ignore")
+    table = align(given, parts, where=path)
+    identity = files.digest(FOLDS + table.to_csv(index=False), length=12)
+    record = {"name": name or (out.stem if out else Path(path).name.partition(".")[0]), "benchmark": "folds",
+              "identity": identity, "split": FOLDS}  # fmt: skip
+    if out is not None:
+        enter(record | {"of_test": 0}, out, command="score --benchmark folds")
+    record["figures"] = {"all": _judge_fold(table)}
+    record["figures"] |= {fold: _judge_fold(rows) for fold, rows in table.groupby("split")}
+    if out is not None:
+        files.write_csv(out.with_suffix(".predictions.csv.gz"), table, ours=again)
+        files.write_json(out, record, ours=FOLDS_RECORD)
+    return record
+
+
+def _judge_fold(table: pd.DataFrame) -> dict[str, Any]:
+    """Judge some folds' answers, groups drawn whole; by their own thresholds only what is counted, not ranked."""
+    table = table.assign(patient=table["group"])
+    found = evaluation.judge_part(table)
+    if "threshold" in table:
+        called = table.assign(probability=(table["probability"] >= table["threshold"]).astype(float))
+        counted = evaluation.judge_part(called)["at_half"]
+        found["at_threshold"] = {metric: counted[metric] for metric in evaluation.METRICS[:7]}
+    return found
+
+
 def check_out(out: Path, keys: Sequence[str], *, judged: Path | None = None) -> bool:
     """Refuse a file for a record, before any work, if it or its ledger would fall on another's.
 
@@ -221,13 +287,15 @@ def check_out(out: Path, keys: Sequence[str], *, judged: Path | None = None) -> 
     Raises
     ------
     BadInput
-        Something else is there; of a run of the grid, too.
+        Something else is there, of a run of the grid, too; or it is not named .json.
 
     Examples
     --------
     >>> check_out(Path("gone.json"), RECORD)
     False
     """
+    if out.suffix != ".json":
+        raise BadInput(f"--out {out}: must be a file named .json, such as results/scores/{out.stem}.json")
     if files.has_keys("cell")(out):
         raise BadInput(f"--out {out}: holds a run of the grid; choose another file")
     files.check_ours(out, files.has_keys(*keys))
@@ -301,6 +369,29 @@ def as_text(record: dict[str, Any]) -> str:
         blocks["at_threshold"] = f"answers from {metrics['threshold']:.3f} on, chosen in validation"
     shown = tables({title: metrics[part] for part, title in TITLES.items() if part in metrics}, blocks)
     return _pages.fill(Path(__file__).with_name("score.txt.j2"), **record, tables=shown, words=evaluation.words).strip()
+
+
+def folds_as_text(record: dict[str, Any]) -> str:
+    """Lay out what `folds` returned for people: one block a threshold, one row a fold.
+
+    Parameters
+    ----------
+    record : dict
+        From `folds`.
+
+    Returns
+    -------
+    str
+    """
+    lines = [f"{record['name']}, five folds {record['split']}"]
+    blocks = {"at_half": "answers from probability .5 on", "at_threshold": "answers from each fold's own threshold on"}
+    for block, title in blocks.items():
+        shown = {part: {metric: evaluation.words(found[block][metric]) for metric in FIGURES if metric in found[block]}
+                 | {"images": f"{found['images']:,}"}
+                 for part, found in record["figures"].items() if block in found}  # fmt: skip
+        lines += ["", title, pd.DataFrame(shown).T.to_string()] if shown else []
+    about = "In brackets: 95% interval, bootstrap over persons and blocks of neighbouring numbers; rough for one fold."
+    return "\n".join([*lines, "", about])
 
 
 def tables(parts: dict[str, dict[str, Any]], blocks: dict[str, str]) -> str:
