@@ -30,7 +30,7 @@ DEFAULTS = {
     "norm": "none", "rotation": 0, "shift": 0, "shear": 0, "zoom": 0, "gamma": 0, "contrast": 0, "brightness": 0,
     "border": 0, "window": 0, "coarse": 0, "blur": 0, "noise": 0, "erase": 0, "mixup": 0,
     "crop": 0, "frame": 0, "match": 0, "amplitude": 0, "equalise": 0, "letters": 0, "surround": 0, "void": 0,
-    "mixstyle": 0,
+    "mixstyle": 0, "under": False,
 }  # fmt: skip
 MILD = DEFAULTS | {"rotation": 8, "zoom": 0.12, "shift": 0.05, "shear": 4, "gamma": 0.25, "contrast": 0.15}
 """How images are changed for the answers that are averaged ("tta"): one plain, four changed."""
@@ -198,7 +198,7 @@ def weights(c: dict, label: np.ndarray, statistics: np.ndarray, groups: np.ndarr
         answer = audit.boosted_scores(statistics, index)
         weight = np.clip(np.where(label == 1, answer, 1 - answer), 0.02, 1) ** -c["even"]
     for value in (0, 1):
-        if c["class_weight"] or c["even"]:
+        if (c["class_weight"] or c["even"]) and not c["under"]:
             weight[label == value] *= len(label) / 2 / weight[label == value].sum()
     return weight.astype("float32")
 
@@ -212,7 +212,9 @@ def train(c: dict, pixels: np.ndarray, label: np.ndarray, weight: np.ndarray, he
     from cxr_utils import training
     from cxr_utils.backend import keras
 
-    size, steps = c["batch"], -(-len(label) // c["batch"])
+    rarer = [np.flatnonzero(label == value) for value in np.argsort(np.bincount(label))]  # the rarer class first
+    examples = 2 * len(rarer[0]) if c["under"] else len(label)
+    size, steps = c["batch"], -(-examples // c["batch"])
 
     class Batches(keras.utils.PyDataset):
         epoch = 0
@@ -222,7 +224,11 @@ def train(c: dict, pixels: np.ndarray, label: np.ndarray, weight: np.ndarray, he
 
         def __getitem__(self, number):
             rng = np.random.default_rng([c["seed"], self.epoch, number])
-            rows = np.random.default_rng([c["seed"], self.epoch]).permutation(len(label))
+            order = np.random.default_rng([c["seed"], self.epoch])
+            if c["under"]:  # in each epoch others of the commoner class, as many as of the rarer
+                rows = order.permutation(np.concatenate([rarer[0], order.choice(rarer[1], len(rarer[0]), False)]))
+            else:
+                rows = order.permutation(len(label))
             rows = rows[number * size : (number + 1) * size]
             pictures, y = pixels[rows, :, :, 0], label[rows].astype("float32")
             if any(c[name] for name in ("match", "amplitude", "equalise", "letters")):
