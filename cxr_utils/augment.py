@@ -11,6 +11,7 @@ import numpy as np
 from cxr_utils.errors import BadInput
 
 _LATER = ("coarse", "blur", "noise")  # than the first runs that are kept: their records and draws stay
+_LAST = ("frame", "histogram", "surround", "void")  # than `reference`: the same
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,14 @@ class Augmentation:
         Every second image (by chance) is blurred by a Gaussian of a standard deviation up to this, pixels.
     noise : float
         Largest standard deviation of the noise that is added, as a fraction of the full range.
+    frame : float
+        Each image is shown closer, both axes by one factor in [1 - frame, 1], at any place within the picture.
+    histogram : float
+        Share of images that get the histogram of another one of the batch, whatever its class.
+    surround : float
+        Share of images whose surroundings of the chest are those of another one of the batch, whatever its class.
+    void : float
+        Share of images whose chest `hide_chests` covers in training; their label is then one half.
 
     Raises
     ------
@@ -69,6 +78,10 @@ class Augmentation:
     coarse: float = 0.0
     blur: float = 0.0
     noise: float = 0.0
+    frame: float = 0.0
+    histogram: float = 0.0
+    surround: float = 0.0
+    void: float = 0.0
 
     def __post_init__(self):
         """Check the ranges."""
@@ -91,7 +104,7 @@ class Augmentation:
         >>> Augmentation(rotation=10).settings()["rotation"]
         10
         """
-        return {name: value for name, value in asdict(self).items() if value or name not in _LATER}
+        return {name: value for name, value in asdict(self).items() if value or name not in _LATER + _LAST}
 
 
 def augment(images: np.ndarray, augmentation: Augmentation, *, rng: np.random.Generator) -> np.ndarray:
@@ -128,19 +141,25 @@ def augment(images: np.ndarray, augmentation: Augmentation, *, rng: np.random.Ge
     if images.ndim != 4 or images.shape[3] != 1 or images.dtype != np.float32:
         raise BadInput(f"images: {images.dtype} of shape {images.shape}; expected float32 of shape (n, h, w, 1)")
     count, height, width, _ = images.shape
-    names = [*(field.name for field in fields(Augmentation) if field.name not in _LATER), "zoom_y"]
+    names = [*(field.name for field in fields(Augmentation) if field.name not in _LATER + _LAST), "zoom_y"]
     if any(getattr(augmentation, name) for name in _LATER):
         names += [*_LATER, "coarse_y", "blurred"]
     draws = dict(zip(names, rng.uniform(-1, 1, (len(names), count)), strict=True))
+    closer, (beside, above) = np.ones(count), np.zeros((2, count))
+    if augmentation.frame:
+        closer = 1 - augmentation.frame * rng.random(count)
+        beside, above = (1 - closer) / 2 * rng.uniform(-1, 1, (2, count))
+    if augmentation.histogram:
+        images = _exchanged_histograms(images, augmentation.histogram, rng)
     matrices = affine_matrices(
         height,
         width,
         theta=augmentation.rotation * draws["rotation"],
-        tx=augmentation.width_shift * width * draws["width_shift"],
-        ty=augmentation.height_shift * height * draws["height_shift"],
+        tx=augmentation.width_shift * width * draws["width_shift"] + width * beside,
+        ty=augmentation.height_shift * height * draws["height_shift"] + height * above,
         shear=augmentation.shear * draws["shear"],
-        zx=1 + augmentation.zoom * draws["zoom"],
-        zy=1 + augmentation.zoom * draws["zoom_y"],
+        zx=(1 + augmentation.zoom * draws["zoom"]) * closer,
+        zy=(1 + augmentation.zoom * draws["zoom_y"]) * closer,
     )
     if augmentation.horizontal_flip:  # of the result: x in it is looked up at w - 1 - x
         matrices[draws["horizontal_flip"] < 0] @= np.array([[-1, 0, width - 1], [0, 1, 0], [0, 0, 1]])
@@ -172,7 +191,58 @@ def augment(images: np.ndarray, augmentation: Augmentation, *, rng: np.random.Ge
         amount = np.abs(draws["noise"], dtype=np.float32)[:, None, None, None] * np.float32(augmentation.noise)
         result += amount * rng.standard_normal(result.shape, dtype=np.float32)
         np.clip(result, 0, 1, out=result)
+    if augmentation.surround:
+        own = _chests(result, rng) | (rng.random((count, 1, 1, 1)) >= augmentation.surround)
+        result = np.where(own, result, result[rng.permutation(count)])
     return result
+
+
+def _exchanged_histograms(images: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+    """Give some images the histogram of another, whatever its class: exposure then tells nothing about a class."""
+    others, chosen = rng.permutation(len(images)), rng.random(len(images)) < share
+    levels, result = np.round(images * 255).astype(np.uint8), images.copy()
+    below = [np.bincount(one.ravel(), minlength=256).cumsum() for one in levels]
+    for row in np.flatnonzero(chosen):
+        tones = np.searchsorted(below[others[row]], below[row]).clip(max=255).astype(np.float32) / 255
+        result[row] = tones[levels[row]]
+    return result
+
+
+def _chests(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Draw where the chest of each image lies: within edges of .05 to .22 of the side; bool, shape (n, h, w, 1)."""
+    count, height, width, _ = images.shape
+    x, y = (np.arange(width) + 0.5) / width, ((np.arange(height) + 0.5) / height)[:, None]
+    left, right, top, bottom = rng.uniform(0.05, 0.22, (4, count, 1, 1))
+    return ((x >= left) & (x < 1 - right) & (y >= top) & (y < 1 - bottom))[..., None]
+
+
+def hide_chests(images: np.ndarray, share: float, *, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Cover the chest in some images, so that a network learns to know nothing where it sees none.
+
+    Parameters
+    ----------
+    images : ndarray
+        float32 in [0, 1], shape (n, h, w, 1).
+    share : float
+        Of the images, by chance.
+    rng : Generator
+        The only source of chance.
+
+    Returns
+    -------
+    images : ndarray
+        As `images`: each covered with a gray of its own, the place of the chest drawn as in `augment`.
+    hidden : ndarray
+        bool, shape (n,): which.
+
+    Examples
+    --------
+    >>> hidden = hide_chests(np.zeros((4, 8, 8, 1), np.float32), 1.0, rng=np.random.default_rng(0))[1]
+    >>> int(hidden.sum())
+    4
+    """
+    hidden, gray = rng.random(len(images)) < share, rng.random((len(images), 1, 1, 1), dtype=np.float32)
+    return np.where(_chests(images, rng) & hidden[:, None, None, None], gray, images), hidden
 
 
 #: How far the further views of an image differ from it.

@@ -149,16 +149,19 @@ def batches(pixels, table: pd.DataFrame, recipe: Recipe, *, seed: int | None = N
         def __getitem__(self, number):
             epoch = max(self.epoch, 0)
             rows = self.order(epoch)[number * size : (number + 1) * size]
-            pictures = imbalance.render(pixels, table.iloc[rows])
+            pictures, wanted = imbalance.render(pixels, table.iloc[rows]), targets[rows]
             if seed is not None and recipe.augmentation is not None:
                 rng = np.random.default_rng([seed, epoch, number])
                 pictures = augment.augment(pictures, recipe.augmentation, rng=rng)
+                if recipe.augmentation.void:
+                    pictures, hidden = augment.hide_chests(pictures, recipe.augmentation.void, rng=rng)
+                    wanted = np.where(hidden[:, None], np.float32(0.5), wanted)
             if recipe.channels > 1:
                 pictures = np.repeat(pictures, recipe.channels, axis=-1)
             if class_weight is None:
-                return pictures, targets[rows]
+                return pictures, wanted
             weights = np.array([class_weight[c] for c in labels[rows]], dtype="float32")
-            return pictures, targets[rows], weights
+            return pictures, wanted, weights
 
     return Batches()
 

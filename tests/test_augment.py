@@ -164,6 +164,50 @@ def test_what_came_later_leaves_older_draws_and_records_alone(pictures):
     first, second = (augment.augment(pictures, how, rng=np.random.default_rng(4)) for how in (old, more))
     assert np.allclose(first, second, atol=1e-4)
     assert "noise" not in old.settings() and more.settings() == old.settings() | {"noise": 1e-6}
+    last = augment.augment(pictures, Augmentation(rotation=20, gamma=0.3, frame=1e-6), rng=np.random.default_rng(4))
+    assert np.allclose(first, last, atol=1e-4)
+    assert not {"frame", "histogram", "surround", "void"} & set(more.settings())
+
+
+def test_a_tighter_frame_lies_within_the_picture(pictures):
+    """Shown closer by up to twice, no edge is repeated: a ramp stays a ramp, of a part of its values."""
+    ramp = np.broadcast_to(np.linspace(0, 1, 64, dtype=np.float32)[None, None, :, None], (200, 64, 64, 1))
+    shown = augment.augment(np.array(ramp), Augmentation(frame=0.5), rng=np.random.default_rng(0))
+    ends = shown[:, 32, [0, -1], 0]
+    closer = (ends[:, 1] - ends[:, 0]).round(3)
+    assert 0.5 <= closer.min() < 0.55 and 0.95 < closer.max() <= 1
+    assert np.allclose(np.diff(shown[:, 32, :, 0]), closer[:, None] / 63, atol=2e-3)
+    assert ends[:, 0].max() > 0.3 and np.corrcoef(ends[:, 0], closer)[0, 1] < -0.3
+
+
+def test_some_images_get_the_histogram_of_another_and_keep_their_order():
+    rng = np.random.default_rng(0)
+    some = (rng.random((40, 16, 16, 1)) * rng.uniform(0.2, 1, (40, 1, 1, 1))).astype(np.float32)
+    made = augment.augment(some, Augmentation(histogram=0.5), rng=np.random.default_rng(1))
+    given = (made != some).any(axis=(1, 2, 3))
+    assert 0.3 < given.mean() < 0.7
+    means = some.mean(axis=(1, 2, 3))
+    for before, after in zip(some[given], made[given], strict=True):
+        order = before.ravel().argsort()
+        assert (np.diff(after.ravel()[order]) >= 0).all()
+        assert np.abs(means - after.mean()).min() < 0.01
+
+
+def test_surroundings_come_from_another_image_and_the_chest_stays():
+    flat = np.broadcast_to(np.linspace(0, 1, 50, dtype=np.float32)[:, None, None, None], (50, 40, 40, 1))
+    made = augment.augment(np.array(flat), Augmentation(surround=0.7), rng=np.random.default_rng(2))[..., 0]
+    assert np.array_equal(made[:, 9:31, 9:31], flat[:, 9:31, 9:31, 0])  # .22 of the side, and within
+    corners = made[:, 0, 0]
+    assert np.isin(corners, flat[:, 0, 0, 0]).all() and np.array_equal(corners, made[:, -1, -1])
+    assert 0.5 < (corners != flat[:, 0, 0, 0]).mean() < 0.85
+
+
+def test_chests_are_hidden_by_chance():
+    some = np.random.default_rng(5).random((200, 20, 20, 1), dtype=np.float32)
+    made, hidden = augment.hide_chests(some, 0.3, rng=np.random.default_rng(3))
+    assert 0.2 < hidden.mean() < 0.4 and np.array_equal(made[~hidden], some[~hidden])
+    assert np.ptp(made[hidden, 5:15, 5:15], axis=(1, 2)).max() == 0
+    assert np.array_equal(made[:, 0], some[:, 0]) and made.dtype == np.float32
 
 
 @settings(deadline=None, max_examples=30)
@@ -174,6 +218,7 @@ def test_what_came_later_leaves_older_draws_and_records_alone(pictures):
         shear=st.floats(0, 60), zoom=st.floats(0, 0.9), horizontal_flip=st.booleans(),
         brightness=st.floats(0, 0.9), contrast=st.floats(0, 0.9), gamma=st.floats(0, 0.9),
         coarse=st.floats(0, 0.95), blur=st.floats(0, 5), noise=st.floats(0, 0.9),
+        frame=st.floats(0, 0.9), histogram=st.floats(0, 0.9), surround=st.floats(0, 0.9),
     ),
     st.integers(0, 2**32 - 1),
 )  # fmt: skip

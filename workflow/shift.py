@@ -10,21 +10,32 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from cxr_utils import audit, dataset, splits
+from cxr_utils import audit, dataset, images, shortcuts, splits
 from cxr_utils.errors import BadInput
 
 SHARES = {"size": 0.12, "exposure": 0.06, "blocks": 0.06, "validation": 0.10}
 """Part → share of the patients of each source that it takes from what is left, in this order."""
-DOMAINS = ("size", "exposure", "blocks")
+SHARES_2 = {"size": 0.08, "exposure": 0.06, "surround": 0.06, "low": 0.06, "validation": 0.10}
+"""The same for the trials towards `reference_2`."""
+DOMAINS = ("size", "exposure", "blocks", "surround", "low")
 
 
-def split(index: pd.DataFrame, pixels: np.ndarray, *, sizes: pd.DataFrame | None = None, seed: int = 0) -> pd.DataFrame:
-    """Hold out three shifted parts and a random one, each with both classes, patients kept whole.
+def split(
+    index: pd.DataFrame,
+    pixels: np.ndarray,
+    *,
+    sizes: pd.DataFrame | None = None,
+    seed: int = 0,
+    shares: dict[str, float] = SHARES,
+) -> pd.DataFrame:
+    """Hold out shifted parts and a random one, each with both classes, patients kept whole.
 
     - ``size``: NORMAL images that are small and wide in the original, PNEUMONIA that are large and narrow;
     - ``exposure``: images that boosted trees, by the eight statistics of `audit.picture_statistics`, call the other
       class with the most certainty (from folds that were not fitted on them);
     - ``blocks``: the highest numbers of each source (IM, NORMAL2-IM, person with bacteria, with virus);
+    - ``low``: the lowest; those of NORMAL follow on the numbers of test;
+    - ``surround``: as ``exposure``, by what lies outside of the central chest, at 16 x 16 pixels;
     - ``validation``: drawn at random.
 
     Parameters
@@ -38,11 +49,13 @@ def split(index: pd.DataFrame, pixels: np.ndarray, *, sizes: pd.DataFrame | None
         does not name get an estimate from their pictures: squashing leaves traces.
     seed : int
         Of the random part and the folds.
+    shares : dict
+        Part → share of the patients of each source that it takes from what is left, in this order.
 
     Returns
     -------
     DataFrame
-        As `splits.official`; ``part`` is "train" or a key of `SHARES`.
+        As `splits.official`; ``part`` is "train" or a key of `shares`.
 
     Raises
     ------
@@ -63,15 +76,23 @@ def split(index: pd.DataFrame, pixels: np.ndarray, *, sizes: pd.DataFrame | None
     source = index["kind"].astype(str) + np.where(stems.str.startswith("NORMAL2"), " 2", "")
     statistics = audit.picture_statistics(pixels)
     wide = _wide_and_small(index, pixels, statistics, sizes, groups)
-    answers = audit.boosted_scores(statistics.to_numpy(), index.assign(split="train"), seed=seed)
+    rank, known = number.groupby(source).rank(pct=True).to_numpy(), index.assign(split="train")
+    outside = shortcuts.region("outside", 16)
+    small = np.stack([images.resize(image[:, :, 0], 16)[outside] for image in pixels]) if "surround" in shares else None
+    answers, around = (
+        audit.boosted_scores(values, known, seed=seed) if values is not None else np.zeros(len(index))
+        for values in (statistics.to_numpy(), small)
+    )
     own = {  # how much an image looks like its own class; the lowest are held out
         "size": np.where(label == 1, wide, -wide),
         "exposure": np.where(label == 1, answers, 1 - answers),
-        "blocks": -number.groupby(source).rank(pct=True).to_numpy(),
+        "surround": np.where(label == 1, around, 1 - around),
+        "blocks": -rank,
+        "low": rank,
         "validation": np.random.default_rng(seed).random(len(index)),
     }
     part = np.full(len(index), "train", dtype=object)
-    for name, share in SHARES.items():
+    for name, share in shares.items():
         table = pd.DataFrame({"group": groups, "source": source.to_numpy(str), "own": own[name]})[part == "train"]
         table = table.groupby("group").agg(own=("own", "mean"), source=("source", "first"))
         for _, rows in table.groupby("source")["own"]:
