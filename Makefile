@@ -1,5 +1,5 @@
 # Thin: each target is one or two commands. Needs Python 3.11 to 3.13 and a package index, nothing else.
-# README.md has the plain commands for Windows, and the longest folder that it takes.
+# docs/install.md has the plain commands for Windows, and the longest folder that it takes.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -11,7 +11,7 @@ LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 -
 # $(call stage,NAME,COMMAND): run a stage of the tests, and say how many seconds it took.
 stage = @begun=$$(date +%s); echo "== $(1)"; $(2) || exit 1; echo "== $(1): $$(( $$(date +%s) - begun )) s"
 
-.PHONY: help course check test test-long test-oldest lint bench notebooks tables audit lock lock-check clean
+.PHONY: help course check test test-long test-oldest lint bench notebooks tables site audit lock lock-check clean
 
 help:
 	@echo "make course      install into .venv, and execute all notebooks on the built-in sample"
@@ -23,6 +23,7 @@ help:
 	@echo "make bench       speed and memory against the plain way, into benchmarks/results.md"
 	@echo "make notebooks   build and execute the notebooks from notebooks/source/*.py"
 	@echo "make tables      write the tables of results/ and README from the runs in results/"
+	@echo "make site        make all pages and notebooks one site to read, in build/site; needs no network"
 	@echo "make audit       ask for known weaknesses of the pinned packages; needs the network"
 	@echo "make lock        renew requirements.txt and requirements-dev.txt"
 	@echo "make lock-check  see whether the lock installs on Linux, Windows and macOS"
@@ -71,6 +72,10 @@ notebooks: $(DEV)
 
 tables: $(DEV)
 	@$(BIN)/python workflow/tables.py
+
+site: $(DEV)
+	@$(BIN)/sphinx-build -qW --keep-going -j 2 -c site -d build/doctrees . build/site
+	@echo "open build/site/index.html"
 
 audit: $(DEV)
 	@for lock in requirements.txt requirements-dev.txt; do \

@@ -18,7 +18,7 @@ _SEALED = (
     "base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
 )
 _HEADERS = {"content-security-policy": _SEALED, "referrer-policy": "no-referrer", "x-content-type-options": "nosniff"}
-_WAY_OUT = "behind a proxy start it with --public-url ADDRESS, see README"
+_WAY_OUT = "behind a proxy start it with --public-url ADDRESS, see docs/page.md"
 
 
 def is_local(host: str) -> bool:
