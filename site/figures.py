@@ -8,7 +8,6 @@ import pandas as pd
 import vl_convert
 
 from cxr_utils import evaluation
-from cxr_utils.replication import claims
 
 RESULTS = Path(__file__).parents[1] / "results"
 #: What can be chosen, where its answers are kept, and the recipe whose seeds tell the chance of training.
@@ -50,7 +49,7 @@ def some(table: pd.DataFrame, n: int) -> pd.DataFrame:
 
 def widths() -> list[dict]:
     """Return 95% intervals of each network over so many images, and the widths that go on from all of them."""
-    runs = claims.tables(RESULTS)["grid.csv"].query("protocol == 'honest'").set_index("recipe")
+    runs = pd.read_csv(RESULTS / "grid.csv").query("protocol == 'honest'").set_index("recipe")
     rows = []
     for network, (_, recipe) in NETWORKS.items():
         table = answers(network)

@@ -305,6 +305,6 @@ lessons.score()
 # - Repeat with several seeds, compare on the same images, give the interval, and say what you can't tell.
 # - Read the code beside the text, and give each figure its address.
 #
-# The rules of the verdicts and all figures are in the [README](../README.md). `cxr replicate --dry-run` lists all
+# The rules of the verdicts and all figures stand beside [the claims](../results/claims.md). `cxr replicate --dry-run` lists all
 # trainings, `cxr replicate` runs them. Next: [8. Explain and predict](08_explain_and_predict.ipynb), where we
 # ask a network about one image, and what it looks at.
