@@ -12,8 +12,7 @@ extensions = ["myst_nb", "sphinx.ext.autosummary", "numpydoc", "hooks"]
 
 #: The contents: a title, and the pages below it in their order. A pattern shows what is there.
 contents = {
-    "The course": ["notebooks/README.md", "notebooks/[0-9][0-9]_*.ipynb", "notebooks/glossary.md", "site/explore.md",
-                   "notebooks/solutions/[0-9][0-9]_*.ipynb"],
+    "The course": ["notebooks/README.md", "notebooks/[0-9][0-9]_*.ipynb", "notebooks/glossary.md", "site/explore.md"],
     "Use it": ["docs/install.md", "docs/use.md", "docs/page.md", "notebooks/before_you_publish.md"],
     "Results": ["results/claims.md", "results/systems/*.md", "results/how-far.md", "results/all-runs.md",
                 "results/limits.md", "results/models/model-card.md"],
@@ -22,6 +21,7 @@ contents = {
                         "results/protocol-reference-1.md", "results/checklists/*.md", "workflow/README.md",
                         "workflow/cell.ipynb",
                         "cxr_utils/recipes/README.md", "cxr_utils/sources/README.md", "benchmarks/results.md"],
+    "Solutions": ["notebooks/solutions/[0-9][0-9]_*.ipynb"],
     "The package": ["site/api.rst", "CONTRIBUTING.md", "SECURITY.md"],
 }  # fmt: skip
 root_doc = "README"
@@ -49,6 +49,7 @@ html_copy_source = False
 html_theme_options = {
     "navbar_persistent": [],  # the search is a page of its own, and works without a server
     "show_toc_level": 2,
+    "collapse_navbar": True,  # each page with all contents unfolded takes as long as all else
     "use_download_button": False,
     "use_fullscreen_button": False,
 }

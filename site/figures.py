@@ -19,6 +19,7 @@ NETWORKS = {
 }
 MEASURES = {"accuracy": "accuracy", "sensitivity": "sensitivity", "specificity": "specificity", "AUC": "auc"}
 SIZES = (25, 50, 100, 200, 400, 624)
+DRAWN = 6
 BEYOND = (624, 1250, 2500, 5000, 10000)
 COLOURS = ["#0072b2", "#d55e00", "#777777"]
 
@@ -40,11 +41,17 @@ def rates() -> list[dict]:
     ]
 
 
-def some(table: pd.DataFrame, n: int) -> pd.DataFrame:
-    """Return the first `n` images of test in an order drawn once, as many of each class as in all of it."""
-    order = table.sample(frac=1, random_state=0)
+def some(table: pd.DataFrame, n: int, seed: int) -> pd.DataFrame:
+    """Draw `n` images of test, each class in its share."""
+    order = table.sample(frac=1, random_state=seed)
     ill = order[order["label"] == 1]
     return pd.concat([ill.head(round(n * len(ill) / len(table))), order[order["label"] == 0]]).head(n)
+
+
+def intervals(table: pd.DataFrame, n: int) -> pd.DataFrame:
+    """Return all metrics of `n` images with their 95% intervals, means over `DRAWN` draws of such images."""
+    drawn = range(1 if n == len(table) else DRAWN)
+    return sum(evaluation.bootstrap(some(table, n, seed), draws=500) for seed in drawn) / len(drawn)
 
 
 def widths() -> list[dict]:
@@ -53,7 +60,7 @@ def widths() -> list[dict]:
     rows = []
     for network, (_, recipe) in NETWORKS.items():
         table = answers(network)
-        found = {n: evaluation.bootstrap(some(table, n), draws=1000) for n in SIZES}
+        found = {n: intervals(table, n) for n in SIZES}
         for shown, measure in MEASURES.items():
             base = {"network": network, "measure": shown}
             for n, limits in found.items():
@@ -117,10 +124,11 @@ def threshold() -> dict:
             {"filter": "datum.network == network"},
             *({"calculate": formula, "as": name} for name, formula in formulas.items()),
             {"joinaggregate": [{"op": "min", "field": "loss", "as": "best"}]},
+            {"window": [{"op": "row_number", "as": "rank"}], "sort": [{"field": "loss"}, {"field": "threshold"}]},
         ],
         "layer": [
             line(names[0], "loss", [1, 0]), line(names[1], "well", [8, 4]), line(names[2], "none", [2, 3]),
-            {"transform": [{"filter": "datum.loss <= datum.best + 1e-9"}],
+            {"transform": [{"filter": "datum.rank == 1"}],
              "mark": {"type": "point", "shape": "diamond", "filled": True, "size": 150, "color": COLOURS[0]},
              "encoding": {"x": x, "y": y | {"field": "loss"}}},
             {"transform": [{"filter": "abs(datum.threshold - threshold) < .005"}, {"calculate": "1", "as": "chosen"}],
@@ -164,6 +172,6 @@ def write(folder: Path) -> None:
     """Write the figures and the library that draws them, so that a page needs no network."""
     library, made = folder / "vega.js", f"// of vl-convert-python {vl_convert.__version__}\n"
     if not library.is_file() or not library.read_text(encoding="utf-8").startswith(made):
-        library.write_text(made + vl_convert.javascript_bundle(), encoding="utf-8")
+        library.write_text(f"{made}(() => {{{vl_convert.javascript_bundle()}}})();\n", encoding="utf-8")  # its names its own
     specs = json.dumps({"threshold": threshold(), "interval": interval()})
     (folder / "explore-specs.js").write_text(f"const EXPLORE = {specs};\n", encoding="utf-8")

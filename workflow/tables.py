@@ -137,7 +137,7 @@ def figures_block(summary: pd.DataFrame, ablations: pd.DataFrame, networks: Path
     if own is None or there is None or change.empty:
         return f"The three figures are {verdicts.NOT_RUN}."
     there, change = there.set_index("network").loc["reference"], change.iloc[0]
-    carried = f"AUC on films of [another hospital](results/limits.md), of {there['seeds']} such networks"
+    carried = f"AUC on films of [another hospital](results/limits.md), of {there['seeds']:.0f} such networks"
     rows = [
         ("accuracy of our own network, trained from scratch, on the official test set", own, "accuracy"),
         (f"{carried}, which have {verdicts.shown(there['auc_test'])} on their own test set", there, "all"),
