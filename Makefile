@@ -1,5 +1,5 @@
 # Thin: each target is one or two commands. Needs Python 3.11 to 3.13 and a package index, nothing else.
-# README.md has the plain commands for Windows, and the longest folder that it takes.
+# docs/install.md has the plain commands for Windows, and the longest folder that it takes.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -10,7 +10,7 @@ LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 -
 # $(call stage,NAME,COMMAND): run a stage of the tests, and say how many seconds it took.
 stage = @begun=$$(date +%s); echo "== $(1)"; $(2) || exit 1; echo "== $(1): $$(( $$(date +%s) - begun )) s"
 
-.PHONY: help course lab check test test-long test-oldest test-colab lint $(DEV) bench notebooks teaching tables links release audit lock lock-check clean
+.PHONY: help course lab check test test-long test-oldest test-colab lint $(DEV) bench notebooks teaching tables site links release audit lock lock-check clean
 
 help:
 	@echo "make course      install into .venv, and execute all notebooks on the built-in sample"
@@ -25,6 +25,7 @@ help:
 	@echo "make notebooks   build and execute the notebooks from notebooks/source/*.py"
 	@echo "make teaching    build the teacher's pages and the deck from teaching/source and the notebooks"
 	@echo "make tables      write the tables of results/ and README from the runs in results/"
+	@echo "make site        make all pages and notebooks one site to read, in build/site; needs no network"
 	@echo "make links       ask for each address in the pages whether it still leads somewhere; needs the network"
 	@echo "make release     build and try the wheel, and pack the archive for Zenodo, into build/release; needs the network"
 	@echo "make audit       ask for known weaknesses of the pinned packages; needs the network"
@@ -72,6 +73,10 @@ teaching: $(DEV)
 
 tables: $(DEV)
 	@$(BIN)/python workflow/tables.py
+
+site: $(DEV)
+	@$(BIN)/sphinx-build -qW --keep-going -j 2 -c site -d build/doctrees . build/site
+	@echo "open build/site/index.html"
 
 links: $(DEV)
 	@$(BIN)/sphinx-build -q --keep-going -j 2 -b linkcheck -c site -d build/doctrees . build/links

@@ -430,7 +430,7 @@ def score(
     record = scoring.score(predictions, split=split, name=name, out=out, meaning=models.Meaning.parse(classes))
     row = claims.grid_row(claims.score_row(record))
     rule = "| --- " * (row.count("|") - 1) + "|"
-    typer.echo(f"{scoring.as_text(record)}\n\nas a row of the table in README:\n\n{claims.HEAD}\n{rule}\n{row}")
+    typer.echo(f"{scoring.as_text(record)}\n\nas a row of the table of all runs:\n\n{claims.HEAD}\n{rule}\n{row}")
     if out is None:
         typer.echo("\nnothing was kept; with --out it is, and the reading of test enters the ledger")
     else:

@@ -166,7 +166,7 @@ def test_what_02_06_and_the_datasheet_say_of_the_stamp_is_what_was_counted():
 
 
 def test_neighbours_in_06_are_those_of_readme():
-    (share,) = re.findall(r"correlate by (\S+) among NORMAL2-IM", prose("README.md"))
+    (share,) = re.findall(r"correlate by (\S+) among NORMAL2-IM", prose("results/limits.md"))
     assert f"correlate by {share} (log-odds" in prose("notebooks/source/06_evaluate.py")
 
 

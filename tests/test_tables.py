@@ -1,4 +1,4 @@
-"""What stands in README's blocks and in the tables of results/ is what the runs there give."""
+"""What stands in the blocks of README and of results/'s pages, and in the tables there, is what the runs give."""
 
 import json
 import re
@@ -33,8 +33,8 @@ def copy_pages(to):
     (to / "results" / "audited").mkdir()
     (to / "notebooks").mkdir()
     shutil.copy(ROOT / "notebooks" / "before_you_publish.md", to / "notebooks")
-    pages = ("README.md", "replication.md", "models/model-card.md")
-    for name in (*pages, "published.csv", "coverage.csv", "audited/works.csv"):
+    pages = ("README", "claims", "how-far", "all-runs", "limits", "replication", "models/model-card")
+    for name in ("published.csv", "coverage.csv", "audited/works.csv", *(f"{page}.md" for page in pages)):
         shutil.copy(RESULTS / name, to / "results" / name)
 
 
@@ -74,7 +74,7 @@ def test_a_changed_number_is_found_in_every_line(wanted, tmp_path):
 @pytest.mark.parametrize(
     ("name", "there", "edited"),
     [
-        ("README.md", "| 32 | .9375 |", "| 23 | .9375 |"),
+        ("results/claims.md", "| 32 | .9375 |", "| 23 | .9375 |"),
         ("results/claims.csv", ",0.9375,32,0.7919,", ",0.9375,32,0.9719,"),
         ("results/README.md", "| 2024-07-05 |", "| 2024-05-07 |"),
         ("results/systems/002.md", "| .9151 |", "| .9515 |"),
@@ -106,7 +106,8 @@ def test_without_results_the_tables_say_so(tmp_path):
     copy_pages(tmp_path)
     (tmp_path / "results" / "test_reads.csv").write_text(",".join(ledger.COLUMNS) + "\n")
     assert tables.main([], root=tmp_path) == 0
-    text = (tmp_path / "README.md").read_text()
+    assert "The three figures are not run yet" in (tmp_path / "README.md").read_text()
+    text = "".join((tmp_path / f"results/{page}.md").read_text() for page in ("how-far", "claims", "all-runs"))
     names = {cell.recipe for cell in grid.cells()}
     missing = re.search(r"Not run yet: (.*)\.\n", text)[1]
     assert set(re.findall(r"`([^`]+)`", missing)) == names
@@ -161,7 +162,7 @@ def test_a_verdict_on_some_of_the_seeds_is_called_so_far():
         "honest": None, "honest_low": None, "honest_high": None, "honest_seeds": "0 of 3", "why": "Why.",
     }  # fmt: skip
     some = tables.claims_block(pd.DataFrame([row | {"verdict": "reproduced"}]))
-    assert "| [9](results/systems/9.md) `r` | c | 624 | .9 | .800 (.700–.900, 2 of 3 seeds) | not run yet |" in some
+    assert "| [9](systems/9.md) `r` | c | 624 | .9 | .800 (.700–.900, 2 of 3 seeds) | not run yet |" in some
     assert "| reproduced, so far |" in some
     assert "Of 1 performances of the five systems: 1 *reproduced*. *So far* means that seeds are missing." in some
     every = tables.claims_block(pd.DataFrame([row | {"verdict": "reproduced", "seeds": "3 of 3"}]))
@@ -172,11 +173,11 @@ def test_a_verdict_on_some_of_the_seeds_is_called_so_far():
 
 def test_missing_blocks_and_wrong_arguments_are_refused(small, capsys):
     assert tables.main(["--chek"], root=small) == 2
-    readme = small / "README.md"
-    readme.write_text(readme.read_text().replace("<!-- grid:end -->", ""))
+    page = small / "results" / "all-runs.md"
+    page.write_text(page.read_text().replace("<!-- grid:end -->", ""))
     assert tables.main([], root=small) == 1
     assert "grid:begin" in capsys.readouterr().err
-    with pytest.raises(BadInput, match="README.md"):
+    with pytest.raises(BadInput, match="all-runs.md"):
         tables.outputs(small)
 
 

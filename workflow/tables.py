@@ -1,4 +1,4 @@
-"""Write the tables that come from results/: the CSV files there, and the blocks of README and of results/'s pages.
+"""Write the tables that come from results/: the CSV files there, and the blocks of README and of the pages there.
 
 ``python workflow/tables.py`` writes them; with ``--check`` it only says what differs, and exits with 1 then.
 """
@@ -26,23 +26,30 @@ def outputs(root: Path) -> dict[Path, str]:
     made = claims.tables(out)
     texts = {out / name: table.to_csv(index=False, lineterminator="\n") for name, table in made.items()}
     published = files.read_csv(out / "published.csv")
-    blocks = {
-        "lead": lead_block(made["grid.csv"], published, out / "reference.json"),
-        "reference": reference_block(made["grid.csv"], published),
-        "limits": limits_block(out / "reference.json"),
-        "acquisition": acquisition_block(out / "acquisition.json"),
-        "neighbours": neighbours_block(out / "scores" / "reference_mean_of_five.predictions.csv.gz"),
-        "claims": claims_block(made["claims.csv"]),
-        "coverage": coverage_block(files.read_csv(out / "coverage.csv")),
-        "grid": grid_block(made["grid.csv"]),
-        "ablations": ablations_block(made["ablations.csv"]),
-        "reads": reads_block(files.read_csv(out / "test_reads.csv")),
+    summary, ablations, hospital = made["grid.csv"], made["ablations.csv"], out / "elsewhere"
+    pages = {
+        root / "README.md": {"figures": figures_block(summary, ablations, hospital / "networks.csv")},
+        out / "README.md": {"sources": sources_block()},
+        out / "how-far.md": {
+            "lead": lead_block(summary, published, out / "reference.json"),
+            "reference": reference_block(summary, published),
+        },
+        out / "claims.md": {"claims": claims_block(made["claims.csv"])},
+        out / "all-runs.md": {
+            "coverage": coverage_block(files.read_csv(out / "coverage.csv")),
+            "grid": grid_block(summary),
+            "ablations": ablations_block(ablations),
+            "reads": reads_block(files.read_csv(out / "test_reads.csv")),
+        },
+        out / "limits.md": {
+            "limits": limits_block(out / "reference.json"),
+            "acquisition": acquisition_block(out / "acquisition.json"),
+            "neighbours": neighbours_block(out / "scores" / "reference_mean_of_five.predictions.csv.gz"),
+            "elsewhere": elsewhere_block(hospital),
+        },
     }
-    hospital = out / "elsewhere"
     if (hospital / "networks.csv").is_file():
         texts[out / "course" / "09_elsewhere.json"] = elsewhere_box(out)
-    blocks["elsewhere"] = elsewhere_block(hospital)
-    pages = {root / "README.md": blocks, out / "README.md": {"sources": sources_block()}}
     kept = hospital / "reference.json"
     pages[out / "models" / "model-card.md"] = {"elsewhere": elsewhere_card(kept), "hospital": elsewhere_index(kept)}
     pages[out / "replication.md"] = {"runtime": runtime_block(out)}
@@ -128,6 +135,26 @@ OURS = {
 }
 
 
+def figures_block(summary: pd.DataFrame, ablations: pd.DataFrame, networks: Path) -> str:
+    """Lay out for README three figures that matter: our network on test, elsewhere, and what holds it up."""
+    own, there = _row(summary, "reference", "honest"), files.read_csv(networks) if networks.is_file() else None
+    change = ablations[(ablations["recipe"] == "reference") & (ablations["setting"] == "augmentation")]
+    if own is None or there is None or change.empty:
+        return f"The three figures are {verdicts.NOT_RUN}."
+    there, change = there.set_index("network").loc["reference"], change.iloc[0]
+    carried = f"AUC on films of [another hospital](results/limits.md), of {there['seeds']:.0f} such networks"
+    rows = [
+        ("accuracy of our own network, trained from scratch, on the official test set", own, "accuracy"),
+        (f"{carried}, which have {verdicts.shown(there['auc_test'])} on their own test set", there, "all"),
+        ("what augmentation adds to its [accuracy](results/all-runs.md#what-a-setting-changed)", change, "accuracy"),
+    ]
+    lines = ["| figure | value | 95% interval |", "| --- | ---: | ---: |"]
+    for name, row, column in rows:
+        shown = [verdicts.shown(row[f"{column}{end}"]) for end in ("", "_low", "_high")]
+        lines.append(f"| {name} | **{shown[0]}** | {shown[1]} to {shown[2]} |")
+    return "\n".join(lines)
+
+
 def lead_block(summary: pd.DataFrame, published: pd.DataFrame, reference: Path) -> str:
     """Say what our own network reaches, beside the highest pair that is comparable, and without averaged views."""
     row = _row(summary, "reference", "honest")
@@ -172,7 +199,7 @@ def reference_block(summary: pd.DataFrame, published: pd.DataFrame) -> str:
         seeds = int(row["seeds"].split()[0])
         cells = [verdicts.shown(row[m]) + (f" ({_ends(row, m)})" if seeds > 1 else "") for m in ("accuracy", "auc")]
         others = [verdicts.shown(row[m]) for m in ("sensitivity", "specificity")]
-        source = f"{seeds} seeds" if seeds > 1 else "[scores](results/scores)"
+        source = f"{seeds} seeds" if seeds > 1 else "[scores](scores)"
         rows.append((row["auc"], [name, *cells, *others, source]))
     head = "| network | accuracy | AUC | sens. | spec. | source |"
     lines = [f"| {' | '.join(cells)} |" for _, cells in sorted(rows, key=lambda pair: pair[0])]
@@ -249,7 +276,7 @@ def acquisition_block(path: Path) -> str:
         f"lie there (specificity {figures['specificity_run']}, against {figures['specificity_others']} on the other "
         f"{run['others']} NORMAL images). Without these {run['images']} images its accuracy would be "
         f"{figures['accuracy_without_run']} in place of {figures['accuracy_test']}, and its AUC "
-        f"{figures['auc_without_run']} in place of {figures['auc_test']} ([all networks](results/acquisition.json))."
+        f"{figures['auc_without_run']} in place of {figures['auc_test']} ([all networks](acquisition.json))."
     )
 
 
@@ -266,13 +293,13 @@ def elsewhere_block(folder: Path) -> str:
         f"- It does not carry over. On {groups['all']['metrics']['images']:,} films of another hospital (NIH: adults "
         f"mostly, labels mined from reports) the shipped network has an AUC of {auc['all']}: {auc['view AP']} among "
         f"films in AP, {auc['view PA']} in PA; with the central chest covered it has {verdicts.shown(covered)} in AP. "
-        "[Lesson 9](notebooks/09_elsewhere.ipynb) shows why the figure over all hides its views. This is no measure "
-        "of how it does on other children: nobody has tried ([how one would](data/README.md#another-hospital)). "
+        "[Lesson 9](../notebooks/09_elsewhere.ipynb) shows why the figure over all hides its views. This is no measure "
+        "of how it does on other children: nobody has tried ([how one would](../data/README.md#another-hospital)). "
         "Another network of this dataset fell from .95 to .54 on children of the same age elsewhere "
         "([Xin, Li, Yi, 2021](https://doi.org/10.1007/s10140-021-01954-x)). "
         f"With the chest covered {no_lower} of {len(known)} networks have no lower AUC in AP. AUC, means over the "
-        "seeds with the 95% interval over seeds and patients ([networks](results/elsewhere/networks.csv)); *own test* "
-        "is of these very networks, some of which were [trained again](results/elsewhere/runs) for it:",
+        "seeds with the 95% interval over seeds and patients ([networks](elsewhere/networks.csv)); *own test* "
+        "is of these very networks, some of which were [trained again](elsewhere/runs) for it:",
         "",
         "| network | seeds | own test | NIH, all | AP | PA | under 18 | AP, chest covered |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
@@ -388,7 +415,7 @@ def coverage_block(table: pd.DataFrame) -> str:
     normal, skewed = (" to ".join(map(verdicts.shown, ends[name])) for name in ("normal", "skewed"))
     least, most = (f"{end:g}".removeprefix("0") for end in ends["ratio"])
     return (
-        f"How often such a 95% interval holds the truth was [simulated](results/coverage.csv), for {seeds} seeds with "
+        f"How often such a 95% interval holds the truth was [simulated](coverage.csv), for {seeds} seeds with "
         f"a standard error of {least} to {most} times the test set's: in {normal} of all cases if the seeds' figures "
         f"are spread normally, in {skewed} if they lean to one side."
     )
@@ -430,14 +457,14 @@ def _ends(row: pd.Series, metric: str, low: str = "_min", high: str = "_max") ->
 
 
 def claims_block(table: pd.DataFrame) -> str:
-    """Lay out the claims for README: the table, and how many of each verdict; why stands on the systems' pages."""
+    """Lay out the claims: the table, and how many of each verdict; why stands on the systems' pages."""
     lines = ["| system | claim | n | published | ours, its way | ours, honest | verdict |"]
     lines.append("| --- | --- | ---: | ---: | ---: | ---: | --- |")
     for row in table.to_dict(orient="records"):
         system = row["system"].partition(",")[0]
         so_far = "" if row["verdict"] not in OF_RUNS or _complete(row["seeds"] or row["honest_seeds"]) else ", so far"
         cells = [
-            f"[{system}](results/systems/{system}.md) `{row['recipe']}`",
+            f"[{system}](systems/{system}.md) `{row['recipe']}`",
             row["claim"],
             "" if pd.isna(row["n"]) else f"{row['n']:,}",
             row["published"],
@@ -511,7 +538,7 @@ def grid_block(summary: pd.DataFrame, *, told: bool = True) -> str:
 
 
 def ablations_block(table: pd.DataFrame) -> str:
-    """Lay out for README what a setting changed."""
+    """Lay out what a setting changed."""
     if table.empty:
         return f"The ablations are {verdicts.NOT_RUN}."
     head = ["with", "without", "accuracy", "AUC", "sens.", "spec."]
@@ -528,7 +555,7 @@ def _signed(row: dict, metric: str) -> str:
 
 
 def reads_block(ledger: pd.DataFrame) -> str:
-    """Lay out how often test was read, for README."""
+    """Lay out how often test was read."""
     kinds = ledger.apply(_kind, axis=1)
     lines = ["| who read test | entries | readings |", "| --- | ---: | ---: |"]
     for kind in KINDS:

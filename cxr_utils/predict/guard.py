@@ -13,7 +13,7 @@ from cxr_utils.errors import BadInput
 from cxr_utils.predict import uploads
 
 _HEADERS = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
-_WAY_OUT = "behind a proxy start it with --public-url ADDRESS, see README"
+_WAY_OUT = "behind a proxy start it with --public-url ADDRESS, see docs/page.md"
 
 
 def is_local(host: str) -> bool:

@@ -310,8 +310,8 @@ strongest = ((means.loc[1] - means.loc[0]) / statistics.std()).abs().idxmax()
 exercises.check("02.3", strongest, statistics=statistics, index=index)
 
 # %% [markdown] tags=["further"]
-# For the eight statistics on the real test images the README says .835, and the box below .841. The
-# README's pictures had 224 pixels a side, and 15% of the patients were kept out of training; the lesson's had 96, and
+# For the eight statistics on the real test images the [results](../results/how-far.md) say .835, and the box below .841.
+# The pictures of the results had 224 pixels a side, and 15% of the patients were kept out of training; the lesson's had 96, and
 # none were. The difference is four images of 624: so small a difference says nothing.
 
 # %% [markdown] tags=["core"]

@@ -357,7 +357,7 @@ gain.round(3)
 # **Do neighbours resemble each other?** On the real images, NORMAL files whose numbers follow each other can get similar
 # answers. To the mean of our five networks, in the series NORMAL2-IM of test, the log-odds of one image and of the next
 # correlate by .45 (log-odds: the logarithm of *p* / (1 − *p*) for a probability *p*). Whoever draws number by number
-# forgets that. Drawn in blocks of 20 numbers, the interval of our specificity grows: [README](../README.md#limits) has
+# forgets that. Drawn in blocks of 20 numbers, the interval of our specificity grows: [Limits](../results/limits.md) has
 # both.
 #
 # **Is it worth having?** A [decision curve](glossary.md#decision-curve) asks whether treating those whom the network calls

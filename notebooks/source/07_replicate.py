@@ -306,7 +306,7 @@ lessons.score()
 # - Read the code beside the text, and give each figure its address. The five systems are not alone: of
 #   [sixty public programs](before_you_publish.md) about three of five validate on test or on the 16 images of `val`.
 #
-# The rules of the verdicts and all figures are in the [README](../README.md). `cxr replicate --dry-run` lists all
+# The rules of the verdicts and all figures stand beside [the claims](../results/claims.md). `cxr replicate --dry-run` lists all
 # trainings, `cxr replicate` runs them. Next: [8. Explain and predict](08_explain_and_predict.ipynb), where we
 # ask a network about one image, and what it looks at.
 

@@ -1,0 +1,55 @@
+"""Settings of the site: the project's own pages and executed notebooks, as they lie. ``make site`` builds it."""
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "site")]
+
+project = "Reading pneumonia from chest X-rays"
+author = "the authors of this course"
+extensions = ["myst_nb", "sphinx.ext.autosummary", "numpydoc", "hooks"]
+
+#: The contents: a title, and the pages below it in their order. A pattern shows what is there.
+contents = {
+    "The course": ["notebooks/README.md", "notebooks/[0-9][0-9]_*.ipynb", "notebooks/glossary.md", "site/explore.md"],
+    "Use it": ["docs/install.md", "docs/use.md", "docs/page.md", "notebooks/before_you_publish.md"],
+    "Results": ["results/claims.md", "results/systems/*.md", "results/how-far.md", "results/all-runs.md",
+                "results/limits.md", "results/models/model-card.md"],
+    "For teachers": ["docs/workshop.md", "teaching/**/*.md"],
+    "For researchers": ["docs/researchers.md", "results/README.md", "data/README.md",
+                        "results/protocol-reference-1.md", "results/checklists/*.md", "workflow/README.md",
+                        "workflow/cell.ipynb",
+                        "cxr_utils/recipes/README.md", "cxr_utils/sources/README.md", "benchmarks/results.md"],
+    "Solutions": ["notebooks/solutions/[0-9][0-9]_*.ipynb"],
+    "The package": ["site/api.rst", "CONTRIBUTING.md", "SECURITY.md"],
+}  # fmt: skip
+root_doc = "README"
+include_patterns = [root_doc + ".md", "site/api/*.rst", *(page for pages in contents.values() for page in pages)]
+exclude_patterns = [".*", "build", "lab", "runs", "wheels", "tests", "results/runs", "data/*/**"]
+
+# As they lie: nothing is executed, and each heading that GitHub can lead to is an anchor.
+nb_execution_mode = "off"
+nb_custom_formats = {".ipynb": "hooks.read"}
+myst_heading_anchors = 4
+myst_enable_extensions = ["html_image"]
+
+autosummary_generate = True
+autosummary_ignore_module_all = False
+autodoc_typehints = "none"
+numpydoc_show_class_members = False
+templates_path = [str(ROOT / "site" / "templates")]  # autosummary seeks it from the pages, Sphinx from here
+
+html_theme = "sphinx_book_theme"
+html_title = project
+html_static_path = ["static"]
+html_extra_path = ["extra"]
+html_css_files = ["site.css"]
+html_copy_source = False
+html_theme_options = {
+    "navbar_persistent": [],  # the search is a page of its own, and works without a server
+    "show_toc_level": 2,
+    "collapse_navbar": True,  # each page with all contents unfolded takes as long as all else
+    "use_download_button": False,
+    "use_fullscreen_button": False,
+}
