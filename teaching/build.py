@@ -38,6 +38,7 @@ ROOM = 1.45
 LETTERS = "abcd"
 MADE = "<!-- Made by `make teaching` from teaching/source; edit that. -->\n\n"
 
+sys.path.append(str(ROOT / "notebooks" / "source"))  # build.py imports what lies beside it
 spec = importlib.util.spec_from_file_location("build_lessons", ROOT / "notebooks" / "source" / "build.py")
 build = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(build)

@@ -205,3 +205,12 @@ pd.DataFrame(auditor.audit(mine))[["mistake", "result", "place"]]
 #
 # This was the last lesson. The way on: replicate a system with `cxr replicate`, or audit a paper with the page
 # [Before you publish](before_you_publish.md).
+
+# %% [markdown] tags=["further"]
+# ## Five questions
+#
+# For whoever wants to know what stayed. Write your letters in place of the dots, in quotes and with commas, such as
+# `"a", "c", ..., "b", "a"`, and run the cell again: it says why.
+
+# %% tags=["further", "nbval-check-output"]
+lessons.quiz("10", ...)
