@@ -28,7 +28,7 @@ REFORMS = ROOT / "results" / "checklists" / "reforms.md"
 DETAILS = ROOT / "results" / "checklists" / "details.md"
 SIZES = SHARED / "original-sizes.csv"
 READMES = (ROOT / place / "README.md" for place in (".", "data", "results", "workflow"))
-TEACHING = sorted(path for path in (ROOT / "teaching").rglob("*.md") if "source" not in path.parts)
+TEACHING = sorted((ROOT / "teaching").rglob("*.md"))
 PAGES = (ROOT / "CONTRIBUTING.md", ADD, ADD_SOURCE, FEATURES, CLAIM, TRIPOD, REFORMS, DETAILS, *READMES, *TEACHING)
 TRIPOD_ITEMS = (
     "1 2 3a 3b 3c 4 5a 5b 6a 6b 6c 7 8a 8b 8c 9a 9b 9c 10 11 12a 12b 12c 12d 12e 12f 12g 13 14 15 16 17 "
