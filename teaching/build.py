@@ -159,7 +159,7 @@ def hints(number: str) -> tuple[str, list[str]]:
 
 def guide(lesson: Lesson) -> str:
     """Return the page of a lesson: what a person wrote, with what the lesson holds filled in."""
-    path = SOURCE / "guide" / f"{lesson.number}.md"
+    path = SOURCE / "guide" / f"{lesson.number}.md.in"
     if not path.is_file():
         raise Missing(f"{path.relative_to(ROOT)}: missing, and there is a lesson {lesson.name}")
     text, seen = path.read_text(encoding="utf-8"), []

@@ -29,9 +29,8 @@ DETAILS = ROOT / "results" / "checklists" / "details.md"
 SIZES = SHARED / "original-sizes.csv"
 REPLICATION = ROOT / "results" / "replication.md"
 FOLDERS = (".", "benchmarks", "data", "docs", "notebooks", "results", "results/checklists", "results/models",
-           "results/systems", "workflow")  # fmt: skip
-TEACHING = sorted(path for path in (ROOT / "teaching").rglob("*.md") if "source" not in path.parts)
-PAGES = (ADD, ADD_SOURCE, *TEACHING, *(page for folder in FOLDERS for page in sorted((ROOT / folder).glob("*.md"))))
+           "results/systems", "teaching", "teaching/guide", "teaching/setup", "teaching/tests", "workflow")  # fmt: skip
+PAGES = (ADD, ADD_SOURCE, *(page for folder in FOLDERS for page in sorted((ROOT / folder).glob("*.md"))))
 TRIPOD_ITEMS = (
     "1 2 3a 3b 3c 4 5a 5b 6a 6b 6c 7 8a 8b 8c 9a 9b 9c 10 11 12a 12b 12c 12d 12e 12f 12g 13 14 15 16 17 "
     "18a 18b 18c 18d 18e 18f 19 20a 20b 20c 21 22 23a 23b 24 25 26 27a 27b 27c"

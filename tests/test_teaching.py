@@ -46,7 +46,7 @@ def test_pages_are_what_the_sources_give():
 @each
 def test_a_question_or_exercise_that_the_guide_leaves_out_fails(number, tmp_path, monkeypatch):
     lesson = COURSE[number]
-    text = (builder.SOURCE / "guide" / f"{number}.md").read_text(encoding="utf-8")
+    text = (builder.SOURCE / "guide" / f"{number}.md.in").read_text(encoding="utf-8")
     (tmp_path / "guide").mkdir()
     monkeypatch.setattr(builder, "SOURCE", tmp_path)
     monkeypatch.setattr(builder, "ROOT", tmp_path)
@@ -54,15 +54,15 @@ def test_a_question_or_exercise_that_the_guide_leaves_out_fails(number, tmp_path
     assert len(places) == len(lesson.questions) + len(lesson.tasks) > 1
     for place in places:
         for spoilt in (text.replace(place, ""), text + place, text + place.replace("}", "x}")):
-            (tmp_path / "guide" / f"{number}.md").write_text(spoilt, encoding="utf-8")
-            with pytest.raises(builder.Missing, match=f"{number}.md"):
+            (tmp_path / "guide" / f"{number}.md.in").write_text(spoilt, encoding="utf-8")
+            with pytest.raises(builder.Missing, match=f"{number}.md.in"):
                 builder.guide(lesson)
 
 
 def test_a_lesson_without_a_page_fails(tmp_path, monkeypatch):
     monkeypatch.setattr(builder, "SOURCE", tmp_path)
     monkeypatch.setattr(builder, "ROOT", tmp_path)
-    with pytest.raises(builder.Missing, match=r"00\.md: missing"):
+    with pytest.raises(builder.Missing, match=r"00\.md\.in: missing"):
         builder.guide(COURSE["00"])
 
 
