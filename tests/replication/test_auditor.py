@@ -52,6 +52,16 @@ def test_cells_and_lines_are_named_and_magics_and_broken_cells_do_not_stop_it(tm
     assert result(tmp_path / "a.ipynb", "test_validates")["place"] == "cell 3, line 3"
 
 
+def test_the_place_is_where_it_is_written_and_not_where_it_is_called(tmp_path):
+    cells = ["def train(data):\n    model.fit(a, validation_data=data)",
+             "import own\ntrain(gen.flow_from_directory('chest_xray/test'))\nown.train(ImageFolder('chest_xray/val'))"]  # fmt: skip
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(each) for each in cells])
+    nbformat.write(book, tmp_path / "a.ipynb")
+    script(tmp_path, "\n\ndef train(data):\n    model.fit(a, validation_data=data)", "own.py")
+    assert result(tmp_path / "a.ipynb", "test_validates")["place"] == "cell 0, line 2"
+    assert result(tmp_path / "a.ipynb", "sixteen_validate")["place"] == "own.py, line 4"
+
+
 def test_a_name_does_not_hide_what_it_reads(tmp_path):
     text = "val = gen.flow_from_directory('chest_xray/{}')\nmodel.fit(a, validation_data=val)"
     assert result(script(tmp_path, text.format("test")), "test_validates")["result"] == auditor.FOUND
