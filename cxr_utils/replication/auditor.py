@@ -228,8 +228,14 @@ def _judged(program: flow.Program, texts: list, trees: list) -> Iterator[tuple[s
     )
     sixteen = [e for e in validates if e.value.parts == {"val"} and not e.value.marks & SIDES]
     yield result([] if moved else sixteen, sixteen or unknown)
-    pairs = [(e, *e.value.items.values()) for e in events("compare")]
-    yield result([e for e, true, said in pairs if {"answers", "shuffled"} <= said.marks and "in order" in true.marks])
+    pairs = [(e, *list(e.value.items.values())[:2]) for e in events("compare") if len(e.value.items) > 1]
+    yield result(
+        [
+            e
+            for e, true, said in pairs
+            if {"answers", "shuffled"} <= said.flat().marks and "in order" in true.flat().marks
+        ]
+    )
     cut = any("slice" in e.value.marks for e in trains)
     drawn = [
         e for e in (*validates, *judged) if "split" in e.value.flat().marks and "grouped" not in e.value.flat().marks

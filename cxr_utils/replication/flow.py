@@ -106,18 +106,12 @@ def mixed(values: Iterable[Value]) -> Value:
     return Value(marks=frozenset().union(*(value.flat().marks for value in values)))
 
 
-def added(left: Value, right: Value) -> Value:
-    """Return texts one after the other, or what both lists hold."""
+def added(left: Value, right: Value, between: str = "") -> Value:
+    """Return one text after the other, or what both lists hold."""
     both = left.texts or right.texts
-    texts = {a + b for a in left.texts or [UNKNOWN] for b in right.texts or [UNKNOWN]} if both else ()
+    texts = {a + between + b for a in left.texts or [UNKNOWN] for b in right.texts or [UNKNOWN]} if both else ()
     items = [*left.items.values(), *right.items.values()] if left.items and right.items else []
     return Value(texts, mixed([left, right]).marks, dict(enumerate(items)) or None)
-
-
-def path_of(values: Iterable[Value]) -> Value:
-    """Return the path that these are the folders of."""
-    slash = Value(["/"])
-    return functools.reduce(lambda left, right: added(added(left, slash), right), values)
 
 
 def part_of(path: str) -> str | None:
@@ -143,8 +137,8 @@ def part_of(path: str) -> str | None:
 
 
 def parts_in(*values: Value) -> set[str]:
-    """Return the parts that the texts of values name."""
-    return {part for value in values for part in map(part_of, value.texts) if part}
+    """Return the parts that values are of, or that their texts name."""
+    return {part for value in values for part in (*value.parts, *map(part_of, value.texts)) if part}
 
 
 def at(place: str, line: int) -> str:
@@ -197,16 +191,10 @@ class Program:
 
     def __init__(self, folder: Path | None = None):
         self.folder, self.place, self.line, self.steps = folder, "", 0, 0
-        self.events: list[Event] = []
-        self.calls: set[str] = set()
-        self.trees: list[tuple[str, ast.AST]] = []
-        self.env: dict[str, Value] = {}
-        self.attrs: dict[str, Value] = {}  # of all objects of the program together
-        self.methods: dict[str, Any] = {}
-        self.uncalled: dict[int, Any] = {}
+        self.events, self.trees, self.calls = [], [], set()
+        self.env, self.attrs, self.methods = {}, {}, {}  # the last two of all objects of the program together
+        self.uncalled, self.modules, self.stack = {}, {}, []
         self.loops = [_Loop(Value(), epochs=False, judged=self.events)]
-        self.modules: dict[str, dict[str, Value]] = {}
-        self.stack: list[int] = []
 
     def read(self, source: str, place: str, env: dict[str, Value] | None = None) -> None:
         """Go through a cell or script.
@@ -263,18 +251,20 @@ class Program:
         if node is None or self.steps > STEPS:
             return Value()
         if isinstance(node, ast.stmt):
-            self.line = getattr(node, "lineno", self.line)  # a lambda's Return has none
+            self.line = node.lineno
         if see := getattr(self, f"_see_{type(node).__name__}", None):
             return see(node, env) or Value()
         return mixed([self._see(each, env) for each in ast.iter_child_nodes(node)])
 
     def _see_FunctionDef(self, node, env):
-        own = self._methods(node, env) if isinstance(node, ast.ClassDef) else {}
-        env[node.name] = Value(what=(node, env, self.place))
-        self.methods |= own
-        self.uncalled |= {id(each[0]): each for each in own.values() or [env[node.name].what]}
+        self.uncalled[id(node)] = node, env, self.place
+        env[node.name] = Value(what=self.uncalled[id(node)])
 
-    _see_ClassDef = _see_FunctionDef
+    def _see_ClassDef(self, node, env):
+        own = {each.name: (each, env, self.place) for each in node.body if isinstance(each, ast.FunctionDef)}
+        self.methods |= own
+        self.uncalled |= {id(each[0]): each for each in own.values()}
+        env[node.name] = Value(what=own.get("__init__"))
 
     def _see_Assign(self, node, env):
         value = self._see(node.value, env)
@@ -358,9 +348,8 @@ class Program:
 
     def _see_BinOp(self, node, env):
         left, right = self._see(node.left, env), self._see(node.right, env)
-        if isinstance(node.op, ast.Div) and left.texts and right.texts:
-            return path_of([left, right])
-        return added(left, right) if isinstance(node.op, ast.Add) else mixed([left, right])
+        between = {ast.Add: "", ast.Div: "/"}.get(type(node.op))
+        return mixed([left, right]) if between is None else added(left, right, between)
 
     def _see_IfExp(self, node, env):
         return joined(self._see(each, env) for each in (node.body, node.orelse))
@@ -373,9 +362,6 @@ class Program:
         if isinstance(node.ops[0], ast.Gt | ast.Lt | ast.GtE | ast.LtE):
             self._choice(mixed(found))
         return mixed(found).but(*(["score"] if equal and all(each.flat().parts for each in found) else []))
-
-    def _see_Lambda(self, node, env):
-        return Value(what=(node, env, self.place))
 
     def _see_ListComp(self, node, env):
         inner, (first, *others) = dict(env), node.generators
@@ -419,10 +405,11 @@ class Program:
         self.calls.add(name)
         if _is("steps", name) or (_is("fits", name) and self.loops[-1].epochs):
             self.loops[-1].trains = max(self.loops[-1].trains, 1)
-        data = mixed([*args, *options.values(), *([owner] if owner else [])])
+        given = [owner or Value(), *args, *options.values()]
+        data = mixed(given)
         own = func.what if isinstance(func.what, tuple) else self.methods.get(name) if owner else None
         found = self._follow(own, args, options) if own else None
-        found = found or self._library(name, ast.unparse(node.func), owner or Value(), args, options, data)
+        found = found or self._library(name, ast.unparse(node.func), given, args, options, data)
         if _is("judges", name) and data.parts and "answers" not in data.marks:
             self._judge(data)
         return found
@@ -452,22 +439,14 @@ class Program:
     def _each(self, over: Value) -> list[Value]:
         """Return what a loop goes over: each one where they differ in what matters."""
         items = list((over.items or {}).values())[:8]
-        return items if any(each.parts or parts_in(each.one()) for each in items) else [over.one()]
-
-    def _methods(self, node: ast.ClassDef, env: dict[str, Value]) -> dict[str, Any]:
-        return {each.name: (each, env, self.place) for each in node.body if isinstance(each, ast.FunctionDef)}
+        return items if any(parts_in(each.one()) for each in items) else [over.one()]
 
     def _follow(self, own: Any, args: list[Value], options: dict[str, Value]) -> Value | None:
-        """Go through a function or class of the program as it is called; None where that is being done already."""
+        """Go through a function of the program as it is called; None where that is no use."""
         node, env, place = own
         if id(node) in self.stack or len(self.stack) >= DEEP:
             return None
         self.uncalled.pop(id(node), None)
-        if isinstance(node, ast.ClassDef):
-            if begin := self._methods(node, env).get("__init__"):
-                self._follow(begin, args, options)
-            given = [*args, *options.values()]
-            return mixed([*given, Value(marks=parts_in(*given))])
         spec, inner = node.args, {name: value for name, value in env.items() if name != "return "}
         names = [each.arg for each in (*spec.posonlyargs, *spec.args, *spec.kwonlyargs)]
         defaults = [*spec.defaults, *spec.kw_defaults]
@@ -478,12 +457,12 @@ class Program:
         here = self.place, self.line
         self.place = place
         self.stack.append(id(node))
-        self._run([ast.Return(node.body)] if isinstance(node, ast.Lambda) else node.body, inner)
+        self._run(node.body, inner)
         self.stack.pop()
         self.place, self.line = here
         shared = {name for each in ast.walk(node) if isinstance(each, ast.Global) for name in each.names}
         env |= {name: inner[name] for name in shared & inner.keys()}
-        return inner.get("return ") or Value()
+        return None if node.name == "__init__" else inner.get("return ") or Value()
 
     def _module(self, name: str) -> dict[str, Value]:
         """Read a module of the program's own, if it lies beside it."""
@@ -498,77 +477,64 @@ class Program:
 
     # --- what libraries do
 
-    def _library(self, name, full, owner, args, options, data) -> Value:
+    def _library(self, name, full, given, args, options, data) -> Value:
         """Say what a function of a library gives, by its name, and note what it does to images."""
-        first, given = args[0] if args else owner, [owner, *args, *options.values()]
+        owner, first = given[0], args[0] if args else given[0]
         if _is("paths", name) or (name == "join" and not (owner.texts and len(args) == 1)):
-            return path_of([*([owner] if owner.texts else []), *args])
+            return functools.reduce(lambda left, right: added(left, right, "/"), given[not owner.texts :], Value())
         if _is("same", name) and (args or owner.texts):
             return owner if owner.texts else first if first.items or first.texts else first.one()
-        if name == "format":
-            return Value({re.sub(r"\{[^}]*\}", UNKNOWN, text) for text in owner.texts})
         if _is("adds", name):
-            owner.marks |= data.marks
-            owner.texts = owner.texts or frozenset().union(*(each.texts for each in args))
+            owner.marks |= data.marks | parts_in(*given)
             return Value()
         if name == "items" and owner.items:
             args = [Value(items=dict(enumerate(Value([str(key)]) for key in owner.items))), owner]
         if name in ("zip", "items") and args:
             rows = zip(*((each.items or {0: each.one()}).values() for each in args), strict=False)
             return Value(items={n: Value(items=dict(enumerate(row))) for n, row in enumerate(rows)})
-        if _is("seeds", name) or (name == "seed" and "torch" in full) or (_is("fits", name) and "seed" in options):
-            self._note("seed", data)
-        asked = {name, *options, *(f"of {mark}" for mark in owner.marks), *(f"after {call}" for call in self.calls)}
+        asked = {*full.split("."), *(f"of {mark}" for mark in owner.marks), *(f"after {call}" for call in self.calls)}
+        asked |= options.keys() | {f"{key}={text}" for key, each in options.items() for text in each.texts}
         for rule in CALLS:
             if re.fullmatch(rule["names"], name) and asked.intersection(rule.get("needs", [name])):
-                each = (mixed(args) if rule.get("gives") == "args" else data).but(*rule.get("marks", ()))
-                if named := options.get(rule.get("named", "")) or rule.get("parts"):
-                    each = each.but(parts=parts_in(named) if isinstance(named, Value) else named)
+                named = options.get(rule.get("named"))
+                each = data.but(*rule.get("marks", ()), parts=parts_in(named) if named else rule.get("parts"))
                 if "note" in rule:
-                    self._note(rule["note"], each if named else data)
+                    self._note(rule["note"], Value(marks=each.marks, items=dict(enumerate(given[1:]))))
                 return Value(marks=each.marks, items={SPLIT: each} if rule.get("note") == "split" else None)
         if _is("fits", name):
             return self._fit(args, options, owner)
-        if _is("metrics", name) and len(args) > 1:
-            self._note("compare", Value(items={0: first.flat(), 1: args[1].flat()}))
-            return mixed(args[:2]).but("score")
-        ends = [parts_in(each) | each.parts for each in args[:2]]
-        if _is("moves", name) and len(ends) == 2 and "train" in ends[0] and ends[1] & {"val", "test"}:
+        if _is("moves", name) and "train" in parts_in(*args[:1]) and parts_in(*args[1:2]) & {"val", "test"}:
             self._note("moved", data)
         if _is("chooses", name):
             self._choice(data)
         if _is("folders", name):
             return self._folders(name, args, options)
-        if name == "DataLoader" and "True" in options.get("shuffle", Value()).texts:
-            return data.but("shuffled")
         made = {"resampled" for each in given for text in each.texts if _is("made", text)}
-        kept = data.marks if name == "concatenate" else data.marks - {"in order"}
-        return Value(marks=kept | made | parts_in(*given))
+        return Value(marks=data.marks | made | parts_in(*given))
 
     def _folders(self, name, args, options) -> Value:
         """Say what Keras' and torchvision's readers of folders give."""
         where = [*args, *(options[key] for key in ("directory", "root", "dataframe") if key in options)]
-        found = joined([each for each in where if each.texts or each.parts] or [Value()])
+        found = joined([Value(), *(each for each in where if each.texts or each.parts)])
         parts = {part_of(text) or "all" for text in found.texts} | found.parts
         in_order = name == "ImageFolder" or "False" in options.get("shuffle", Value()).texts
         drawn = {"subset", "validation_split"} & options.keys() and parts != {"val"}
-        if drawn:
-            self._note("split", Value(marks=parts))
         return found.but(*([] if in_order else ["shuffled"]), *(["split"] if drawn else []), parts=parts)
 
     def _fit(self, args, options, owner) -> Value:
         """Note what trains and what validates."""
-        given = [each for key, each in options.items() if _is("validation", key)]
-        data = mixed([*args[:2], *(each for key, each in options.items() if each not in given), owner])
+        held = [each for key, each in options.items() if _is("validation", key)]
+        data = mixed([owner, *args[:2], *(each for each in options.values() if each not in held)])
         self._note("train", data)
+        if "seed" in options:
+            self._note("seed", data)
         if "validation_split" in options:
             self._note("split", data)
-            given.append(data.but("split"))
-        if len(args) > 2 and args[2].flat().marks & (PARTS | SIDES):  # Lightning's trainer
-            given.append(args[2])
+            held.append(data.but("split"))
+        held += (each for each in args[2:3] if each.flat().marks & (PARTS | SIDES))  # Lightning's trainer
         if "val_dataloader" in self.methods:
-            given.append(self._follow(self.methods["val_dataloader"], [], {}) or Value())
-        for each in given:
+            held.append(self._follow(self.methods["val_dataloader"], [], {}) or Value())
+        for each in held:
             self._note("validate", each.flat())
         return Value()
 

@@ -53,8 +53,8 @@ def test_cells_and_lines_are_named_and_magics_and_broken_cells_do_not_stop_it(tm
 
 
 def test_the_place_is_where_it_is_written_and_not_where_it_is_called(tmp_path):
-    cells = ["def train(data):\n    model.fit(a, validation_data=data)",
-             "import own\ntrain(gen.flow_from_directory('chest_xray/test'))\nown.train(ImageFolder('chest_xray/val'))"]  # fmt: skip
+    calls = "import own\ntrain(gen.flow_from_directory('chest_xray/test'))\nown.train(ImageFolder('chest_xray/val'))"
+    cells = ["def train(data):\n    model.fit(a, validation_data=data)", calls]
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(each) for each in cells])
     nbformat.write(book, tmp_path / "a.ipynb")
     script(tmp_path, "\n\ndef train(data):\n    model.fit(a, validation_data=data)", "own.py")
