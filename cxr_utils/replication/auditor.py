@@ -7,32 +7,16 @@ from __future__ import annotations
 
 import ast
 import re
-import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from cxr_utils.errors import BadInput, printable
 from cxr_utils.replication import flow
-from cxr_utils.replication.flow import SIDES, Event
+from cxr_utils.replication.flow import PARTS, SIDES, WORDS, Event
 from cxr_utils.replication.verdicts import countable, interval
 
 FOUND, CANT_TELL, NOT_FOUND = "found", "can't tell", "not found"
-MOST_BYTES = 100_000_000
-_LEFT_OUT = {"site-packages", "node_modules", "__pycache__"}
-_MEASURE = re.compile(
-    r"(?i)(?<!matmul_)precision(?!_policy)|recall|f1_?s|f1$|fbeta|(?<![a-z])roc(?![a-z])|(?<![a-z])auc|confusion|"
-    r"classification_report|sensitiv|specific|kappa|matthews|balanced_acc|average_prec"
-)
-_WORD = r"(?:acc\w*|recall|precision|sensitivity|specificity|auc|f1\S*)"
-_SHARE = r"(?:0?\.\d{2,}|\d{2,3}(?:\.\d+)?\s?%)"
-_FIGURE = re.compile(
-    rf"(?i)\b{_WORD}\b[^.\d\n]{{0,70}}?(?<![\w.]){_SHARE}|(?<![\w.]){_SHARE}[^.\d\n]{{0,30}}?\b{_WORD}\b"
-)
-#: Prose about what others found is no figure of this code.
-_CITED = re.compile(r"(?i)\]\(|https?:|report|published|paper|claim|et al|and others")
-#: Commands of IPython, in place of which Python gets `pass`.
-_MAGIC = re.compile(r"(?m)^([ \t]*)(?:[%!?].*|[^#'\"\n]*\?[ \t]*$|\w+[ \t]*=[ \t]*[!%].*)$")
 
 
 def audit(path: Path) -> list[dict[str, str]]:
@@ -61,32 +45,27 @@ def audit(path: Path) -> list[dict[str, str]]:
     >>> next(one["place"] for one in audit(path) if one["mistake"] == "image_split")
     'line 1'
     """
-    program, texts, trees = flow.Program(path.parent), [], []
+    program, texts, broken = flow.Program(path.parent), [], []
     try:
-        cells, broken = list(_cells(path)), []
-        for place, source, is_code in cells:
+        for place, source, is_code in _cells(path):
             if not is_code:
                 texts.append((place, source))
                 continue
             try:
-                with warnings.catch_warnings(action="ignore"):
-                    trees.append((place, ast.parse(_plain(source))))
-                    program.read(_plain(source), place)
+                program.read("" if WORDS["no_python"].match(source) else WORDS["magic"].sub(r"\1pass", source), place)
             except (SyntaxError, ValueError) as error:
                 broken.append(f"{place}: {error}".removeprefix(": "))
-            lines = enumerate(source.splitlines(), 1)
-            texts += [(_at(place, n), line.partition("#")[2]) for n, line in lines if "#" in line]
+            texts += [(flow.at(place, n), line.partition("#")[2]) for n, line in enumerate(source.splitlines(), 1)]
         program.finish()
     except (RecursionError, MemoryError):
         raise BadInput(f"{path}: is nested too deeply to be read") from None
-    if not trees:
-        raise BadInput(
-            f"{path}: no code in it that Python 3 can read ({printable((broken or ['it is empty'])[0][:100])})"
-        )
+    if not program.trees:
+        why = printable((broken or ["it is empty"])[0][:100])
+        raise BadInput(f"{path}: no code in it that Python 3 can read ({why})")
     return [
         {"mistake": name, "result": result, "place": place, "says": rule["look" if result == CANT_TELL else "found"],
          **{key: rule[key] for key in ("why", "mend", "lesson")}}
-        for (name, rule), (result, place) in zip(flow.RULES.items(), _judged(program, texts, trees), strict=True)
+        for (name, rule), (result, place) in zip(flow.RULES.items(), _judged(program, texts), strict=True)
     ]  # fmt: skip
 
 
@@ -118,13 +97,13 @@ def figures(path: Path) -> list[dict[str, Any]]:
     """
     found = []
     for number, line in enumerate(_text(path).splitlines(), 1):
-        for said in _FIGURE.finditer(line[:3000]):
-            text = re.search(rf"(?<![\w.]){_SHARE}", said[0])[0]
-            value, digits = float(text.rstrip("% ")), len(text.rstrip("% ").partition(".")[2])
-            value, digits = (value / 100, digits + 2) if text.endswith("%") else (value, digits)
-            if 0 <= value <= 1:
+        for said in WORDS["figure"].finditer(line[:3000]):
+            text, percent = said[1] or said[2], "%" in (said[1] or said[2])
+            digits = text.rstrip("% ")
+            value, places = float(digits) / (100 if percent else 1), len(digits.partition(".")[2]) + 2 * percent
+            if value <= 1:
                 low, high = interval(value, 624)
-                possible = [n for n in (624, 5216, 16) if countable(value, digits, n)]
+                possible = [n for n in (624, 5216, 16) if countable(value, places, n)]
                 found.append({"line": number, "figure": text, "possible": possible, "low": low, "high": high})
     return found
 
@@ -159,9 +138,7 @@ def report(paths: Iterable[Path]) -> tuple[list[dict[str, Any]], int]:
     files: list[dict[str, Any]] = []
     for top in paths:
         inside = [p for p in sorted(top.rglob("*")) if p.suffix in (".py", ".ipynb", ".md") and p.is_file()]
-        inside = [
-            p for p in inside if not _LEFT_OUT & {*p.parts} and not any(x[0] == "." for x in p.relative_to(top).parts)
-        ]
+        inside = [p for p in inside if not WORDS["left_out"].search(f"{top.name}/{p.relative_to(top).as_posix()}")]
         if top.is_dir() and not inside:
             raise BadInput(f"{top}: has no notebook, script or page in it")
         for path in inside if top.is_dir() else [top]:
@@ -175,42 +152,34 @@ def report(paths: Iterable[Path]) -> tuple[list[dict[str, Any]], int]:
 
 
 def _text(path: Path) -> str:
+    most = 100 if path.suffix == ".ipynb" else 2  # with its outputs a notebook may be large
     try:
-        if path.stat().st_size > MOST_BYTES:
-            raise BadInput(f"{path}: has more than {MOST_BYTES // 10**6} MB; clear its outputs first")
-        return path.read_text("utf-8", errors="replace")
+        if path.stat().st_size > most * 10**6:
+            raise BadInput(f"{path}: has more than {most} MB; clear its outputs, or name the part that matters")
+        return path.read_text("utf-8-sig", errors="replace")
     except OSError as error:
         raise BadInput(f"{path}: {error.strerror or error}; name a notebook, a script or a folder") from None
 
 
-def _cells(path: Path) -> Iterator[tuple[str, str, bool]]:
-    """Yield of each cell, or of a script, what it is called, its text, and whether it is code."""
+def _cells(path: Path) -> list[tuple[str, str, bool]]:
+    """Return of each cell, or of a script, what it is called, its text, and whether it is code."""
     import nbformat
 
     text = _text(path)
     if path.suffix != ".ipynb":
-        yield "", text, True
-        return
+        return [("", text, True)]
     try:
         book = nbformat.reads(text, as_version=4)
         language = str(book.metadata.get("kernelspec", {}).get("language") or "python")
-        cells = [(str(cell.source), cell.cell_type) for cell in book.cells]
+        cells = [(f"cell {n}", str(cell.source), cell.cell_type == "code") for n, cell in enumerate(book.cells)]
     except Exception:  # whatever nbformat trips over
         raise BadInput(f"{path}: is no notebook, or not a whole one; open and save it in JupyterLab") from None
     if not language.lower().startswith("python"):
         raise BadInput(f"{path}: is written in {printable(language)}; only Python can be read")
-    yield from ((f"cell {n}", source, kind == "code") for n, (source, kind) in enumerate(cells) if kind != "raw")
+    return cells
 
 
-def _plain(source: str) -> str:
-    return "" if re.match(r"\s*%%(?!time|capture)", source) else _MAGIC.sub(r"\1pass", source)
-
-
-def _at(place: str, line: int) -> str:
-    return f"{place}, line {line}".removeprefix(", ")
-
-
-def _judged(program: flow.Program, texts: list, trees: list) -> Iterator[tuple[str, str]]:
+def _judged(program: flow.Program, texts: list) -> Iterator[tuple[str, str]]:
     """Yield result and place of each rule, in their order."""
 
     def events(*names: str) -> list[Event]:
@@ -220,15 +189,14 @@ def _judged(program: flow.Program, texts: list, trees: list) -> Iterator[tuple[s
         return (FOUND, found[0].place) if found else (CANT_TELL, unsure[0].place) if unsure else (NOT_FOUND, "")
 
     validates, trains, judged, split = events("validate"), events("train"), events("score", "compare"), events("split")
-    moved = events("moved")
-    unknown = [e for e in validates if not e.value.parts and not e.value.marks & SIDES]
-    real = any(e.value.flat().parts == {"test"} and "named" not in e.value.flat().marks for e in judged)
-    yield result(
-        [e for e in validates if e.value.parts == {"test"} and not ("named" in e.value.marks and real)], unknown
-    )
+    moved, unknown = events("moved"), [e for e in validates if not e.value.marks & (PARTS | SIDES)]
+    on_test = [e for e in judged if e.value.parts == {"test"}]
+    real = any("named" not in e.value.marks for e in on_test)  # then a side that is called test is none
+    tests = [e for e in validates if e.value.parts == {"test"}]
+    yield result([e for e in tests if not (real and "named" in e.value.marks)], unknown)
     sixteen = [e for e in validates if e.value.parts == {"val"} and not e.value.marks & SIDES]
     yield result([] if moved else sixteen, sixteen or unknown)
-    pairs = [(e, *list(e.value.items.values())[:2]) for e in events("compare") if len(e.value.items) > 1]
+    pairs = [(e, *e.value.items.values()) for e in events("compare") if len(e.value.items) == 2]
     yield result(
         [
             e
@@ -236,42 +204,32 @@ def _judged(program: flow.Program, texts: list, trees: list) -> Iterator[tuple[s
             if {"answers", "shuffled"} <= said.flat().marks and "in order" in true.flat().marks
         ]
     )
-    cut = any("slice" in e.value.marks for e in trains)
-    drawn = [
-        e for e in (*validates, *judged) if "split" in e.value.flat().marks and "grouped" not in e.value.flat().marks
-    ]
-    yield result([*moved, *drawn, *(e for e in validates if cut and "slice" in e.value.marks)])
+    cut = [e for e in validates if "slice" in e.value.marks and any("slice" in each.value.marks for each in trains)]
+    drawn = [e for e in (*validates, *judged) if "split" in e.value.marks and "grouped" not in e.value.marks]
+    yield result([*moved, *drawn, *cut])
     yield result([e for e in split if "resampled" in e.value.marks])
-    several = judged[:1] if len(trains) > 1 and sum(e.value.flat().parts == {"test"} for e in judged) > 1 else []
-    yield result(events("choose"), several)
-    yield result([Event("typed", place) for place, text in _said(texts, trees) if _FIGURE.search(text)])
-    yield result(
-        [e for e in events("scale") if "test" in e.value.parts] + [e for e in split if "scaled" in e.value.marks]
-    )
+    yield result(events("choose"), judged[:1] if len(trains) > 1 and len(on_test) > 1 else [])
+    yield result([Event("typed", place) for place, text in _said(program, texts) if WORDS["figure"].search(text)])
+    scaled = [e for e in split if "scaled" in e.value.marks]
+    yield result([e for e in events("scale") if "test" in e.value.parts] + scaled)
     nowhere = [Event("", "nowhere")] if trains else []
     yield result([] if events("seed") else nowhere)
-    yield result([] if any(map(_MEASURE.search, _names(program, trees))) else nowhere)
+    yield result([] if any(map(WORDS["measure"].search, _names(program))) else nowhere)
 
 
-def _said(texts: list, trees: list) -> Iterator[tuple[str, str]]:
+def _said(program: flow.Program, texts: list) -> Iterator[tuple[str, str]]:
     """Yield what people read: prose, comments, and what is printed as it stands."""
     for place, text in texts:
-        yield from ((place, each[:3000]) for each in re.split(r"\n\s*\n", text) if not _CITED.search(each))
-    for place, tree in trees:
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "print":
-                for each in node.args:
-                    if isinstance(each, ast.Constant) and isinstance(each.value, str):
-                        yield (
-                            _at(place, node.lineno),
-                            re.sub(r"(?<![\w.])0?\.[1-9]\d{3,}", r"accuracy \g<0>", each.value),
-                        )
+        yield from ((place, each[:3000]) for each in re.split(r"\n\s*\n", text) if not WORDS["cited"].search(each))
+    for place, node in program.nodes():
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "print":
+            text = " ".join(str(each.value) for each in node.args if isinstance(each, ast.Constant))
+            yield flow.at(place, node.lineno), WORDS["share"].sub(r"accuracy \g<0>", text[:3000])
 
 
-def _names(program: flow.Program, trees: list) -> Iterator[str]:
+def _names(program: flow.Program) -> Iterator[str]:
     """Yield the names of what is called, measured and assigned."""
-    yield from program.calls
-    for node in (node for _, tree in trees for node in ast.walk(tree)):
+    for _, node in program.nodes():
         match node:
             case ast.keyword(arg="metrics", value=value) | ast.Call(func=value):
                 yield ast.unparse(value)

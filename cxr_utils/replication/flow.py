@@ -227,6 +227,10 @@ class Program:
             if key in self.uncalled:
                 self._follow(own, [], {})
 
+    def nodes(self) -> list[tuple[str, ast.AST]]:
+        """Return all that its code is made of, each with its place."""
+        return [(place, node) for place, tree in self.trees for node in ast.walk(tree)]
+
     def _note(self, name: str, value: Value) -> None:
         self.events.append(Event(name, at(self.place, self.line), value))
 
@@ -471,7 +475,7 @@ class Program:
         for path in (top / f"{name.replace('.', '/')}{end}" for top in tops for end in (".py", "/__init__.py")):
             with contextlib.suppress(SyntaxError, ValueError, OSError):  # it is not what is audited
                 if not env and path.is_file():
-                    self.read(path.read_text("utf-8", errors="replace"), path.name, env)
+                    self.read(path.read_text("utf-8-sig", errors="replace"), path.name, env)
         self.place, self.line = here
         return env
 
@@ -494,12 +498,13 @@ class Program:
             return Value(items={n: Value(items=dict(enumerate(row))) for n, row in enumerate(rows)})
         asked = {*full.split("."), *(f"of {mark}" for mark in owner.marks), *(f"after {call}" for call in self.calls)}
         asked |= options.keys() | {f"{key}={text}" for key, each in options.items() for text in each.texts}
+        data = mixed([owner, *args]) if args else data
         for rule in CALLS:
             if re.fullmatch(rule["names"], name) and asked.intersection(rule.get("needs", [name])):
                 named = options.get(rule.get("named"))
                 each = data.but(*rule.get("marks", ()), parts=parts_in(named) if named else rule.get("parts"))
                 if "note" in rule:
-                    self._note(rule["note"], Value(marks=each.marks, items=dict(enumerate(given[1:]))))
+                    self._note(rule["note"], Value(marks=each.marks, items=dict(enumerate(given[1:3]))))
                 return Value(marks=each.marks, items={SPLIT: each} if rule.get("note") == "split" else None)
         if _is("fits", name):
             return self._fit(args, options, owner)
