@@ -208,12 +208,13 @@ def _judged(program: flow.Program, texts: list) -> Iterator[tuple[str, str]]:
     drawn = [e for e in (*validates, *judged) if "split" in e.value.marks and "grouped" not in e.value.marks]
     yield result([*moved, *drawn, *cut])
     yield result([e for e in split if "resampled" in e.value.marks])
-    yield result(events("choose"), judged[:1] if len(trains) > 1 and len(on_test) > 1 else [])
+    chosen = [e for e in events("choose") if "score" in e.value.marks and e.value.parts == {"test"}]
+    yield result(chosen, judged[:1] if len(trains) > 1 and len(on_test) > 1 else [])
     yield result([Event("typed", place) for place, text in _said(program, texts) if WORDS["figure"].search(text)])
     scaled = [e for e in split if "scaled" in e.value.marks]
     yield result([e for e in events("scale") if "test" in e.value.parts] + scaled)
     nowhere = [Event("", "nowhere")] if trains else []
-    yield result([] if events("seed") else nowhere)
+    yield result([] if events("seed") or any("seed" in e.value.marks for e in trains) else nowhere)
     yield result([] if any(map(WORDS["measure"].search, _names(program))) else nowhere)
 
 

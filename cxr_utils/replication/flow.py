@@ -11,12 +11,11 @@ from __future__ import annotations
 import ast
 import contextlib
 import functools
-import itertools
 import re
 import tomllib
 import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +61,6 @@ class Value:
     def __post_init__(self):
         few = len(self.texts) <= TEXTS and all(len(text) <= LETTERS for text in self.texts)
         self.texts, self.marks = frozenset(self.texts if few else ()), frozenset(self.marks)
-        if len(self.items or ()) > ITEMS:
-            self.items = dict(itertools.islice(self.items.items(), ITEMS))
 
     @property
     def parts(self) -> frozenset[str]:
@@ -87,7 +84,7 @@ class Value:
 
     def one(self) -> Value:
         """Return what one of many is."""
-        return joined(self.items.values()) if self.items else Value(self.texts, self.marks)
+        return joined([Value(self.texts, self.marks), *(self.items or {}).values()])
 
 
 def joined(values: Iterable[Value], deep: int = 2) -> Value:
@@ -110,7 +107,7 @@ def added(left: Value, right: Value, between: str = "") -> Value:
     """Return one text after the other, or what both lists hold."""
     both = left.texts or right.texts
     texts = {a + between + b for a in left.texts or [UNKNOWN] for b in right.texts or [UNKNOWN]} if both else ()
-    items = [*left.items.values(), *right.items.values()] if left.items and right.items else []
+    items = [*left.items.values(), *right.items.values()][:ITEMS] if left.items and right.items else []
     return Value(texts, mixed([left, right]).marks, dict(enumerate(items)) or None)
 
 
@@ -167,10 +164,9 @@ class Event:
 
 @dataclass
 class _Loop:
-    data: Value
     epochs: bool
     trains: int = 0  # 1: there is a step of training in it, 2: a loop with such a step, 3: a loop with such a loop
-    judged: list[Event] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
 
 
 class Program:
@@ -194,7 +190,7 @@ class Program:
         self.events, self.trees, self.calls = [], [], set()
         self.env, self.attrs, self.methods = {}, {}, {}  # the last two of all objects of the program together
         self.uncalled, self.modules, self.stack = {}, {}, []
-        self.loops = [_Loop(Value(), epochs=False, judged=self.events)]
+        self.loops = [_Loop(epochs=False, events=self.events)]
 
     def read(self, source: str, place: str, env: dict[str, Value] | None = None) -> None:
         """Go through a cell or script.
@@ -232,16 +228,7 @@ class Program:
         return [(place, node) for place, tree in self.trees for node in ast.walk(tree)]
 
     def _note(self, name: str, value: Value) -> None:
-        self.events.append(Event(name, at(self.place, self.line), value))
-
-    def _judge(self, data: Value) -> None:
-        """Note that images are judged; in a loop this waits until it is known whether the loop trains."""
-        self.loops[-1].judged.append(Event("score", at(self.place, self.line), data))
-
-    def _choice(self, value: Value) -> None:
-        """Note a choice by figures of test after training."""
-        if "score" in value.marks and value.parts == {"test"} and not any(loop.epochs for loop in self.loops):
-            self._note("choose", value)
+        self.loops[-1].events.append(Event(name, at(self.place, self.line), value))
 
     # --- each kind of statement and expression
 
@@ -254,8 +241,7 @@ class Program:
         self.steps += 1
         if node is None or self.steps > STEPS:
             return Value()
-        if isinstance(node, ast.stmt):
-            self.line = node.lineno
+        self.line = node.lineno if isinstance(node, ast.stmt) else self.line
         if see := getattr(self, f"_see_{type(node).__name__}", None):
             return see(node, env) or Value()
         return mixed([self._see(each, env) for each in ast.iter_child_nodes(node)])
@@ -289,34 +275,28 @@ class Program:
         env["return "] = joined([env.get("return ", found), found])
 
     def _see_If(self, node, env):
-        test, ways = self._see(node.test, env).texts, []
-        for body, dead in ((node.body, {"False"}), (node.orelse, {"True"})):
-            if test != dead:
-                ways.append(dict(env))
-                self._run(body, ways[-1])
-        env |= {name: joined(way[name] for way in ways if name in way) for way in ways for name in way}
+        test = self._see(node.test, env).texts
+        ways = [(dict(env), body) for body, no in ((node.body, {"False"}), (node.orelse, {"True"})) if test != no]
+        for way, body in ways:
+            self._run(body, way)
+        env |= {name: joined(way[name] for way, _ in ways if name in way) for way, _ in ways for name in way}
 
     def _see_For(self, node, env):
-        """Go through a loop; what is judged between the epochs of a training validates it."""
-        over = self._see(getattr(node, "iter", None), env)
-        head = ast.unparse(node.test if isinstance(node, ast.While) else node.target).lower()
-        loop = _Loop(over.flat(), isinstance(node, ast.While) or "epoch" in head)
-        self.loops.append(loop)
+        """Go through a loop; what is judged between the epochs of a training validates it, and chooses nothing else."""
+        over, target = self._see(getattr(node, "iter", None), env), getattr(node, "target", None)
+        self.loops.append(_Loop(target is None or "epoch" in ast.unparse(target).lower()))
         for item in self._each(over):
-            self._assign(getattr(node, "target", None), item, env)
-            self._run(node.body, env)
-        self.loops.pop()
-        outer = self.loops[-1]
-        self._run(node.orelse, env)
+            self._assign(target, item, env)
+            self._run([*node.body, *node.orelse], env)
+        loop, outer, data = self.loops.pop(), self.loops[-1], over.flat()
         if loop.trains == 2 or (loop.trains and loop.epochs):
-            self.events += [Event("validate", each.place, each.value) for each in loop.judged]
-        else:
-            outer.judged += loop.judged
+            loop.events = [replace(each, name="validate") if each.name == "score" else each for each in loop.events]
+        outer.events += [each for each in loop.events if not (loop.epochs and each.name == "choose")]
         if loop.trains:
-            self._note("train", loop.data)
+            self._note("train", data)
             outer.trains = max(outer.trains, 3 if loop.epochs else loop.trains + 1)
-        elif loop.data.parts or loop.data.marks & SIDES:
-            self._judge(loop.data)
+        elif data.marks & (PARTS | SIDES):
+            self._note("score", data)
 
     _see_AsyncFor = _see_While = _see_For
 
@@ -336,18 +316,16 @@ class Program:
         return env.get(node.id) or Value(what=node.id)
 
     def _see_JoinedStr(self, node, env):
-        found = [self._see(each, env) for each in getattr(node, "values", None) or [node.value]]
+        found = [self._see(each.value if isinstance(each, ast.FormattedValue) else each, env) for each in node.values]
         return functools.reduce(added, found, Value([""]))
 
-    _see_FormattedValue = _see_JoinedStr
-
     def _see_Tuple(self, node, env):
-        return Value(items={number: self._see(each, env) for number, each in enumerate(node.elts)})
+        return Value(items={number: self._see(each, env) for number, each in enumerate(node.elts[:ITEMS])})
 
     _see_List = _see_Set = _see_Tuple
 
     def _see_Dict(self, node, env):
-        pairs = zip(node.keys, node.values, strict=True)
+        pairs = zip(node.keys[:ITEMS], node.values[:ITEMS], strict=True)
         return Value(items={_key(self._see(key, env)): self._see(each, env) for key, each in pairs})
 
     def _see_BinOp(self, node, env):
@@ -363,14 +341,12 @@ class Program:
         equal, unequal = (isinstance(node.ops[0], op) for op in (ast.Eq, ast.NotEq))
         if (equal or unequal) and all(len(each.texts) == 1 and UNKNOWN not in min(each.texts) for each in found):
             return Value([str((found[0].texts == found[1].texts) == equal)])
-        if isinstance(node.ops[0], ast.Gt | ast.Lt | ast.GtE | ast.LtE):
-            self._choice(mixed(found))
+        self._note("choose", mixed(found))
         return mixed(found).but(*(["score"] if equal and all(each.flat().parts for each in found) else []))
 
     def _see_ListComp(self, node, env):
-        inner, (first, *others) = dict(env), node.generators
-        over, made = self._see(first.iter, env), {}
-        for number, item in enumerate(self._each(over)):
+        inner, made, (first, *others) = dict(env), {}, node.generators
+        for number, item in enumerate(self._each(self._see(first.iter, env))):
             self._assign(first.target, item, inner)
             for other in others:
                 self._assign(other.target, self._see(other.iter, inner).one(), inner)
@@ -415,30 +391,26 @@ class Program:
         found = self._follow(own, args, options) if own else None
         found = found or self._library(name, ast.unparse(node.func), given, args, options, data)
         if _is("judges", name) and data.parts and "answers" not in data.marks:
-            self._judge(data)
+            self._note("score", data)
         return found
 
     # --- what is assigned, gone over, called, imported
 
-    def _assign(self, target: ast.expr | None, value: Value, env: dict[str, Value]) -> None:
-        words, items = WORDS["side"].findall(getattr(target, "id", "").lower()), value.items or {}
+    def _assign(self, target: ast.expr | None, value: Value, env: dict[str, Value], sides: bool = False) -> None:
         match target:
-            case ast.Name():  # its folder may say nothing
-                env[target.id] = value.but(parts=words[-1:]) if words and value.parts == {"all"} else value
+            case ast.Name():  # which tells of what part it is, if its folder doesn't
+                words = WORDS["side"].findall(target.id.lower())[-1:]
+                by_name = words and (sides or value.parts == {"all"})
+                env[target.id] = value.but(*["named"] * sides, parts=words) if by_name else value
             case ast.Tuple() | ast.List():
+                items = value.items or {}
                 for number, each in enumerate(target.elts):
-                    known = items.get(number) or value.one()
-                    words = WORDS["side"].findall(getattr(each, "id", "").lower())
-                    known = known.but("named", parts=words[-1:]) if words and SPLIT in items else known
-                    self._assign(each, known, env)
+                    self._assign(each, items.get(number) or value.one(), env, SPLIT in items)
             case ast.Attribute():
                 self.attrs[target.attr] = joined([self.attrs.get(target.attr, value), value])
             case ast.Subscript():
-                owner, key = self._see(target.value, env), _key(self._see(target.slice, env))
-                if owner.items is not None and key is not None:
-                    owner.items[key] = value
-                else:
-                    owner.marks |= value.marks
+                owner = self._see(target.value, env)
+                owner.items = {**(owner.items or {}), _key(self._see(target.slice, env)): value}
 
     def _each(self, over: Value) -> list[Value]:
         """Return what a loop goes over: each one where they differ in what matters."""
@@ -453,8 +425,8 @@ class Program:
         self.uncalled.pop(id(node), None)
         spec, inner = node.args, {name: value for name, value in env.items() if name != "return "}
         names = [each.arg for each in (*spec.posonlyargs, *spec.args, *spec.kwonlyargs)]
-        defaults = [*spec.defaults, *spec.kw_defaults]
-        defaults = [None] * (len(names) - len(defaults)) + defaults
+        given = [*spec.defaults, *spec.kw_defaults]
+        defaults = [*[None] * (len(names) - len(given)), *given]
         args = [Value(), *args] if names[:1] == ["self"] else args
         inner |= {name: self._see(default, env) for name, default in zip(names, defaults, strict=True)}
         inner |= dict(zip(names, args, strict=False)) | options
@@ -464,8 +436,6 @@ class Program:
         self._run(node.body, inner)
         self.stack.pop()
         self.place, self.line = here
-        shared = {name for each in ast.walk(node) if isinstance(each, ast.Global) for name in each.names}
-        env |= {name: inner[name] for name in shared & inner.keys()}
         return None if node.name == "__init__" else inner.get("return ") or Value()
 
     def _module(self, name: str) -> dict[str, Value]:
@@ -510,8 +480,6 @@ class Program:
             return self._fit(args, options, owner)
         if _is("moves", name) and "train" in parts_in(*args[:1]) and parts_in(*args[1:2]) & {"val", "test"}:
             self._note("moved", data)
-        if _is("chooses", name):
-            self._choice(data)
         if _is("folders", name):
             return self._folders(name, args, options)
         made = {"resampled" for each in given for text in each.texts if _is("made", text)}
@@ -530,9 +498,7 @@ class Program:
         """Note what trains and what validates."""
         held = [each for key, each in options.items() if _is("validation", key)]
         data = mixed([owner, *args[:2], *(each for each in options.values() if each not in held)])
-        self._note("train", data)
-        if "seed" in options:
-            self._note("seed", data)
+        self._note("train", data.but(*{"seed"} & options.keys()))
         if "validation_split" in options:
             self._note("split", data)
             held.append(data.but("split"))
