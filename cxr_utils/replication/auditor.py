@@ -13,7 +13,7 @@ from typing import Any
 
 from cxr_utils.errors import BadInput, printable
 from cxr_utils.replication import flow
-from cxr_utils.replication.flow import PARTS, SIDES, WORDS, Event
+from cxr_utils.replication.flow import PARTS, SIDES, WORDS, Event, Value
 from cxr_utils.replication.verdicts import countable, interval
 
 FOUND, CANT_TELL, NOT_FOUND = "found", "can't tell", "not found"
@@ -45,7 +45,7 @@ def audit(path: Path) -> list[dict[str, str]]:
     >>> next(one["place"] for one in audit(path) if one["mistake"] == "image_split")
     'line 1'
     """
-    program, texts, broken = flow.Program(path.parent), [], []
+    program, texts, broken = flow.Program(path.parent), [], ["it is empty"]
     try:
         for place, source, is_code in _cells(path):
             if not is_code:
@@ -59,9 +59,8 @@ def audit(path: Path) -> list[dict[str, str]]:
         program.finish()
     except (RecursionError, MemoryError):
         raise BadInput(f"{path}: is nested too deeply to be read") from None
-    if not program.trees:
-        why = printable((broken or ["it is empty"])[0][:100])
-        raise BadInput(f"{path}: no code in it that Python 3 can read ({why})")
+    if not program.nodes:
+        raise BadInput(f"{path}: no code in it that Python 3 can read ({printable(broken[-1][:100])})")
     return [
         {"mistake": name, "result": result, "place": place, "says": rule["look" if result == CANT_TELL else "found"],
          **{key: rule[key] for key in ("why", "mend", "lesson")}}
@@ -182,39 +181,31 @@ def _cells(path: Path) -> list[tuple[str, str, bool]]:
 def _judged(program: flow.Program, texts: list) -> Iterator[tuple[str, str]]:
     """Yield result and place of each rule, in their order."""
 
-    def events(*names: str) -> list[Event]:
-        return [event for event in program.events if event.name in names]
+    def those(*names: str, of: str | None = None, marks: Iterable[str] = (), no: Iterable[str] = ()) -> list[Event]:
+        """Return the events of these names whose images are of one part, have all of `marks`, and none of `no`."""
+        found = [each for each in program.events if each.name in names and each.value.marks.issuperset(marks)]
+        return [e for e in found if e.value.marks.isdisjoint(no) and (of is None or e.value.parts == {of})]
 
     def result(found: list[Event], unsure: list[Event] = ()) -> tuple[str, str]:
         return (FOUND, found[0].place) if found else (CANT_TELL, unsure[0].place) if unsure else (NOT_FOUND, "")
 
-    validates, trains, judged, split = events("validate"), events("train"), events("score", "compare"), events("split")
-    moved, unknown = events("moved"), [e for e in validates if not e.value.marks & (PARTS | SIDES)]
-    on_test = [e for e in judged if e.value.parts == {"test"}]
-    real = any("named" not in e.value.marks for e in on_test)  # then a side that is called test is none
-    tests = [e for e in validates if e.value.parts == {"test"}]
-    yield result([e for e in tests if not (real and "named" in e.value.marks)], unknown)
-    sixteen = [e for e in validates if e.value.parts == {"val"} and not e.value.marks & SIDES]
-    yield result([] if moved else sixteen, sixteen or unknown)
-    pairs = [(e, *e.value.items.values()) for e in events("compare") if len(e.value.items) == 2]
-    yield result(
-        [
-            e
-            for e, true, said in pairs
-            if {"answers", "shuffled"} <= said.flat().marks and "in order" in true.flat().marks
-        ]
-    )
-    cut = [e for e in validates if "slice" in e.value.marks and any("slice" in each.value.marks for each in trains)]
-    drawn = [e for e in (*validates, *judged) if "split" in e.value.marks and "grouped" not in e.value.marks]
-    yield result([*moved, *drawn, *cut])
-    yield result([e for e in split if "resampled" in e.value.marks])
-    chosen = [e for e in events("choose") if "score" in e.value.marks and e.value.parts == {"test"}]
-    yield result(chosen, judged[:1] if len(trains) > 1 and len(on_test) > 1 else [])
+    judged, unknown = ("score", "compare"), those("validate", no=PARTS | SIDES)
+    real = those(*judged, of="test", no=["named"])  # then a side of a split that is called test is another
+    yield result(those("validate", of="test", no=["named"] if real else []), unknown)
+    sixteen = those("validate", of="val", no=SIDES)
+    yield result([] if those("moved") else sixteen, sixteen or unknown)
+    pairs = [(e, e.value.items.get(0, Value()).flat().marks) for e in those("compare", marks=["answers", "shuffled"])]
+    yield result([e for e, true in pairs if "in order" in true])
+    cut = those("validate", marks=["slice"]) if those("train", marks=["slice"]) else []
+    drawn = those("validate", *judged, marks=["split"], no=["grouped"])
+    yield result([*those("moved"), *drawn, *cut])
+    yield result(those("split", marks=["resampled"]))
+    several = len(those("train")) > 1 and len(those(*judged, of="test")) > 1
+    yield result(those("choose", of="test", marks=["score"]), those(*judged) if several else [])
     yield result([Event("typed", place) for place, text in _said(program, texts) if WORDS["figure"].search(text)])
-    scaled = [e for e in split if "scaled" in e.value.marks]
-    yield result([e for e in events("scale") if "test" in e.value.parts] + scaled)
-    nowhere = [Event("", "nowhere")] if trains else []
-    yield result([] if events("seed") or any("seed" in e.value.marks for e in trains) else nowhere)
+    yield result(those("scale", marks=["test"]) + those("split", marks=["scaled"]))
+    nowhere = [Event("", "nowhere")] if those("train") else []
+    yield result([] if those("seed") or those("train", marks=["seed"]) else nowhere)
     yield result([] if any(map(WORDS["measure"].search, _names(program))) else nowhere)
 
 
@@ -222,7 +213,7 @@ def _said(program: flow.Program, texts: list) -> Iterator[tuple[str, str]]:
     """Yield what people read: prose, comments, and what is printed as it stands."""
     for place, text in texts:
         yield from ((place, each[:3000]) for each in re.split(r"\n\s*\n", text) if not WORDS["cited"].search(each))
-    for place, node in program.nodes():
+    for place, node in program.nodes:
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "print":
             text = " ".join(str(each.value) for each in node.args if isinstance(each, ast.Constant))
             yield flow.at(place, node.lineno), WORDS["share"].sub(r"accuracy \g<0>", text[:3000])
@@ -230,9 +221,7 @@ def _said(program: flow.Program, texts: list) -> Iterator[tuple[str, str]]:
 
 def _names(program: flow.Program) -> Iterator[str]:
     """Yield the names of what is called, measured and assigned."""
-    for _, node in program.nodes():
+    for _, node in program.nodes:
         match node:
-            case ast.keyword(arg="metrics", value=value) | ast.Call(func=value):
-                yield ast.unparse(value)
-            case ast.Name(id=name, ctx=ast.Store()):
-                yield name
+            case ast.keyword(arg="metrics", value=named) | ast.Call(func=named) | (ast.Name(ctx=ast.Store()) as named):
+                yield ast.unparse(named)

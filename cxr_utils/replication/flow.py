@@ -47,7 +47,7 @@ class Value:
     marks : iterable of str
         Of which `parts` its images are ("train", "val", "test", or "all" of a folder that holds them together), and
         what was done to them, such as "split", "shuffled", "resampled", "answers", "score".
-    items : dict, optional
+    items : dict
         What it holds, by key or number, where that is written out.
     what : object
         The function or class of the program, with the names that it sees and its place; or a name of a library.
@@ -55,7 +55,7 @@ class Value:
 
     texts: Iterable[str] = frozenset()
     marks: Iterable[str] = frozenset()
-    items: dict[Any, Value] | None = None
+    items: dict[Any, Value] = field(default_factory=dict)
     what: Any = None
 
     def __post_init__(self):
@@ -69,13 +69,11 @@ class Value:
 
     def flat(self) -> Value:
         """Return the marks of it and of all that it holds."""
-        held = {id(self): self}
-        todo = [self]
-        for each in todo:  # which grows on the way
-            new = {id(one): one for one in (each.items or {}).values() if id(one) not in held}
-            held |= new
-            todo += new.values()
-        return Value(marks=frozenset().union(*(each.marks for each in todo)))
+        held, todo = set(), {self}
+        while todo:
+            held |= todo
+            todo = {one for each in todo for one in each.items.values()} - held
+        return Value(marks=frozenset().union(*(each.marks for each in held)))
 
     def but(self, *marks: str, parts: Iterable[str] | None = None) -> Value:
         """Return such images after something was done to them."""
@@ -84,18 +82,17 @@ class Value:
 
     def one(self) -> Value:
         """Return what one of many is."""
-        return joined([Value(self.texts, self.marks), *(self.items or {}).values()])
+        return joined([Value(self.texts, self.marks), *self.items.values()])
 
 
 def joined(values: Iterable[Value], deep: int = 2) -> Value:
     """Return what may be any of these."""
-    values = list({id(value): value for value in values}.values())
+    values = list(dict.fromkeys(values))
     if len(values) == 1 or not deep:
         return values[0] if len(values) == 1 else mixed(values)
-    held = [value.items for value in values if value.items is not None]
-    items = {key: joined((each[key] for each in held if key in each), deep - 1) for each in held for key in each}
+    items = {key: joined((v.items[key] for v in values if key in v.items), deep - 1) for v in values for key in v.items}
     texts, marks = (frozenset().union(*each) for each in zip(*((v.texts, v.marks) for v in values), strict=True))
-    return Value(texts, marks, items if held else None, next((v.what for v in values if v.what is not None), None))
+    return Value(texts, marks, items, next((v.what for v in values if v.what is not None), None))
 
 
 def mixed(values: Iterable[Value]) -> Value:
@@ -108,7 +105,7 @@ def added(left: Value, right: Value, between: str = "") -> Value:
     both = left.texts or right.texts
     texts = {a + between + b for a in left.texts or [UNKNOWN] for b in right.texts or [UNKNOWN]} if both else ()
     items = [*left.items.values(), *right.items.values()][:ITEMS] if left.items and right.items else []
-    return Value(texts, mixed([left, right]).marks, dict(enumerate(items)) or None)
+    return Value(texts, mixed([left, right]).marks, dict(enumerate(items)))
 
 
 def part_of(path: str) -> str | None:
@@ -170,7 +167,7 @@ class _Loop:
 
 
 class Program:
-    """Reads a program; `events` has what happens in it, in order, `calls` the names that it calls, `trees` its code.
+    """Reads a program: `events` has what happens in it, in order, and `nodes` each piece of its code with its place.
 
     Parameters
     ----------
@@ -187,7 +184,7 @@ class Program:
 
     def __init__(self, folder: Path | None = None):
         self.folder, self.place, self.line, self.steps = folder, "", 0, 0
-        self.events, self.trees, self.calls = [], [], set()
+        self.events, self.nodes, self.calls = [], [], set()
         self.env, self.attrs, self.methods = {}, {}, {}  # the last two of all objects of the program together
         self.uncalled, self.modules, self.stack = {}, {}, []
         self.loops = [_Loop(epochs=False, events=self.events)]
@@ -213,19 +210,14 @@ class Program:
             raise ValueError(f"it has more than {SOURCE:,} letters")
         with warnings.catch_warnings(action="ignore"):
             tree = ast.parse(source)
-        self.trees.append((place, tree))
+        self.nodes += ((place, node) for node in ast.walk(tree))
         self.place = place
         self._run(tree.body, self.env if env is None else env)
 
     def finish(self) -> None:
         """Go through the functions that nobody called: another file may."""
-        for key, own in list(self.uncalled.items()):
-            if key in self.uncalled:
-                self._follow(own, [], {})
-
-    def nodes(self) -> list[tuple[str, ast.AST]]:
-        """Return all that its code is made of, each with its place."""
-        return [(place, node) for place, tree in self.trees for node in ast.walk(tree)]
+        while self.uncalled:
+            self._follow(next(iter(self.uncalled.values())), [], {})
 
     def _note(self, name: str, value: Value) -> None:
         self.loops[-1].events.append(Event(name, at(self.place, self.line), value))
@@ -367,7 +359,7 @@ class Program:
     def _see_Subscript(self, node, env):
         owner, index = self._see(node.value, env), self._see(node.slice, env)
         key = _key(index)
-        if owner.items and key in owner.items:
+        if key in owner.items:
             return owner.items[key]
         found = owner.one()
         if isinstance(key, str) and (named := part_of(key)) and len(found.parts) != 1:
@@ -378,7 +370,7 @@ class Program:
     def _see_Call(self, node, env):
         args = [self._see(each, env) for each in node.args]
         options = {each.arg or "**": self._see(each.value, env) for each in node.keywords}
-        options |= options.pop("**", Value()).items or {}
+        options |= options.pop("**", Value()).items
         name = getattr(node.func, "attr", getattr(node.func, "id", ""))
         owner = self._see(node.func.value, env) if isinstance(node.func, ast.Attribute) else None
         func = self._see_Attribute(node.func, env, owner) if owner else self._see(node.func, env)
@@ -403,18 +395,17 @@ class Program:
                 by_name = words and (sides or value.parts == {"all"})
                 env[target.id] = value.but(*["named"] * sides, parts=words) if by_name else value
             case ast.Tuple() | ast.List():
-                items = value.items or {}
                 for number, each in enumerate(target.elts):
-                    self._assign(each, items.get(number) or value.one(), env, SPLIT in items)
+                    self._assign(each, value.items.get(number) or value.one(), env, SPLIT in value.items)
             case ast.Attribute():
                 self.attrs[target.attr] = joined([self.attrs.get(target.attr, value), value])
             case ast.Subscript():
                 owner = self._see(target.value, env)
-                owner.items = {**(owner.items or {}), _key(self._see(target.slice, env)): value}
+                owner.items = {**owner.items, _key(self._see(target.slice, env)): value}
 
     def _each(self, over: Value) -> list[Value]:
         """Return what a loop goes over: each one where they differ in what matters."""
-        items = list((over.items or {}).values())[:8]
+        items = list(over.items.values())[:8]
         return items if any(parts_in(each.one()) for each in items) else [over.one()]
 
     def _follow(self, own: Any, args: list[Value], options: dict[str, Value]) -> Value | None:
@@ -424,10 +415,9 @@ class Program:
             return None
         self.uncalled.pop(id(node), None)
         spec, inner = node.args, {name: value for name, value in env.items() if name != "return "}
-        names = [each.arg for each in (*spec.posonlyargs, *spec.args, *spec.kwonlyargs)]
+        names = [each.arg for each in (*spec.posonlyargs, *spec.args, *spec.kwonlyargs) if each.arg != "self"]
         given = [*spec.defaults, *spec.kw_defaults]
         defaults = [*[None] * (len(names) - len(given)), *given]
-        args = [Value(), *args] if names[:1] == ["self"] else args
         inner |= {name: self._see(default, env) for name, default in zip(names, defaults, strict=True)}
         inner |= dict(zip(names, args, strict=False)) | options
         here = self.place, self.line
@@ -475,7 +465,7 @@ class Program:
                 each = data.but(*rule.get("marks", ()), parts=parts_in(named) if named else rule.get("parts"))
                 if "note" in rule:
                     self._note(rule["note"], Value(marks=each.marks, items=dict(enumerate(given[1:3]))))
-                return Value(marks=each.marks, items={SPLIT: each} if rule.get("note") == "split" else None)
+                return Value(marks=each.marks, items={SPLIT: each} if rule.get("note") == "split" else {})
         if _is("fits", name):
             return self._fit(args, options, owner)
         if _is("moves", name) and "train" in parts_in(*args[:1]) and parts_in(*args[1:2]) & {"val", "test"}:
