@@ -263,8 +263,7 @@ class Program:
         self._assign(node.optional_vars, self._see(node.context_expr, env), env)
 
     def _see_Return(self, node, env):
-        found = self._see(node.value, env)
-        env["return "] = joined([env.get("return ", found), found])
+        env["return "] = joined([self._see(node.value, env), env.get("return ", Value())])
 
     def _see_If(self, node, env):
         test = self._see(node.test, env).texts

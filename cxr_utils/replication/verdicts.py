@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -104,6 +105,7 @@ METRICS: dict[str, Metric] = {
 GAIN = ("plain_224", "plain_224-unaugmented")
 
 
+@cache
 def interval(value: float, n: int) -> tuple[float, float]:
     """Return the 95% interval of a share of `n` images, after Clopper and Pearson [1]_.
 

@@ -121,6 +121,37 @@ def test_what_can_not_be_read_is_said_in_one_line(tmp_path, capsys, name, text, 
     assert "can't be read" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a = ['x/train', 'x/test']\n" + "a = a + a\n" * 60,
+        "a = 'x/train'\n" + "a = f'{a}{a}'\n" * 60,
+        "if p:\n    a = [1, 2]\n" + "    a = [a, a]\n" * 60 + "else:\n    a = [3, 4]\n" + "    a = [a, a]\n" * 60,
+        "a = []\na[0] = a\nb = {'x': a}\nb['y'] = b\nfor a in b:\n    b = [a, b]\n",
+        "a = b" + ".c()" * 100 + "\n",
+        "a = b" + "[c" * 90 + "]" * 90 + "\n",
+        "import " + "a" * 300 + "\nfrom .. import b\n",
+        "auc()\nzip()\nos.path.join()\nlist()\n''.format()\nshutil.move()\nf()()\nmodel.fit(*a, **b)\nImageFolder()\n",
+        "def a():\n    def b():\n        a()\n    return b\n",
+    ],
+)
+def test_what_grows_without_end_is_read_to_its_end(tmp_path, text):
+    found = result(script(tmp_path, text + "model.fit(a, validation_split=0.1)"), "image_split")
+    assert found["result"] == auditor.FOUND
+
+
+def test_what_no_person_wrote_is_too_long(tmp_path):
+    for name, says in (("a.py", "more than 2 MB"), ("a.md", "more than 2 MB")):
+        with pytest.raises(BadInput, match=says):
+            (auditor.figures if name == "a.md" else auditor.audit)(script(tmp_path, "x = 1\n" * 400_000, name))
+    script(tmp_path, "x = 1\n" * 400_000, "own.py")
+    assert result(script(tmp_path, "import own\nmodel.fit(a)"), "no_seed")["result"] == auditor.FOUND
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("x = 1\n" * 400_000)])
+    nbformat.write(book, tmp_path / "a.ipynb")
+    with pytest.raises(BadInput, match="more than 2,000,000 letters"):
+        auditor.audit(tmp_path / "a.ipynb")
+
+
 def test_another_language_is_named(tmp_path):
     book = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "ir", "language": "R", "display_name": "R"}})
     nbformat.write(book, tmp_path / "a.ipynb")
