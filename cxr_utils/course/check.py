@@ -124,10 +124,8 @@ def _folder() -> Finding:
     project = files.CHECKOUT
     advice = ""
     if sys.platform == "win32" and len(str(project)) > LONGEST_FOLDER and not _long_paths():
-        advice = (
-            f"{len(str(project))} characters: above {LONGEST_FOLDER}, paths get too long for Windows; move the project "
-            "to a shorter one, such as C:\\cxr, or switch on long paths (LongPathsEnabled)"
-        )
+        way_out = "move the project to a shorter one, such as C:\\cxr, or switch on long paths (LongPathsEnabled)"
+        advice = f"{len(str(project))} characters: above {LONGEST_FOLDER}, paths get too long for Windows; {way_out}"
     return Finding("project folder", str(project), advice, needed=True)
 
 
@@ -155,10 +153,8 @@ def _kaggle() -> Finding:
         "credentials.json": (home / ".kaggle" / "credentials.json").is_file(),
     }
     there = ", ".join(f"{name} {'yes' if found else 'no'}" for name, found in forms.items())
-    advice = (
-        "needed for --source kaggle only, which first tries without: make a token at "
-        "kaggle.com/settings/api and save it as ~/.kaggle/access_token"
-    )
+    way_out = "make a token at kaggle.com/settings/api and save it as ~/.kaggle/access_token"
+    advice = f"needed for --source kaggle only, which first tries without: {way_out}"
     return Finding("Kaggle credentials", there, "" if any(forms.values()) else advice)
 
 

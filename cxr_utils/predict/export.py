@@ -61,7 +61,10 @@ def export(
         raise BadInput(f"out: {path} is the run's own model; choose another name")
     beside = path.with_suffix(".json")
     files.check_ours(beside, _ownership.is_note)
-    _check_card(path.parent / "model-card.md", run)
+    its_card = path.parent / "model-card.md"
+    files.check_ours(its_card, _ownership.is_card)
+    if its_card.is_file() and card.mark(_about(run.record)) not in its_card.read_text(encoding="utf-8"):
+        raise BadInput(f"{its_card}: is the card of another model; export into another folder with --out")
     with files.lock(path.parent):
         model = run.load_model()
         of_ours = _ownership.exported(beside)
@@ -93,13 +96,6 @@ def _write(path: Path, note: dict[str, Any], text: str) -> None:
     files.write_json(path.with_suffix(".json"), listed, ours=_ownership.NOTE)
     with files.atomic(path.parent / "model-card.md", ours=_ownership.is_card) as temporary:
         temporary.write_text(text, encoding="utf-8")
-
-
-def _check_card(path: Path, run: training.Run) -> None:
-    """Refuse to write into a folder with the card of another model, or a file of its name that is none."""
-    files.check_ours(path, _ownership.is_card)
-    if path.is_file() and card.mark(_about(run.record)) not in path.read_text(encoding="utf-8"):
-        raise BadInput(f"{path}: is the card of another model; export into another folder with --out")
 
 
 def _check_same(model, path: Path) -> None:

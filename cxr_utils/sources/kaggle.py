@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import threading
 import time
 import tomllib
@@ -72,9 +73,7 @@ def fill(folder: Path, *, archive: Path, progress: bool = False) -> dict[str, An
 def _get(archive: Path, folder: Path, *, progress: bool) -> list[str]:
     """Make the archive whole, and unpack it; one that is damaged is downloaded anew, once."""
     name = f"{RECORD.kaggle}/{RECORD.kaggle_version}"
-    # The command of this environment, not one that happens to be on the PATH or in the working folder.
-    kaggle = [sys.executable, "-P", "-m", "kaggle.cli"]
-    command = [*kaggle, "datasets", "download", name, "-p", str(archive.parent)]
+    command = [_command(), "datasets", "download", name, "-p", str(archive.parent)]
     anew = False
     while True:
         if not archive.is_file() or download.marker(archive).is_file():
@@ -97,6 +96,15 @@ def _get(archive: Path, folder: Path, *, progress: bool) -> list[str]:
             if progress:
                 print(f"\ncxr: note: {reason}; downloading it once more", file=sys.stderr)
             anew = True
+
+
+def _command() -> str:
+    """Return the kaggle command of this environment, not one that happens to be on the PATH."""
+    beside = (os.path.dirname(sys.executable), sysconfig.get_path("scripts"))
+    found = shutil.which("kaggle", path=os.pathsep.join(beside))
+    if found is None:
+        raise CxrError(f"there is no kaggle command in {beside[0]}; run `pip install kaggle`")
+    return found
 
 
 def _run(command: list[str], archive: Path, *, progress: bool) -> None:

@@ -173,9 +173,8 @@ def _junk_root(parts: tuple[str, ...], nested: list[tuple[str, ...]]) -> str:
 
 def _shorten(left_out: Counter[str], *, most: int = 50) -> list[str]:
     """List what was left out: folders with their number of files, and after `most` lines the rest as one."""
-    lines = sorted(
-        f"{name} ({n:,} file{'s' * (n > 1)})" if name.endswith("/") else name for name, n in left_out.items()
-    )
+    folders = {name: f" ({n:,} file{'s' * (n > 1)})" for name, n in left_out.items() if name.endswith("/")}
+    lines = sorted(name + folders.get(name, "") for name in left_out)
     return lines if len(lines) <= most else [*lines[:most], f"and {len(lines) - most:,} more"]
 
 

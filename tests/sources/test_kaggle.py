@@ -239,6 +239,13 @@ def test_no_answer(data, server, monkeypatch, capfd):
     assert here(data) == []
 
 
+def test_the_command_is_missing(data, server, monkeypatch, capfd):
+    monkeypatch.setattr(kaggle.shutil, "which", lambda *_, **__: None)
+    assert fetch(data) == 1
+    assert "there is no kaggle command in" in (said := capfd.readouterr().err) and "pip install kaggle" in said
+    assert server.requests == [] and here(data) == []
+
+
 # broken connections
 
 
