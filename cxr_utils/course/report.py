@@ -153,7 +153,7 @@ def closing_table(folder: str | Path, *, synthetic: bool) -> str:
     return f"What the networks reached, with 95% intervals ({marked})\n{_pages.columns([HEAD, *rows])}"
 
 
-def as_text(run: CourseRun) -> str:
+def as_text(run: "CourseRun") -> str:
     """Tell for a terminal what a batch run left behind.
 
     Parameters
@@ -169,7 +169,7 @@ def as_text(run: CourseRun) -> str:
     return _pages.fill(_HERE / "run.txt.j2", run=run, table=table).rstrip()
 
 
-def as_json(run: CourseRun) -> str:
+def as_json(run: "CourseRun") -> str:
     """Tell a program what a batch run left behind.
 
     Parameters
