@@ -220,7 +220,6 @@ def run(
             typer.echo(f"cxr: {error}\ncxr: note: going on with the phantoms, profile sample", err=True)
             source, profile = "sample", "sample"
 
-    failure = None
     try:
         result = course.run(
             notebooks or (), profile=profile, source=source, data_dir=data_dir, run_dir=run_dir, seed=seed, core=core,
@@ -228,10 +227,9 @@ def run(
             dry_run=dry_run, keep_going=keep_going, code=not no_input,
         )  # fmt: skip
     except course.NotebooksFailed as error:
-        failure, result = error, error.run
-    typer.echo(report.as_json(result) if as_json else report.as_text(result))
-    if failure:
-        raise failure
+        typer.echo(report.told(error.run, as_json=as_json))
+        raise
+    typer.echo(report.told(result, as_json=as_json))
 
 
 @_command()

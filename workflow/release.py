@@ -1,7 +1,7 @@
 """Make a release into ``build/release``: wheel, sdist, an archive for Zenodo, their checksums; and try the wheel.
 
 The wheel is installed, with the newest packages that it allows, into an environment of its own, and tried from an empty
-folder, so that nothing of this checkout helps it.
+folder outside this checkout: below it, cxr would find the project that it lies in.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from pathlib import Path
 
 from cxr_utils import __version__
@@ -84,17 +85,15 @@ def main() -> None:
         print("release: note: what is not committed is left out", file=sys.stderr)
     say(f"build {__version__} of {commit}")
     made = build(commit)
-    say("install the wheel into an empty environment")
-    place = OUT / "empty"
-    call(UV, "venv", "--quiet", place)
-    scripts = place / ("Scripts" if os.name == "nt" else "bin")
-    call(UV, "pip", "install", "--quiet", "--python", scripts / "python", made[1])
-    folder = OUT / "folder"
-    folder.mkdir()
-    if wrong := attempt(scripts / "cxr", folder):
+    with tempfile.TemporaryDirectory(prefix="cxr-release-") as place:
+        say(f"install the wheel into an empty environment, in {place}")
+        scripts, folder = Path(place, "empty", "Scripts" if os.name == "nt" else "bin"), Path(place, "folder")
+        call(UV, "venv", "--quiet", scripts.parent)
+        call(UV, "pip", "install", "--quiet", "--python", scripts / "python", made[1])
+        folder.mkdir()
+        wrong = attempt(scripts / "cxr", folder)
+    if wrong:
         sys.exit("\n".join(["release: the wheel does not do what it should:", *wrong]))
-    shutil.rmtree(place)
-    shutil.rmtree(folder)
     sums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in made}
     (OUT / "SHA256SUMS").write_text("".join(f"{digest}  {name}\n" for name, digest in sums.items()), encoding="utf-8")
     (OUT / "release.json").write_text(json.dumps({"version": __version__, "commit": commit}) + "\n", encoding="utf-8")

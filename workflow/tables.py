@@ -352,6 +352,8 @@ def runtime_block(out: Path) -> str:
         {"recipe": record["recipe"]["name"], "minutes": record["seconds"] / 60, **record["hardware"]}
         for record in grid.results(out).values()
     ])  # fmt: skip
+    if kept.empty:
+        return f"The grid was {verdicts.NOT_RUN}."
     lines = ["| recipe | runs | minutes a run, mean (longest) | hours in all |", "| --- | ---: | ---: | ---: |"]
     for name, took in [*kept.groupby("recipe")["minutes"], ("all", kept["minutes"])]:
         a_run = f"{took.mean():,.1f} ({took.max():,.1f})"

@@ -291,8 +291,8 @@ def run(
     run_dir = run_dir or default_run_dir(source, profile)
     common = {"source": source, "data_dir": str(data_dir), "run_dir": str(run_dir), "profile": profile, "seed": seed}
     paths, folder = notebooks.select(names, where), files.resolve(run_dir)
-    wanted = given.of_each(paths, parameters or {}, file=parameter_file, where=where, taken=common)
-    plans = [_plan(path, common | wanted[path], core=core) for path in paths]
+    wanted = given.of_each(paths, common, parameters or {}, file=parameter_file, where=where)
+    plans = [_plan(path, wanted[path], core=core) for path in paths]
     _ownership.check_place(files.resolve(data_dir), "data_dir")
     _ownership.check_folder(folder, "run_dir", marked=is_ours)
     with contextlib.nullcontext() if dry_run else files.lock(folder, wait=0):
@@ -407,9 +407,14 @@ def read_state(folder: Path) -> dict[str, dict[str, Any]]:
         return {}
     state = files.read_record(path)
     for name, entry in state.items():
-        if not isinstance(entry, dict) or not isinstance(entry.get("digest"), str):
+        if not isinstance(entry, dict) or not (isinstance(entry.get("digest"), str) and _named(entry)):
             raise BadInput(f"{path}: {name!r} in it is not as cxr run writes it; choose another run folder")
     return state
+
+
+def _named(entry: Mapping[str, Any]) -> bool:
+    results = entry.get("results", [])
+    return isinstance(results, list) and all(isinstance(name, str) for name in results)
 
 
 def is_ours(folder: Path) -> bool:
@@ -525,12 +530,10 @@ class _Plan:
 
 
 def _plan(path: Path, wanted: dict[str, Any], *, core: bool) -> _Plan:
-    """Give a notebook those parameters that it knows."""
     notebook = notebooks.load(path, core=core)
-    known = {name: value for name, value in wanted.items() if name in notebooks.parameters(path)}
     cells = sum(cell.cell_type == "code" and bool(cell.source.strip()) for cell in notebook.cells)
-    cells += bool(known)  # papermill adds the cell that sets them
-    return _Plan(path.stem, notebook, known, notebooks.digest(notebook, known), cells)
+    cells += bool(wanted)  # papermill adds the cell that sets them
+    return _Plan(path.stem, notebook, wanted, notebooks.digest(notebook, wanted), cells)
 
 
 def _source(source: str | None, profile_name: str) -> str:

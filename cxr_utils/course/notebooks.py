@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import contextlib
 import json
 import os
 import subprocess
@@ -105,13 +104,34 @@ def parameters(path: Path) -> dict[str, Any]:
     """
     import papermill
 
-    values: dict[str, Any] = {}
     with _machine.quiet("papermill"):
-        for name, about in papermill.inspect_notebook(str(path)).items():
-            values[name] = None
-            with contextlib.suppress(SyntaxError, ValueError):
-                values[name] = ast.literal_eval(about["default"])
-    return values
+        found = papermill.inspect_notebook(str(path))
+    return {name: literal(about["default"], None) for name, about in found.items()}
+
+
+def literal(text: str, otherwise: Any) -> Any:
+    """Read a literal of Python.
+
+    Parameters
+    ----------
+    text : str
+        Such as ``[1, 2]``.
+    otherwise : object
+        What to return for another text.
+
+    Returns
+    -------
+    object
+
+    Examples
+    --------
+    >>> literal("3", None), literal("pad", "pad")
+    (3, 'pad')
+    """
+    try:
+        return ast.literal_eval(text)
+    except (SyntaxError, ValueError):
+        return otherwise
 
 
 def digest(notebook: Any, given: Mapping[str, Any]) -> str:

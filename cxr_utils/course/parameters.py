@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import ast
-import contextlib
 import difflib
+import reprlib
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -16,28 +15,28 @@ from cxr_utils.errors import BadInput
 
 
 def of_each(
-    paths: Sequence[Path], given: Mapping[str, Any], *, file: str | Path | None, where: Path, taken: Collection[str]
+    paths: Sequence[Path], common: Mapping[str, Any], given: Mapping[str, Any], *, file: str | Path | None, where: Path
 ) -> dict[Path, dict[str, Any]]:
-    """Tell which further parameters each notebook gets, and refuse those that none knows.
+    """Tell which parameters each notebook gets, and refuse those that none knows.
 
     Parameters
     ----------
     paths : sequence of Path
         The notebooks.
+    common : mapping
+        Those that have an option of their own.
     given : mapping
-        Value by name, for all that have it; these go before those of `file`.
+        Others, for all notebooks that have them; these go before those of `file`.
     file : str or Path, optional
         A YAML file: either value by name, for all notebooks that have it, or such a mapping below the number or name
         of a notebook (``07``, ``07_replicate``), for it alone; or both, and what is said of one goes before.
     where : Path
         The folder of the notebooks.
-    taken : collection of str
-        Parameters that have an option of their own.
 
     Returns
     -------
     dict of Path to dict
-        By notebook; empty where it gets none.
+        Value by name, by notebook.
 
     Raises
     ------
@@ -45,19 +44,17 @@ def of_each(
         The file is no such YAML, a notebook or a parameter is unknown, or a value is not of its parameter's type.
     """
     known = {path: notebooks.parameters(path) for path in paths}
-    offered = {name: value for each in known.values() for name, value in each.items() if name not in taken}
+    offered = {name: value for each in known.values() for name, value in each.items()}
     every, own = _read(files.resolve(file), where) if file else ({}, {})
     for values, said in ((every, f"{file}: "), (given, "")):
-        _check(values, offered, taken, said)
+        _check(values, offered, common, said)
     for path, values in own.items():
         if path in known:
-            _check(values, {k: v for k, v in known[path].items() if k not in taken}, taken, f"{file}: {path.stem}: ")
+            _check(values, known[path], common, f"{file}: {path.stem}: ")
         else:
             warnings.warn(f"{file}: what it says of {path.stem} is left out, which is not asked for", stacklevel=3)
-    return {
-        path: {name: value for name, value in {**every, **own.get(path, {}), **given}.items() if name in known[path]}
-        for path in paths
-    }
+    wanted = {path: {**common, **every, **own.get(path, {}), **given} for path in paths}
+    return {path: {name: value for name, value in wanted[path].items() if name in known[path]} for path in paths}
 
 
 def _read(path: Path, where: Path) -> tuple[dict[str, Any], dict[Path, dict[str, Any]]]:
@@ -72,7 +69,7 @@ def _read(path: Path, where: Path) -> tuple[dict[str, Any], dict[Path, dict[str,
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise BadInput(f"{path}: not a readable YAML file ({' '.join(str(error).split())}); {way_out}") from None
     if not isinstance(content, dict):
-        raise BadInput(f"{path}: holds {content!r:.40}, which names no parameter; {way_out}")
+        raise BadInput(f"{path}: holds {reprlib.repr(content)}, which names no parameter; {way_out}")
     every, own = {}, {}
     for key, value in content.items():
         if not isinstance(value, dict):
@@ -96,13 +93,13 @@ def _check(values: Mapping[str, Any], offered: Mapping[str, Any], taken: Collect
         if name not in offered:
             close = difflib.get_close_matches(name, offered, 1)
             maybe = f" (did you mean {close[0]!r}?)" if close else ""
-            among = ", ".join(sorted(offered)) or "none"
+            among = ", ".join(sorted(offered.keys() - set(taken))) or "none"
             raise BadInput(f"{said}parameter {name!r} is unknown{maybe}; known here are {among}")
         usual = offered[name]
         kinds = (str, type(None)) if usual is None else (int, float) if type(usual) is float else (type(usual),)
         if type(value) not in kinds:
             expected = "a text" if usual is None else f"such as {usual!r}"
-            raise BadInput(f"{said}parameter {name!r}: {value!r:.40} is of another type; expected {expected}")
+            raise BadInput(f"{said}parameter {name!r}: {reprlib.repr(value)} is of another type; expected {expected}")
 
 
 def parse(assignments: Sequence[str]) -> dict[str, Any]:
@@ -133,7 +130,5 @@ def parse(assignments: Sequence[str]) -> dict[str, Any]:
         name, equals, text = assignment.partition("=")
         if not equals or not name.strip().isidentifier():
             raise BadInput(f"parameter {assignment!r} is not of the form name=value")
-        values[name.strip()] = text
-        with contextlib.suppress(SyntaxError, ValueError):
-            values[name.strip()] = ast.literal_eval(text)
+        values[name.strip()] = notebooks.literal(text, text)
     return values

@@ -4,13 +4,10 @@ import dataclasses
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cxr_utils import _ownership, _pages, evaluation, files
 from cxr_utils.errors import BadInput
-
-if TYPE_CHECKING:
-    from cxr_utils.course import CourseRun
 
 TITLE = "Pneumonia on chest X-rays: the course as run"
 METRICS = ("auc", "accuracy", "sensitivity", "specificity")
@@ -153,36 +150,24 @@ def closing_table(folder: str | Path, *, synthetic: bool) -> str:
     return f"What the networks reached, with 95% intervals ({marked})\n{_pages.columns([HEAD, *rows])}"
 
 
-def as_text(run: "CourseRun") -> str:
-    """Tell for a terminal what a batch run left behind.
+def told(run: Any, *, as_json: bool = False) -> str:
+    """Tell what a batch run left behind.
 
     Parameters
     ----------
     run : CourseRun
         From `course.run`.
+    as_json : bool
+        For a program: an object with the attributes of `run`, paths as text.
 
     Returns
     -------
     str
     """
+    if as_json:
+        return json.dumps(dataclasses.asdict(run), indent=2, default=str)
     table = closing_table(run.folder, synthetic=run.synthetic) if run.report else ""
     return _pages.fill(_HERE / "run.txt.j2", run=run, table=table).rstrip()
-
-
-def as_json(run: "CourseRun") -> str:
-    """Tell a program what a batch run left behind.
-
-    Parameters
-    ----------
-    run : CourseRun
-        From `course.run`.
-
-    Returns
-    -------
-    str
-        An object with the attributes of `run`, paths as text.
-    """
-    return json.dumps(dataclasses.asdict(run), indent=2, default=str)
 
 
 def _title(name: str, notebook: Any) -> str:

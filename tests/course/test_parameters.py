@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from cxr_utils.course import notebooks, parameters
 from cxr_utils.errors import BadInput
 
-TAKEN = ("source", "data_dir", "run_dir", "profile", "seed")
+COMMON = dict.fromkeys(("source", "data_dir", "run_dir", "profile", "seed"), "x")
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +28,9 @@ def wanted(paths, tmp_path):
     def read(text, given=(), books=paths):
         file = tmp_path / "params.yaml"
         file.write_text(text, encoding="utf-8")
-        found = parameters.of_each(books, dict(given), file=file, where=paths[0].parent, taken=TAKEN)
-        return {path.stem: values for path, values in found.items()}
+        found = parameters.of_each(books, COMMON, dict(given), file=file, where=paths[0].parent)
+        assert all(values.items() >= COMMON.items() for values in found.values())
+        return {path.stem: {k: v for k, v in values.items() if k not in COMMON} for path, values in found.items()}
 
     return read
 
@@ -87,7 +88,7 @@ def test_a_file_that_can_t_be_read_is_named(paths, tmp_path):
     (tmp_path / "latin.yaml").write_bytes(b"name: caf\xe9\n")
     for name, words in (("gone.yaml", "no such file"), ("latin.yaml", "not a readable"), (os.curdir, "not a readable")):
         with pytest.raises(BadInput, match=words):
-            parameters.of_each(paths, {}, file=tmp_path / name, where=paths[0].parent, taken=TAKEN)
+            parameters.of_each(paths, COMMON, {}, file=tmp_path / name, where=paths[0].parent)
 
 
 @given(st.text())
