@@ -128,8 +128,9 @@ def written(root: Path = ROOT) -> dict[Path, str]:
 
 def main() -> int:
     """Write all that speaks of the address; outputs of notebooks stay as they are."""
-    import build
     import nbformat
+
+    import build
 
     for path, text in written().items():
         path.write_text(text, encoding="utf-8", newline="\n")
