@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from cxr_utils import _dicom, _gray, _limits, files
+from cxr_utils import _dicom, _gray, _limits, _machine, files
 from cxr_utils._limits import MAX_BYTES, MAX_PIXELS
 from cxr_utils.errors import BadInput, one_of, printable
 
@@ -570,7 +570,7 @@ def _fill(pixels: np.ndarray, paths: list[Path], settings: dict, progress: bool)
     pool = ThreadPoolExecutor(os.cpu_count())  # more only take the lock from each other
     try:
         work = pool.map(one, range(len(paths)))
-        for _ in tqdm(work, total=len(paths), desc="images", unit="image", disable=not progress):
+        for _ in tqdm(work, total=len(paths), desc="images", unit="image", **_machine.bar(progress)):
             pass
     finally:
         pool.shutdown(cancel_futures=True)

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from cxr_utils import _machine
 from cxr_utils.dataset import CLASSES, SPLITS
 from cxr_utils.errors import CxrError
 from cxr_utils.sources import Source, download
@@ -230,7 +231,7 @@ def write_split(
             targets[row] = place / f"{source}-{split}-{row + 1:05d}-{name.lower()}.png"
     with ThreadPoolExecutor() as pool:
         work = pool.map(write_png, (images[row] for row in targets), targets.values())
-        for _ in tqdm(work, total=len(targets), desc=f"writing {split}", unit="image", disable=not progress):
+        for _ in tqdm(work, total=len(targets), desc=f"writing {split}", unit="image", **_machine.bar(progress)):
             pass
 
 

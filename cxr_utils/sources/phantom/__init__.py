@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cxr_utils import _machine
 from cxr_utils.errors import BadInput, one_of
 from cxr_utils.sources.layout import KINDS, Entry, plan
 from cxr_utils.sources.phantom import anatomy
@@ -371,7 +372,7 @@ def write(
     # numpy and scipy let go of the interpreter while they work: threads do, and need nothing of the caller
     with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
         work = pool.map(partial(_save, folder, seed), drawn)
-        for _ in tqdm(work, total=len(drawn), desc="drawing phantoms", unit="image", disable=not progress):
+        for _ in tqdm(work, total=len(drawn), desc="drawing phantoms", unit="image", **_machine.bar(progress)):
             pass
     for entry in entries:
         if entry.copy_of:
