@@ -54,8 +54,8 @@ test-colab: $(DEV)
 	@rm -rf build/colab
 	@UV_PYTHON_DOWNLOADS=never $(BIN)/uv venv --quiet --python 3.13 build/colab/env 2> /dev/null || $(BIN)/uv venv --quiet --python 3.11 build/colab/env
 	@$(BIN)/uv pip install --quiet --python build/colab/env -r .ci/colab.txt && build/colab/env/bin/python --version
-	$(call stage,notebooks,CXR_HOME=$(CURDIR)/build/colab/home build/colab/env/bin/python -m nbconvert --log-level WARN --execute \
-		--to notebook --output-dir build/colab/notebooks notebooks/0[0-4]_*.ipynb)
+	$(call stage,notebooks,CXR_HOME=$(CURDIR)/build/colab/home build/colab/env/bin/python -m nbconvert --execute --to notebook \
+		--log-level WARN --ExecutePreprocessor.startup_timeout=300 --output-dir build/colab/notebooks notebooks/0[0-4]_*.ipynb)
 	$(call stage,light tests,PYTHONPATH=$(CURDIR):$(CURDIR)/tests build/colab/env/bin/python -m pytest -q -p without \
 		-m "not long and not slow")
 
