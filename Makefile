@@ -10,7 +10,8 @@ LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 -
 # $(call stage,NAME,COMMAND): run a stage of the tests, and say how many seconds it took.
 stage = @begun=$$(date +%s); echo "== $(1)"; $(2) || exit 1; echo "== $(1): $$(( $$(date +%s) - begun )) s"
 
-.PHONY: help course lab check test test-long test-oldest test-colab lint $(DEV) bench notebooks tables links audit lock lock-check clean
+.PHONY: help course check test test-long test-oldest lint bench notebooks tables audit lock lock-check clean
+.PHONY: $(DEV) lab links test-colab
 
 help:
 	@echo "make course      install into .venv, and execute all notebooks on the built-in sample"
