@@ -11,7 +11,6 @@ LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 -
 stage = @begun=$$(date +%s); echo "== $(1)"; $(2) || exit 1; echo "== $(1): $$(( $$(date +%s) - begun )) s"
 
 .PHONY: help course check test test-long test-oldest lint bench notebooks tables audit lock lock-check clean
-.PHONY: $(DEV) lab links test-colab
 
 help:
 	@echo "make course      install into .venv, and execute all notebooks on the built-in sample"
@@ -25,11 +24,13 @@ help:
 	@echo "make bench       speed and memory against the plain way, into benchmarks/results.md"
 	@echo "make notebooks   build and execute the notebooks from notebooks/source/*.py"
 	@echo "make tables      write the tables of results/ and README from the runs in results/"
-	@echo "make links       ask for each address in the pages whether it still leads somewhere; needs the network"
 	@echo "make audit       ask for known weaknesses of the pinned packages; needs the network"
 	@echo "make lock        renew requirements.txt and requirements-dev.txt"
 	@echo "make lock-check  see whether the lock installs on Linux, Windows and macOS"
 	@echo "make clean       remove what was built; data/ and .venv stay"
+	@echo "make links       ask for each address in the pages whether it still leads somewhere; needs the network"
+
+.PHONY: $(DEV) lab links test-colab
 
 # start.py installs, and does these five without make, too.
 course lab test check lint:
@@ -69,9 +70,6 @@ notebooks: $(DEV)
 tables: $(DEV)
 	@$(BIN)/python workflow/tables.py
 
-links: $(DEV)
-	@$(BIN)/sphinx-build -q --keep-going -j 2 -b linkcheck -c site -d build/doctrees . build/links
-
 audit: $(DEV)
 	@for lock in requirements.txt requirements-dev.txt; do \
 		$(BIN)/uv tool run pip-audit@2.10.1 --strict --require-hashes --disable-pip --progress-spinner off -r $$lock || exit 1; done
@@ -92,3 +90,6 @@ lock-check: $(DEV)
 
 clean:
 	rm -rf build runs .pytest_cache .ruff_cache .hypothesis
+
+links: $(DEV)
+	@$(BIN)/sphinx-build -q --keep-going -j 2 -b linkcheck -c site -d build/doctrees . build/links
