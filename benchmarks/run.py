@@ -51,7 +51,7 @@ def data() -> dict:
 def anonymous(pid: int) -> float:
     """Return a process's memory in MB without files that are mapped, such as the image cache."""
     try:
-        return int(re.search(r"RssAnon:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1]) / 1024
+        return int(re.search(r"RssAnon:\s+(\d+)", Path(f"/proc/{pid}/status").read_text(encoding="utf-8"))[1]) / 1024
     except (OSError, TypeError):
         import psutil
 

@@ -8,6 +8,7 @@ import importlib.util
 import logging
 import os
 import platform
+import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -152,6 +153,26 @@ def quiet(logger: str) -> Iterator[None]:
             yield
         finally:
             log.disabled = before
+
+
+def bar(progress: bool) -> dict[str, Any]:
+    """Say to tqdm whether and where a bar is shown.
+
+    A notebook shows standard error in red, as if something had failed, and of a bar that is done an empty one.
+
+    Parameters
+    ----------
+    progress : bool
+        Wanted; even then the variable ``TQDM_DISABLE`` can say no.
+
+    Examples
+    --------
+    >>> bar(False)["disable"], "disable" in bar(True)
+    (True, False)
+    """
+    kernel = type(sys.stdout).__module__.startswith("ipykernel")
+    where = {"leave": not kernel, "file": sys.stdout if kernel else sys.stderr}
+    return where | ({} if progress else {"disable": True})
 
 
 def _words(path: Path) -> list[str]:

@@ -287,7 +287,8 @@ def atomic(path: str | Path, *, ours: bool | Callable[[Path], bool] = False) -> 
         if temporary.is_dir():
             shutil.rmtree(temporary, ignore_errors=True)
         else:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(PermissionError):  # Windows keeps what is mapped until then: `_tidy` takes it
+                temporary.unlink(missing_ok=True)
 
 
 def _short(path: Path) -> str:
@@ -497,6 +498,28 @@ def read_record(path: str | Path, *keys: str, **types: type | tuple[type, ...]) 
     return content
 
 
+def as_csv(table: pd.DataFrame) -> str:
+    """Return a table as CSV, the same on every system: pandas itself ends lines as the system does.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Its index is left out.
+
+    Returns
+    -------
+    str
+        Lines that end with LF.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> as_csv(pd.DataFrame({"x": [1]}))
+    'x\\n1\\n'
+    """
+    return table.to_csv(index=False, lineterminator="\n")
+
+
 def write_csv(path: str | Path, table: Any, *, ours: bool | Iterable[str] = False) -> None:
     r"""Write a pandas table without its row numbers, atomically; with a name in .gz the same bytes each time.
 
@@ -521,7 +544,7 @@ def write_csv(path: str | Path, table: Any, *, ours: bool | Iterable[str] = Fals
     >>> Path("a.csv").read_text()
     'x\n1\n'
     """
-    content = table.to_csv(index=False, lineterminator="\n").encode()
+    content = as_csv(table).encode()
     content = gzip.compress(content, mtime=0) if Path(path).suffix == ".gz" else content
     _write(path, content, ours if isinstance(ours, bool) else has_columns(*ours))
 
@@ -733,7 +756,8 @@ def is_lock(path: Path) -> bool:
     >>> path.write_text("version = 1"), is_lock(path)
     (11, False)
     """
-    return path.read_bytes()[:99].partition(b"\n")[0].strip().isdigit() or not path.stat().st_size
+    # The length first: on Windows nobody else may read a lock that is held.
+    return not path.stat().st_size or path.read_bytes()[:99].partition(b"\n")[0].strip().isdigit()
 
 
 def _holder(path: Path) -> str:

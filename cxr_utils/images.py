@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from cxr_utils import _dicom, _gray, _limits, files
+from cxr_utils import _dicom, _gray, _limits, _machine, files
 from cxr_utils._limits import MAX_BYTES, MAX_PIXELS
 from cxr_utils.errors import BadInput, one_of, printable
 
@@ -583,6 +583,6 @@ def in_threads(make: Callable[[Any], Any], items: Collection[Any], *, doing: str
     pool = ThreadPoolExecutor(os.cpu_count())  # more only take the lock from each other
     try:
         work = pool.map(make, items)
-        return list(tqdm(work, total=len(items), desc=doing, unit="image", disable=not progress))
+        return list(tqdm(work, total=len(items), desc=doing, unit="image", **_machine.bar(progress)))
     finally:
         pool.shutdown(cancel_futures=True)

@@ -9,7 +9,6 @@ import json
 import math
 import os
 import platform
-import sys
 import time
 import zipfile
 import zlib
@@ -166,11 +165,6 @@ def batches(pixels, table: pd.DataFrame, recipe: Recipe, *, seed: int | None = N
     return Batches()
 
 
-def _shown(progress: bool) -> dict[str, Any]:
-    """Say to tqdm whether and where: a notebook shows standard error in red, and of a bar that is done an empty one."""
-    return {"leave": False, "file": sys.stdout} | ({} if progress else {"disable": True})  # else TQDM_DISABLE decides
-
-
 def _state_callback(path: Path, dataset, callbacks: list, rows: list[dict], progress: bool):
     """Return the callback that keeps everything that decides the rest of a training, each epoch.
 
@@ -191,7 +185,7 @@ def _state_callback(path: Path, dataset, callbacks: list, rows: list[dict], prog
             self.model.optimizer.build(self.model.trainable_variables)
             if path.exists():
                 self.restore()
-            self.bar = tqdm(total=self.params["epochs"], initial=len(rows), unit="epoch", **_shown(progress))
+            self.bar = tqdm(total=self.params["epochs"], initial=len(rows), unit="epoch", **_machine.bar(progress))
 
         def restore(self):
             with np.load(path) as state:
@@ -629,7 +623,7 @@ def compare(
 
     rows, traced = [], dict[tuple, Any]()
     plan = [(name, seed) for name in recipes for seed in seeds]
-    for name, seed in tqdm(plan, unit="training", **_shown(progress)):
+    for name, seed in tqdm(plan, unit="training", **_machine.bar(progress)):
         slug = "".join(c if c.isalnum() else "_" for c in name.lower()).strip("_")
         folder = Path(run_dir) / f"{slug}-s{seed}"
         run = fit(recipes[name], pixels, split, run_dir=folder, seed=seed, epochs=epochs, beside=True, traced=traced)

@@ -74,7 +74,9 @@ def widths() -> list[dict]:
 
 
 def _rows(rows: list[dict]) -> dict:
-    return {"values": [{k: round(float(v), 6) if not isinstance(v, str) else v for k, v in row.items()} for row in rows]}
+    return {
+        "values": [{k: round(float(v), 6) if not isinstance(v, str) else v for k, v in row.items()} for row in rows]
+    }
 
 
 def _choice(name: str, label: str, options: list) -> dict:
@@ -172,6 +174,8 @@ def write(folder: Path) -> None:
     """Write the figures and the library that draws them, so that a page needs no network."""
     library, made = folder / "vega.js", f"// of vl-convert-python {vl_convert.__version__}\n"
     if not library.is_file() or not library.read_text(encoding="utf-8").startswith(made):
-        library.write_text(f"{made}(() => {{{vl_convert.javascript_bundle()}}})();\n", encoding="utf-8")  # its names its own
+        library.write_text(
+            f"{made}(() => {{{vl_convert.javascript_bundle()}}})();\n", encoding="utf-8"
+        )  # its names its own
     specs = json.dumps({"threshold": threshold(), "interval": interval()})
     (folder / "explore-specs.js").write_text(f"const EXPLORE = {specs};\n", encoding="utf-8")

@@ -1,6 +1,7 @@
 """The repository's address stands in pyproject.toml alone, and all that speaks of it is made from there."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -117,13 +118,18 @@ def course(tmp_path):
     return folder
 
 
+def bare(code, cwd):
+    """Run code in a Python that has the standard library alone."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [sys.executable, "-I", "-S", "-c", code]
+    return subprocess.run(command, cwd=cwd, env=kept, capture_output=True, text=True, encoding="utf-8")
+
+
 def run(cwd, *, value="", attached=None):
-    """Run the cell in a Python that has the standard library alone; return what it did, or its error."""
+    """Run the cell so; return what it did, or its error."""
     cwd.mkdir(parents=True, exist_ok=True)
     code = address.setup(value).replace("/kaggle/input", (attached or cwd / "nothing").as_posix())
-    done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", code + SHOWS], cwd=cwd, capture_output=True, text=True, encoding="utf-8"
-    )
+    done = bare(code + SHOWS, cwd)
     if done.returncode:
         return done.stderr.strip().splitlines()[-1]
     place, first, *rest = json.loads(done.stdout)
@@ -132,7 +138,7 @@ def run(cwd, *, value="", attached=None):
 
 def test_where_the_course_can_be_imported_it_does_nothing(tmp_path, course):
     code = f"import sys; sys.path.insert(0, {str(course)!r})\n{address.setup('')}{SHOWS}"
-    done = subprocess.run([sys.executable, "-I", "-S", "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    done = bare(code, tmp_path)
     assert json.loads(done.stdout) == [str(tmp_path), str(course), False, None], done.stderr
 
 

@@ -1,6 +1,8 @@
+import ast
 import gzip
 import subprocess
 import sys
+from pathlib import Path
 
 import measured
 import pytest
@@ -185,3 +187,33 @@ def test_a_packed_table_does_not_fill_the_memory(tmp_path, content):
     command = measured.alone(sys.executable, "-c", program, str(tmp_path / "a.csv.gz"))
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert int(done.stdout) / (2**20 if sys.platform == "darwin" else 2**10) < 300  # MiB
+
+
+def test_what_is_hashed_or_written_ends_lines_alike_on_every_system():
+    """Pandas ends them as the system does: only `as_csv`, which sets the end, may be used."""
+    for path in (Path(files.__file__).parent).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "to_csv":
+                assert "lineterminator" in {word.arg for word in node.keywords}, f"{path.name}, line {node.lineno}"
+
+
+def test_a_temporary_file_that_windows_holds_hides_no_error(tmp_path, monkeypatch):
+    """There a file that is mapped can't be removed until the error that it is named in is forgotten."""
+
+    def refused(self, missing_ok=False):
+        raise PermissionError(13, "in use", str(self))
+
+    with pytest.raises(ValueError, match="the true error"):
+        with files.atomic(tmp_path / "x.npy") as temporary:
+            temporary.write_bytes(b"half")
+            monkeypatch.setattr(Path, "unlink", refused)
+            raise ValueError("the true error")
+    assert list(tmp_path.glob(".x*")) == [temporary]  # which the next writer removes, when we end
+
+
+def test_a_lock_that_another_process_holds_is_known_without_reading_it(tmp_path, monkeypatch):
+    """On Windows it can't be read."""
+    path = tmp_path / "data.lock"
+    path.touch()
+    monkeypatch.setattr(Path, "read_bytes", lambda self: pytest.fail("read"))
+    assert files.is_lock(path)

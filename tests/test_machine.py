@@ -1,5 +1,8 @@
 """What a process may use of the machine, and what ends it."""
 
+import io
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -72,3 +75,27 @@ def test_a_processor_without_avx(monkeypatch, arch, flags, avx):
         assert ("AVX" in _machine.why_ended()) is not avx and ("memory" in _machine.why_ended()) is avx
     finally:
         _machine.cpu.cache_clear()
+
+
+class _Kernel(io.StringIO):
+    pass
+
+
+_Kernel.__module__ = "ipykernel.iostream"  # as a kernel's own streams
+
+
+@pytest.mark.parametrize("kernel", [False, True])
+def test_bars_are_no_error_in_a_notebook(kernel, monkeypatch):
+    from tqdm import tqdm
+
+    out, err = _Kernel() if kernel else io.StringIO(), io.StringIO()
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stderr", err)
+    for progress in (False, True):
+        list(tqdm(range(3), **_machine.bar(progress)))
+        assert bool(out.getvalue()) == (progress and kernel) and bool(err.getvalue()) == (progress and not kernel)
+    out.truncate(0)
+    monkeypatch.setenv("TQDM_DISABLE", "1")  # as in a notebook that is executed in batch
+    code = "from tqdm import tqdm; from cxr_utils import _machine; list(tqdm([1], **_machine.bar(True)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout + done.stderr == ""

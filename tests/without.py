@@ -9,8 +9,8 @@ import re
 import pytest
 
 LACKING = {
-    "bandit", "fastapi", "gdcm", "gradio", "httpx", "importlinter", "jupyterlab", "nbval", "numpydoc", "onnx",
-    "onnxruntime", "papermill", "pydicom", "skimage", "snakemake", "starlette", "tf2onnx", "uvicorn",
+    "fastapi", "gdcm", "gradio", "httpx", "jupyterlab", "nbval", "onnx", "onnxruntime", "papermill", "pydicom",
+    "skimage", "snakemake", "starlette", "tf2onnx", "uvicorn",
 }  # fmt: skip
 
 

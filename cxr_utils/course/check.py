@@ -163,7 +163,7 @@ def _speed() -> Iterator[Finding]:
     env = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     advice = "run python -m cxr_utils.course.check to see all of it"
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=env)
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", timeout=300, env=env)
     except subprocess.TimeoutExpired:
         yield Finding("training", "took over 5 minutes", advice, needed=True)
         return

@@ -277,7 +277,7 @@ def sealed(folder: str | Path) -> dict[str, Any]:
 
 def _trained(run: Any) -> str:
     """Name a network by the course of its training, to the last digit: another training has another."""
-    return files.digest(run.history.drop(columns="seconds").to_csv(index=False))
+    return files.digest(files.as_csv(run.history.drop(columns="seconds")))
 
 
 def _same_networks(protocol: Mapping[str, Any], runs: Mapping[str, Any]) -> None:

@@ -109,7 +109,7 @@ def judge_model(
         settings = {"views": predictor.note.get("views", 0)}
         if meaning != models.Meaning(pixels=(0, 1)):
             settings |= asdict(meaning)
-        images, synthetic = files.digest(rows[["path", "sha256"]].to_csv(index=False)), about["synthetic"]
+        images, synthetic = files.digest(files.as_csv(rows[["path", "sha256"]])), about["synthetic"]
         record: dict[str, Any] = {
             "name": out.stem if out else predictor.model.path.stem,
             "identity": files.digest(f"{sha256} {settings} {images}", length=12),

@@ -191,7 +191,7 @@ def score(
     table["probability"] = meaning.gives(table[["probability"]])
     record = {
         "name": name or (out.stem if out else Path(path).name.partition(".")[0]),
-        "identity": files.digest(splits.digest(parts) + table.to_csv(index=False), length=12),
+        "identity": files.digest(splits.digest(parts) + files.as_csv(table), length=12),
         "split": splits.digest(parts),
     }
     if out is not None:

@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cxr_utils import files
+from cxr_utils import _machine, files
 from cxr_utils.dataset import RECORD
 from cxr_utils.errors import BadInput, CxrError
 from cxr_utils.sources import PUBLISHED, Source, download
@@ -127,7 +127,7 @@ def _run(command: list[str], archive: Path, *, progress: bool) -> None:
     listener = threading.Thread(target=listen, daemon=True)
     listener.start()
     said, arrived, stalled, heard = "", download.size(archive), False, time.monotonic()
-    bar = tqdm(desc="downloading", unit="B", unit_scale=True, initial=arrived, disable=not progress)
+    bar = tqdm(desc="downloading", unit="B", unit_scale=True, initial=arrived, **_machine.bar(progress))
     try:
         while process.poll() is None:
             with contextlib.suppress(subprocess.TimeoutExpired):

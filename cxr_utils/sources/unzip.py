@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
-from cxr_utils import _limits
+from cxr_utils import _limits, _machine
 from cxr_utils.dataset import CLASSES, LAYOUT, SPLITS
 from cxr_utils.errors import BadInput
 from cxr_utils.images import SUFFIXES
@@ -266,7 +266,7 @@ def store(
     check_room(sum(sizes[name] for name in targets), into)
     for place in {(into / target).parent for target in targets.values()}:
         place.mkdir(parents=True, exist_ok=True)
-    for name in tqdm(sizes, desc=doing, unit="file", disable=not progress):
+    for name in tqdm(sizes, desc=doing, unit="file", **_machine.bar(progress)):
         content = read(name)  # which checks its checksum in an archive
         if name in targets:
             with (into / targets[name]).open("xb") as sink:

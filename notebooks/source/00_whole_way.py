@@ -53,7 +53,7 @@ plots.style("sample")
 # There are three folders: `train` to learn from, `val` to compare networks and choose one, and `test` for the end.
 
 # %% tags=["core", "nbval-check-output"]
-folder = sources.fetch("sample", data_dir=data_dir)  # drawn the first time, in about half a minute
+folder = sources.fetch("sample", data_dir=data_dir, progress=True)  # drawn the first time, in about half a minute
 index = dataset.scan(folder)
 pixels = images.cache(index, folder, size=48)  # all shrunk to 48 x 48
 dataset.counts(index)

@@ -58,7 +58,7 @@ plots.style(source, data_dir)
 # Every source fills the same folders, one for each [split](glossary.md#split) and class.
 
 # %% tags=["core"]
-folder = sources.fetch(source, data_dir=data_dir, path=path, progress=source in ("kaggle", "medmnist"))
+folder = sources.fetch(source, data_dir=data_dir, path=path, progress=True)
 sorted(f"{found.parent.name}/{found.name}" for found in folder.glob("chest_xray/*/*/"))
 
 # %% [markdown] tags=["core"]

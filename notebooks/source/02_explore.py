@@ -46,7 +46,7 @@ plots.style(source, data_dir)
 
 # %% tags=["core"]
 settings = course.profile(profile)
-folder = sources.fetch(source, data_dir=data_dir, path=path)
+folder = sources.fetch(source, data_dir=data_dir, path=path, progress=True)
 index = dataset.scan(folder)
 pixels = images.cache(index, folder, size=settings.image_size or 224)
 pixels.shape

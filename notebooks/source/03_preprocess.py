@@ -45,7 +45,7 @@ plots.style(source, data_dir)
 # Pick up the thread: a folder of images and their [index](glossary.md#index).
 
 # %% tags=["core", "nbval-check-output"]
-folder = sources.fetch(source, data_dir=data_dir, path=path)
+folder = sources.fetch(source, data_dir=data_dir, path=path, progress=True)
 index = dataset.scan(folder)
 dataset.counts(index)
 

@@ -50,7 +50,7 @@ plots.style(source, data_dir)
 # %% tags=["core", "nbval-check-output"]
 recipe = recipes.get("plain_224")
 size = settings.image_size or recipe.image_size
-folder = sources.fetch(source, data_dir=data_dir, path=path)
+folder = sources.fetch(source, data_dir=data_dir, path=path, progress=True)
 index = dataset.scan(folder)
 pixels = images.cache(index, folder, size=size)
 split = splits.grouped(index, seed=seed)

@@ -48,7 +48,7 @@ plots.style(source, data_dir)
 # %% tags=["core"]
 plain = recipes.get("plain_224").but(augmentation=None).at(image_size=settings.image_size,
                                                            width=settings.width)
-folder = sources.fetch(source, data_dir=data_dir, path=path)
+folder = sources.fetch(source, data_dir=data_dir, path=path, progress=True)
 index = dataset.scan(folder)
 pixels = images.cache(index, folder, size=plain.image_size)
 split = splits.grouped(index, seed=seed)

@@ -226,7 +226,7 @@ exercises.check("07.1", same, runs=runs)
 
 # %% tags=["core"]
 plots.style(source, data_dir)
-folder = sources.fetch(source, data_dir=data_dir, path=path)
+folder = sources.fetch(source, data_dir=data_dir, path=path, progress=True)
 index = dataset.scan(folder)
 few = settings.comparison_images and 2 * settings.comparison_images
 rows = mistakes.pool(index, images=few, seed=seed)

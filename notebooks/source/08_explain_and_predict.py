@@ -43,7 +43,7 @@ settings = course.profile(profile)
 plots.style(source, data_dir)
 
 # %% tags=["core"]
-folder = sources.fetch(source, data_dir=data_dir, path=path)
+folder = sources.fetch(source, data_dir=data_dir, path=path, progress=True)
 index = dataset.scan(folder)
 like_other_rooms = augment.Augmentation(rotation=8, width_shift=0.06, height_shift=0.06, zoom=0.1,
                                        brightness=0.15, contrast=0.2, gamma=0.2)

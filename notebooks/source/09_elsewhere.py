@@ -48,7 +48,7 @@ plots.style("sample", data_dir)
 # (This lesson uses phantoms even if your `course.toml` names real images.) The network is the plain one of notebook 4.
 
 # %% tags=["core"]
-folder = sources.fetch("sample", data_dir=data_dir)
+folder = sources.fetch("sample", data_dir=data_dir, progress=True)
 index = dataset.scan(folder)
 plain = recipes.get("plain_224").but(augmentation=None).at(image_size=settings.image_size, width=settings.width)
 pixels = images.cache(index, folder, size=plain.image_size)
@@ -67,7 +67,7 @@ print(f"AUC on the test images of the first hospital: {at_home:.2f}")
 # ([AP](glossary.md#ap-view)); or it stands, and they enter at the back (PA).
 
 # %% tags=["core"]
-abroad = sources.fetch("elsewhere", data_dir=data_dir)
+abroad = sources.fetch("elsewhere", data_dir=data_dir, progress=True)
 told = dataset.scan(abroad)
 there = images.cache(told, abroad, size=plain.image_size)
 told = told.merge(pd.read_csv(abroad / "table.csv"), on=["path", "patient"])

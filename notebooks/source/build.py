@@ -82,7 +82,7 @@ def minutes(notebook: nbformat.NotebookNode, path: str) -> float:
     """Return the minutes that a learner needs for the cells of a path, "core" or "further".
 
     165 words a minute, 6 s a line of code, 30 s a figure or a question, also of the five at the end, 4.5 minutes an
-    exercise with all its cells. What runs meanwhile is read meanwhile, and the set-up cell by nobody.
+    exercise with all its cells. What runs meanwhile is read meanwhile.
     """
     cells = [cell for cell in notebook.cells if path in cell.metadata.get("tags", [])]
     text = " ".join(cell.source for cell in cells if cell.cell_type == "markdown")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cxr_utils import _machine as _machine
 from cxr_utils.errors import BadInput, one_of
 from cxr_utils.sources.layout import KINDS, Entry, plan
 from cxr_utils.sources.phantom import anatomy
