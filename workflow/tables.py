@@ -10,6 +10,7 @@ import re
 import sys
 from pathlib import Path
 
+import folds
 import pandas as pd
 
 from cxr_utils import evaluation, files, recipes
@@ -42,6 +43,8 @@ def outputs(root: Path) -> dict[Path, str]:
         texts[out / "course" / "09_elsewhere.json"] = elsewhere_box(out)
     blocks["elsewhere"] = elsewhere_block(hospital)
     pages = {root / "README.md": blocks, out / "README.md": {"sources": sources_block()}}
+    if (out / "folds.md").is_file():
+        pages[out / "folds.md"] = folds.blocks(out)
     pages[out / "models" / "model-card.md"] = {"elsewhere": elsewhere_card(hospital / "reference.json")}
     for number in recipes.sources()["system"]:
         pages[out / "systems" / f"{number}.md"] = {"system": system_block(number, made)}
