@@ -119,9 +119,8 @@ def every_picture(table: pd.DataFrame, out: Path) -> pd.DataFrame:
     known = pd.DataFrame({"path": table["path"], "fold": table["part"]})
     known = known.join(table[["source", "block", "group", "duplicate_group"]])
     known["acquisition"] = np.where(table["path"].map(dataset.stem_of).isin(stamped), "stamped", "")
-    known["answered"] = answered.to_numpy()
-    known["missed"] = missed.astype("Int64").where(answered > 0).to_numpy()
-    return known
+    counts = pd.DataFrame({"answered": answered, "missed": missed.astype("Int64").where(answered > 0)})
+    return known.join(counts.loc[table["path"]].reset_index(drop=True))
 
 
 def duplicates(index: pd.DataFrame) -> pd.Series:

@@ -1,5 +1,7 @@
 """The five folds as a benchmark: anyone's answers are judged, or refused by name, and other code says the same."""
 
+import functools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -23,7 +25,13 @@ def here(monkeypatch):
 
 
 @pytest.fixture
-def good():
+def few(monkeypatch):
+    """Draw seldom: 2,000 draws of 5,232 images take seconds, and most tests ask for no interval."""
+    monkeypatch.setattr(evaluation, "bootstrap", functools.partial(evaluation.bootstrap, draws=20))
+
+
+@pytest.fixture
+def good(few):
     """Return faultless answers for every picture of the folds."""
     noise = np.random.default_rng(0).normal(0, 0.25, len(TABLE))
     return TABLE[["path"]].assign(probability=(0.3 + 0.4 * TABLE["label"] + noise).clip(0, 1).round(6), threshold=0.6)
@@ -190,6 +198,11 @@ def test_each_submission_is_what_its_answers_give():
     assert (always["auc"]["value"], always["sensitivity"]["value"], always["specificity"]["value"]) == (0.5, 1, 0)
 
 
+def test_a_submission_is_read_with_its_protocol(submission):
+    found = folds.submitted(submission)["mine"]
+    assert found["code"] == "said" and found["record"]["figures"]["all"]["images"] == 5232
+
+
 @pytest.fixture
 def submission(tmp_path, good):
     """Submit faultless answers to a folder of our own."""
@@ -228,7 +241,6 @@ def other_answers(folder):
     ],
 )
 def test_a_submission_that_was_tampered_with_is_refused(submission, change, words):
-    assert folds.submitted(submission)["mine"]["record"]["figures"]["all"]["images"] == 5232
     change(submission)
     with pytest.raises(BadInput, match=words) as caught:
         folds.submitted(submission)
