@@ -144,7 +144,7 @@ def make(index: pd.DataFrame, how: str, *, seed: int = 0) -> pd.DataFrame:
 
 FOLDS = tuple(f"fold{number}" for number in range(1, 6))
 #: Neighbouring numbers that stay together. In train and val the eight statistics of neighbours of one source correlate
-#: by up to .22 on average; from 60 numbers on by .03 or less, apart from a slow drift among bacteria: results/folds.md.
+#: by up to .22 on average; from 60 numbers on by .04 or less, apart from a slow drift among bacteria: results/folds.md.
 BLOCK = 60
 
 
