@@ -1,6 +1,7 @@
 """The five folds as a benchmark: anyone's answers are judged, or refused by name, and other code says the same."""
 
 import functools
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -138,6 +139,27 @@ def test_a_cell_of_a_fold_has_no_image_of_test_and_counts_no_reading(tiny_index,
     split = cell.split(index)
     assert splits.digest(split) == "01f104e67fee2164" and cell.validate_on == "validation"
     assert not split["path"].str.contains("/test/").any()
+
+
+def test_the_fold_is_entered_before_it_is_read_and_test_is_not(tmp_path, few, monkeypatch):
+    cell = grid.Cell("plain_64", "fold2", 0)
+    index = TABLE.assign(split="train", sha256=TABLE["path"], width=224, height=224)
+    split = cell.split(index)
+    asked = []
+
+    def answer(run, pixels, split, *, parts, entered):
+        asked.extend(parts)
+        row = pd.read_csv(tmp_path / "test_reads.csv").iloc[0]
+        assert entered and row["protocol"] == "fold2" and row["reads"] == 0 and "fold2 was read once" in row["remark"]
+        rows = split[split["part"].isin(parts)]
+        return rows.assign(split=rows["part"], probability=0.2 + 0.6 * rows["label"])[[*evaluation.COLUMNS]]
+
+    monkeypatch.setattr(evaluation, "predict", answer)
+    run = SimpleNamespace(record={"recipe": {"early_stopping": None}}, history=pd.DataFrame({"val_loss": [0.5]}))
+    path = grid.evaluate(cell, run, None, split, index=index, out=tmp_path, source="drawn")
+    assert asked == ["test", "validation"]
+    assert files.read_json(path)["metrics"]["test"]["images"] == (TABLE["part"] == "fold2").sum()
+    assert (tmp_path / "splits" / "01f104e67fee2164.csv.gz").is_file()
 
 
 def kept(tmp_path, good):
