@@ -144,7 +144,7 @@ def make(index: pd.DataFrame, how: str, *, seed: int = 0) -> pd.DataFrame:
 
 FOLDS = tuple(f"fold{number}" for number in range(1, 6))
 #: Neighbouring numbers that stay together. In train and val the eight statistics of neighbours of one source correlate
-#: by up to .22 on average; from 60 numbers on by .03 or less, apart from a slow drift among bacteria: results/folds.md.
+#: by up to .22 on average; from 60 numbers on by .04 or less, apart from a slow drift among bacteria: results/folds.md.
 BLOCK = 60
 
 
@@ -173,7 +173,7 @@ def folds(index: pd.DataFrame, *, block: int = BLOCK, seed: int = 0) -> pd.DataF
     Raises
     ------
     BadInput
-        There are fewer than five groups.
+        There are so few groups that a fold would be empty.
 
     Examples
     --------
@@ -245,12 +245,10 @@ def _deal(table: pd.DataFrame, count: int, seed: int) -> np.ndarray:
     Raises
     ------
     BadInput
-        There are fewer groups than folds.
+        There are so few groups that a fold would be empty.
     """
     strata = table["kind"] + " " + table["source"].where(table["kind"] == "normal", "")
     sums = pd.concat([pd.crosstab(table["group"], one) for one in (strata, table["label"])], axis=1)
-    if len(sums) < count:
-        raise BadInput(f"index: {len(sums)} blocks of numbers can't be dealt into {count} parts")
     shares, rng = (sums / sums.sum()).to_numpy() * count, np.random.default_rng(seed)
     best, found = np.inf, np.zeros(len(sums), dtype="int64")
     for _ in range(200):
@@ -260,6 +258,8 @@ def _deal(table: pd.DataFrame, count: int, seed: int) -> np.ndarray:
             filled[fold[group]] += shares[group]
         if (uneven := np.abs(filled - 1).max()) < best:
             best, found = uneven, fold
+    if len(set(found)) < count:
+        raise BadInput(f"index: {len(sums)} blocks of numbers can't be dealt into {count} parts")
     return found[sums.index.get_indexer(table["group"])]
 
 

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import audited
+import folds
 import pandas as pd
 
 from cxr_utils import evaluation, files, recipes
@@ -50,6 +51,8 @@ def outputs(root: Path) -> dict[Path, str]:
     }
     if (hospital / "networks.csv").is_file():
         texts[out / "course" / "09_elsewhere.json"] = elsewhere_box(out)
+    if (out / "folds.md").is_file():
+        pages[out / "folds.md"] = folds.blocks(out)
     kept = hospital / "reference.json"
     pages[out / "models" / "model-card.md"] = {"elsewhere": elsewhere_card(kept), "hospital": elsewhere_index(kept)}
     pages[out / "replication.md"] = {"runtime": runtime_block(out)}
