@@ -11,7 +11,7 @@ import numpy as np
 from cxr_utils.errors import BadInput
 
 _LATER = ("coarse", "blur", "noise")  # than the first runs that are kept: their records and draws stay
-_LAST = ("frame", "histogram", "surround", "void")  # than `reference`: the same
+_LAST = ("histogram", "surround", "void")  # than `reference`: the same
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,6 @@ class Augmentation:
         Every second image (by chance) is blurred by a Gaussian of a standard deviation up to this, pixels.
     noise : float
         Largest standard deviation of the noise that is added, as a fraction of the full range.
-    frame : float
-        Each image is shown closer, both axes by one factor in [1 - frame, 1], at any place within the picture.
     histogram : float
         Share of images that get the histogram of another one of the batch, whatever its class.
     surround : float
@@ -78,7 +76,6 @@ class Augmentation:
     coarse: float = 0.0
     blur: float = 0.0
     noise: float = 0.0
-    frame: float = 0.0
     histogram: float = 0.0
     surround: float = 0.0
     void: float = 0.0
@@ -111,7 +108,7 @@ def augment(images: np.ndarray, augmentation: Augmentation, *, rng: np.random.Ge
     """Change images at random, each in its own way.
 
     Every image takes the same number of draws from `rng` whatever is switched on, so that two settings
-    can be compared on the same draws.
+    can be compared on the same draws; but `_LATER` and `_LAST` draw only where one of them is.
 
     Parameters
     ----------
@@ -145,21 +142,17 @@ def augment(images: np.ndarray, augmentation: Augmentation, *, rng: np.random.Ge
     if any(getattr(augmentation, name) for name in _LATER):
         names += [*_LATER, "coarse_y", "blurred"]
     draws = dict(zip(names, rng.uniform(-1, 1, (len(names), count)), strict=True))
-    closer, (beside, above) = np.ones(count), np.zeros((2, count))
-    if augmentation.frame:
-        closer = 1 - augmentation.frame * rng.random(count)
-        beside, above = (1 - closer) / 2 * rng.uniform(-1, 1, (2, count))
     if augmentation.histogram:
         images = _exchanged_histograms(images, augmentation.histogram, rng)
     matrices = affine_matrices(
         height,
         width,
         theta=augmentation.rotation * draws["rotation"],
-        tx=augmentation.width_shift * width * draws["width_shift"] + width * beside,
-        ty=augmentation.height_shift * height * draws["height_shift"] + height * above,
+        tx=augmentation.width_shift * width * draws["width_shift"],
+        ty=augmentation.height_shift * height * draws["height_shift"],
         shear=augmentation.shear * draws["shear"],
-        zx=(1 + augmentation.zoom * draws["zoom"]) * closer,
-        zy=(1 + augmentation.zoom * draws["zoom_y"]) * closer,
+        zx=1 + augmentation.zoom * draws["zoom"],
+        zy=1 + augmentation.zoom * draws["zoom_y"],
     )
     if augmentation.horizontal_flip:  # of the result: x in it is looked up at w - 1 - x
         matrices[draws["horizontal_flip"] < 0] @= np.array([[-1, 0, width - 1], [0, 1, 0], [0, 0, 1]])

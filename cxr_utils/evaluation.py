@@ -542,8 +542,8 @@ def _numbers(predictions: pd.DataFrame) -> pd.DataFrame:
     return found.astype({"number": "Int64"})
 
 
-def best_threshold(y_true, y_score) -> float:
-    """Return the threshold with the largest balanced accuracy (Youden's index [1]_).
+def best_threshold(y_true, y_score, *, sensitivity: float | None = None) -> float:
+    """Return the threshold with the largest balanced accuracy (Youden's index [1]_), or of a given sensitivity.
 
     Between two neighbouring scores that are equally good the middle is taken; of several best places
     the one nearest to 0.5.
@@ -552,6 +552,8 @@ def best_threshold(y_true, y_score) -> float:
     ----------
     y_true, y_score
         As for `metrics`; of the validation part, never of test.
+    sensitivity : float, optional
+        In (0, 1]: then the highest threshold that finds at least this share of the positive.
 
     Returns
     -------
@@ -566,12 +568,16 @@ def best_threshold(y_true, y_score) -> float:
     --------
     >>> best_threshold([0, 0, 1, 1], [0.1, 0.3, 0.5, 0.9])
     0.4
+    >>> round(best_threshold([0, 0, 1, 1], [0.1, 0.3, 0.5, 0.9], sensitivity=0.5), 2)
+    0.7
     """
     y_true, y_score = _both(y_true, y_score)
     scores = np.unique(y_score)
     candidates = np.unique(np.concatenate([[scores[0] / 2], (scores[1:] + scores[:-1]) / 2, [(scores[-1] + 1) / 2]]))
     each = (np.sort(y_score[y_true == label]) for label in (0, 1))
     alarms, hits = ((len(own) - np.searchsorted(own, candidates)) / len(own) for own in each)
+    if sensitivity is not None:
+        return float(candidates[hits >= sensitivity].max())
     gain = hits - alarms
     best = candidates[np.isclose(gain, gain.max())]
     return float(best[np.abs(best - 0.5).argmin()])
@@ -662,6 +668,8 @@ def judge(
         test: nothing is chosen then.
     threshold : float, optional
         Fixed beforehand, by a recipe that has one; else `best_threshold` chooses.
+    sensitivity : float, optional
+        In validation, for `best_threshold`.
 
     Returns
     -------
@@ -693,7 +701,7 @@ def judge(
     cut = None
     if validate_on:
         chosen = parts["validation"]["label"], parts["validation"]["probability"]
-        cut = threshold or best_threshold(*chosen)
+        cut = threshold or best_threshold(*chosen, sensitivity=sensitivity)
     result: dict[str, Any] = {"threshold": cut} | {part: judge_part(table, cut) for part, table in parts.items()}
     if validate_on:
         test = parts["test"]
@@ -822,7 +830,7 @@ def evaluate(run, predictions: pd.DataFrame) -> dict[str, Any]:
     >>> sorted(evaluate(run, answers)["test"])
     ['at_half', 'at_threshold', 'images', 'recalibrated']
     """
-    result = judge(predictions, threshold=run.record["recipe"].get("threshold"))
+    result = judge(predictions, **{name: run.record["recipe"].get(name) for name in ("threshold", "sensitivity")})
     files.write_json(run.folder / "metrics.json", result, ours=("threshold",))
     return result
 

@@ -192,6 +192,27 @@ def test_no_threshold_beats_the_best_one(rows):
     assert best >= max(others) - 1e-12
 
 
+@given(rows=scored, sensitivity=st.floats(0.05, 1))
+@settings(max_examples=60)
+def test_the_threshold_of_a_sensitivity_is_the_highest_that_has_it(rows, sensitivity):
+    y, p = (np.array(column) for column in zip(*rows, strict=True))
+    found, positive = evaluation.best_threshold(y, p, sensitivity=sensitivity), p[y == 1]
+    assert np.mean(positive >= found) >= sensitivity and 0 <= found <= 1
+    last = positive[positive >= found].min()  # one step higher it is missed
+    assert np.mean(positive > last) < sensitivity and not ((p > found) & (p < last)).any()
+
+
+def test_evaluate_takes_the_threshold_of_the_recipe_s_sensitivity(tmp_path):
+    record = {"version": 1, "protocol": "honest", "seed": 0, "split": "", "seconds": 0, "recipe": {"sensitivity": 0.95}}
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    predictions = pd.concat([table(seed=1, split="validation"), table(seed=2)])
+    result = evaluation.evaluate(Run(tmp_path), predictions)
+    chosen = predictions[predictions["split"] == "validation"]
+    expected = evaluation.best_threshold(chosen["label"], chosen["probability"], sensitivity=0.95)
+    assert result["threshold"] == expected != evaluation.best_threshold(chosen["label"], chosen["probability"])
+    assert 0.95 <= result["validation"]["at_threshold"]["sensitivity"]["value"] < 0.96
+
+
 def test_evaluate_carries_the_threshold_of_validation_to_test(tmp_path):
     record = {"version": 1, "protocol": "honest", "seed": 0, "split": "", "seconds": 0, "recipe": {}}
     (tmp_path / "run.json").write_text(json.dumps(record))

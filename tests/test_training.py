@@ -136,6 +136,18 @@ def test_colour_and_two_units_are_served_to_recipes_that_ask(data, recipe):
     assert weights.tolist() == [table.class_weight[c] for c in split["label"]][:120]
 
 
+def test_an_image_whose_chest_is_hidden_has_the_label_one_half(data, recipe):
+    pixels, split = data
+    table = imbalance.balance(pixels, split["label"], how="none").table
+    hides = recipe.but(augmentation=Augmentation(void=0.5), batch_size=60)
+    images, labels = training.batches(pixels, table, hides, seed=3)[0]
+    middle = images[:, SIZE * 3 // 8 : SIZE * 5 // 8, SIZE * 3 // 8 : SIZE * 5 // 8, 0]
+    hidden = np.ptp(middle, axis=(1, 2)) == 0
+    assert 0.2 < hidden.mean() < 0.8 and labels.shape == (60, 1) and labels.dtype == np.float32
+    assert (labels[hidden] == 0.5).all() and np.isin(labels[~hidden], [0, 1]).all()
+    assert np.isin(training.batches(pixels, table, hides)[0][1], [0, 1]).all()  # validation hides nothing
+
+
 def test_comparison_has_a_row_a_variant_and_seed(tmp_path, data, recipe):
     variants = {"none": recipe, "class weights": recipe.but(imbalance="class_weight")}
     table = training.compare(variants, *data, run_dir=tmp_path, seeds=(0, 1), epochs=1)

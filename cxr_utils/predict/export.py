@@ -149,10 +149,10 @@ def describe(run: training.Run, *, data_dir: str | Path = "data") -> tuple[dict[
         raise BadInput(f"{run.folder}: its threshold comes from test, and it was not evaluated yet; do that first")
     parts = sorted({part, "test"} if read else {part})
     answers = evaluation.predict(run, pixels, split, parts=parts)
-    fixed = record["recipe"].get("threshold")
-    metrics = evaluation.judge(answers, split, validate_on=part, threshold=fixed) if read else None
+    fixed, wanted = (record["recipe"].get(name) for name in ("threshold", "sensitivity"))
+    metrics = evaluation.judge(answers, split, validate_on=part, threshold=fixed, sensitivity=wanted) if read else None
     chosen = answers[answers["split"] == part]
-    threshold = fixed or evaluation.best_threshold(chosen["label"], chosen["probability"])
+    threshold = fixed or evaluation.best_threshold(chosen["label"], chosen["probability"], sensitivity=wanted)
     train, held_out = _held_out(split)
     check = outside.fit(pixels[train], pixels[held_out])
     known = {"held out": held_out} | ({"test": np.flatnonzero(split["part"] == "test")} if read else {})

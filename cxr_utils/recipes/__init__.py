@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from cxr_utils.augment import Augmentation
 
 
-_LATER = ("weight_decay", "cosine", "label_smoothing", "views", "threshold")
+_LATER = ("weight_decay", "cosine", "label_smoothing", "views", "threshold", "sensitivity")
 #: By how much a side has to shrink before it matters how: below, bilinear reads every pixel as areas do.
 SHRUNK = 2
 
@@ -207,6 +207,8 @@ class Recipe:
         How many changed views of an image are answered besides it, and averaged: see `cxr_utils.augment.views`.
     threshold : float, optional
         From which probability on an image is called PNEUMONIA. None: the best one on validation.
+    sensitivity : float, optional
+        The best is then the highest threshold that has at least this sensitivity on validation.
     schedule : mapping, optional
         A learning rate that falls with the epochs: from epoch ``from_epoch`` (counted from 0) on it is
         ``start * factor ** (epochs since then / epochs)``.
@@ -258,6 +260,7 @@ class Recipe:
     imbalance: str = "none"
     views: int = 0
     threshold: float | None = None
+    sensitivity: float | None = None
     split: Mapping[str, Any]
     validation: str
     reasons: Mapping[str, str] = field(default_factory=dict)

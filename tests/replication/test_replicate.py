@@ -122,6 +122,8 @@ def test_the_kept_epoch_is_that_of_the_weights():
     assert kept(monitor="val_loss", restore_best_weights=True) == 3
     assert kept(monitor="val_accuracy", restore_best_weights=True) == 1
     assert kept(monitor="val_accuracy", restore_best_weights=True, start_from_epoch=1) == 2
+    assert kept(monitor="val_loss", restore_best_weights=True, start_from_epoch=3) == 4  # the last alone is looked at
+    assert kept(monitor="val_loss", restore_best_weights=True, start_from_epoch=9) == 4  # cut short
 
 
 def test_under_the_honest_protocol_validation_chooses_and_the_table_says_so():
