@@ -19,7 +19,7 @@ NETWORKS = {
 }
 MEASURES = {"accuracy": "accuracy", "sensitivity": "sensitivity", "specificity": "specificity", "AUC": "auc"}
 SIZES = (25, 50, 100, 200, 400, 624)
-DRAWN = 6
+DRAWS = 300
 BEYOND = (624, 1250, 2500, 5000, 10000)
 COLOURS = ["#0072b2", "#d55e00", "#777777"]
 
@@ -41,17 +41,23 @@ def rates() -> list[dict]:
     ]
 
 
-def some(table: pd.DataFrame, n: int, seed: int) -> pd.DataFrame:
-    """Draw `n` images of test, each class in its share."""
-    order = table.sample(frac=1, random_state=seed)
-    ill = order[order["label"] == 1]
-    return pd.concat([ill.head(round(n * len(ill) / len(table))), order[order["label"] == 0]]).head(n)
-
-
 def intervals(table: pd.DataFrame, n: int) -> pd.DataFrame:
-    """Return all metrics of `n` images with their 95% intervals, means over `DRAWN` draws of such images."""
-    drawn = range(1 if n == len(table) else DRAWN)
-    return sum(evaluation.bootstrap(some(table, n, seed), draws=500) for seed in drawn) / len(drawn)
+    """Return all metrics, and the middle 95% of them over draws of `n` images: of all, that is the bootstrap's."""
+    whole = evaluation.bootstrap(table, draws=DRAWS)
+    if n == len(table):
+        return whole
+    rng, found = np.random.default_rng(n), []
+    patients = [list(part.groupby("patient").indices.values()) for _, part in table.groupby("label")]
+    parts = [part[["label", "probability"]].to_numpy() for _, part in table.groupby("label")]
+    for _ in range(DRAWS):
+        drawn = []
+        for part, own in zip(parts, patients, strict=True):
+            size = round(n * len(part) / len(table))
+            some = np.concatenate([own[k] for k in rng.integers(len(own), size=size)])  # whole patients, with replacement
+            drawn.append(part[some[:size]])
+        found.append(evaluation.metrics(*np.concatenate(drawn).T))
+    low, high = np.percentile(pd.DataFrame(found)[whole.index], [2.5, 97.5], axis=0)
+    return whole.assign(low=low, high=high)
 
 
 def widths() -> list[dict]:
