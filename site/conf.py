@@ -12,7 +12,7 @@ extensions = ["myst_nb", "sphinx.ext.autosummary", "numpydoc", "hooks"]
 
 #: The contents: a title, and the pages below it in their order. A pattern shows what is there.
 contents = {
-    "The course": ["notebooks/README.md", "notebooks/[0-9][0-9]_*.ipynb", "notebooks/glossary.md", "site/explore.md"],
+    "The course": ["notebooks/[0-9][0-9]_*.ipynb", "notebooks/glossary.md", "site/explore.md", "notebooks/README.md"],
     "Use it": ["docs/install.md", "docs/use.md", "docs/page.md", "notebooks/before_you_publish.md"],
     "Results": ["results/claims.md", "results/systems/*.md", "results/how-far.md", "results/all-runs.md",
                 "results/limits.md", "results/models/model-card.md"],

@@ -18,7 +18,7 @@ NETWORKS = {
     "eight statistics, no network": ("scores/eight_statistics", None),
 }
 MEASURES = {"accuracy": "accuracy", "sensitivity": "sensitivity", "specificity": "specificity", "AUC": "auc"}
-SIZES = (25, 50, 100, 200, 400, 624)
+SIZES = (50, 100, 200, 400, 624)
 DRAWS = 300
 BEYOND = (624, 1250, 2500, 5000, 10000)
 COLOURS = ["#0072b2", "#d55e00", "#777777"]
@@ -53,7 +53,7 @@ def intervals(table: pd.DataFrame, n: int) -> pd.DataFrame:
         drawn = []
         for part, own in zip(parts, patients, strict=True):
             size = round(n * len(part) / len(table))
-            some = np.concatenate([own[k] for k in rng.integers(len(own), size=size)])  # whole patients, with replacement
+            some = np.concatenate([own[k] for k in rng.integers(len(own), size=size)])  # patients are drawn whole
             drawn.append(part[some[:size]])
         found.append(evaluation.metrics(*np.concatenate(drawn).T))
     low, high = np.percentile(pd.DataFrame(found)[whole.index], [2.5, 97.5], axis=0)
@@ -80,7 +80,7 @@ def widths() -> list[dict]:
 
 
 def _rows(rows: list[dict]) -> dict:
-    return {"values": [{k: round(float(v), 6) if not isinstance(v, str) else v for k, v in row.items()} for row in rows]}
+    return {"values": [{k: v if isinstance(v, str) else round(float(v), 6) for k, v in row.items()} for row in rows]}
 
 
 def _choice(name: str, label: str, options: list) -> dict:
@@ -148,7 +148,7 @@ def interval() -> dict:
     names = ["bootstrap of kept answers", "as one over the root of n", "with the chance of training"]
     colour = {"type": "nominal", "title": None, "scale": {"domain": names, "range": COLOURS}}
     x = {"field": "n", "type": "quantitative", "title": "images of test",
-         "scale": {"type": "log", "domain": [20, 10000]}, "axis": {"values": [25, 100, 624, 2500, 10000]}}  # fmt: skip
+         "scale": {"type": "log", "domain": [40, 10000]}, "axis": {"values": [50, 100, 200, 624, 2500, 10000]}}  # fmt: skip
     y = {"type": "quantitative", "title": "width of the 95% interval, in points", "scale": {"domainMin": 0}}
 
     def layer(name, field, mark, **encoding):
@@ -178,6 +178,7 @@ def write(folder: Path) -> None:
     """Write the figures and the library that draws them, so that a page needs no network."""
     library, made = folder / "vega.js", f"// of vl-convert-python {vl_convert.__version__}\n"
     if not library.is_file() or not library.read_text(encoding="utf-8").startswith(made):
-        library.write_text(f"{made}(() => {{{vl_convert.javascript_bundle()}}})();\n", encoding="utf-8")  # its names its own
+        bundle = vl_convert.javascript_bundle()
+        library.write_text(f"{made}(() => {{{bundle}}})();\n", encoding="utf-8")  # its names stay its own
     specs = json.dumps({"threshold": threshold(), "interval": interval()})
     (folder / "explore-specs.js").write_text(f"const EXPLORE = {specs};\n", encoding="utf-8")

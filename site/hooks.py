@@ -48,6 +48,12 @@ def texts(app, doctree):
             image["alt"] = alt
 
 
+def solved(app, doctree):
+    """Tell the pages of solutions from those of the lessons, in contents and search."""
+    if app.env.docname.startswith("notebooks/solutions/"):
+        next(doctree.findall(nodes.title)).append(nodes.Text(" (solutions)"))
+
+
 def folders(app, doctree):
     """Lead a link to a folder to the page that describes it: its README, or that of a folder above."""
     name = app.env.docname
@@ -88,6 +94,7 @@ def setup(app):
     """Connect the hooks."""
     app.add_config_value("contents", {}, "env")
     app.connect("source-read", contents)
+    app.connect("doctree-read", solved, priority=100)  # before the titles are collected
     app.connect("doctree-read", texts)
     app.connect("doctree-read", folders)
     app.connect("doctree-resolved", code)
