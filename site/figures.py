@@ -148,7 +148,8 @@ def interval() -> dict:
     names = ["bootstrap of kept answers", "as one over the root of n", "with the chance of training"]
     colour = {"type": "nominal", "title": None, "scale": {"domain": names, "range": COLOURS}}
     x = {"field": "n", "type": "quantitative", "title": "images of test",
-         "scale": {"type": "log", "domain": [40, 10000]}, "axis": {"values": [50, 100, 200, 624, 2500, 10000]}}  # fmt: skip
+         "scale": {"type": "log", "domain": [40, 10000]},
+         "axis": {"values": [50, 100, 200, 624, 2500, 10000]}}  # fmt: skip
     y = {"type": "quantitative", "title": "width of the 95% interval, in points", "scale": {"domainMin": 0}}
 
     def layer(name, field, mark, **encoding):
