@@ -12,7 +12,11 @@ from sphinx.util.osutil import relative_uri
 
 ROOT = Path(__file__).parents[1]
 #: Which cells are folded until asked for, and what stands on the fold.
-FOLDED = {"answer": ("hide-output", "Show the answer"), "solution": ("hide-input", "Show the solution")}
+FOLDED = {
+    "answer": ("hide-output", "Show the answer"),
+    "solution": ("hide-input", "Show the solution"),
+    "setup": ("hide-input", "Show the set-up"),
+}
 _TEXTS: dict[str, str] = {}  # alternative texts, by the hash that myst-nb names a picture by
 
 
