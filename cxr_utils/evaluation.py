@@ -653,7 +653,7 @@ def without_known(predictions: pd.DataFrame, split: pd.DataFrame) -> pd.DataFram
 
 def judge(
     predictions: pd.DataFrame, split: pd.DataFrame | None = None, *, validate_on: str | None = "validation",
-    threshold: float | None = None,
+    threshold: float | None = None, sensitivity: float | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Judge predictions: threshold and calibration from validation, carried to test.
 

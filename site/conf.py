@@ -1,6 +1,7 @@
 """Settings of the site: the project's own pages and executed notebooks, as they lie. ``make site`` builds it."""
 
 import sys
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -12,8 +13,8 @@ extensions = ["myst_nb", "sphinx.ext.autosummary", "numpydoc", "hooks"]
 
 #: The contents: a title, and the pages below it in their order. A pattern shows what is there.
 contents = {
-    "The course": ["notebooks/README.md", "notebooks/[0-9][0-9]_*.ipynb", "notebooks/glossary.md", "site/explore.md"],
-    "Use it": ["docs/install.md", "docs/use.md", "docs/page.md", "notebooks/before_you_publish.md"],
+    "The course": ["notebooks/[0-9][0-9]_*.ipynb", "notebooks/glossary.md", "site/explore.md", "notebooks/README.md"],
+    "Use it": ["docs/install.md", "docs/browser.md", "docs/use.md", "docs/page.md", "notebooks/before_you_publish.md"],
     "Results": ["results/claims.md", "results/systems/*.md", "results/how-far.md", "results/all-runs.md",
                 "results/limits.md", "results/models/model-card.md"],
     "For teachers": ["docs/workshop.md", "teaching/**/*.md"],
@@ -53,3 +54,6 @@ html_theme_options = {
     "use_download_button": False,
     "use_fullscreen_button": False,
 }
+# The address of the repository stands in pyproject.toml alone; while there is none, none is shown.
+if address := tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"].get("urls", {}).get("Repository"):
+    html_theme_options |= {"repository_url": address, "use_repository_button": True}

@@ -18,8 +18,8 @@ NETWORKS = {
     "eight statistics, no network": ("scores/eight_statistics", None),
 }
 MEASURES = {"accuracy": "accuracy", "sensitivity": "sensitivity", "specificity": "specificity", "AUC": "auc"}
-SIZES = (25, 50, 100, 200, 400, 624)
-DRAWN = 6
+SIZES = (50, 100, 200, 400, 624)
+DRAWS = 300
 BEYOND = (624, 1250, 2500, 5000, 10000)
 COLOURS = ["#0072b2", "#d55e00", "#777777"]
 
@@ -41,17 +41,23 @@ def rates() -> list[dict]:
     ]
 
 
-def some(table: pd.DataFrame, n: int, seed: int) -> pd.DataFrame:
-    """Draw `n` images of test, each class in its share."""
-    order = table.sample(frac=1, random_state=seed)
-    ill = order[order["label"] == 1]
-    return pd.concat([ill.head(round(n * len(ill) / len(table))), order[order["label"] == 0]]).head(n)
-
-
 def intervals(table: pd.DataFrame, n: int) -> pd.DataFrame:
-    """Return all metrics of `n` images with their 95% intervals, means over `DRAWN` draws of such images."""
-    drawn = range(1 if n == len(table) else DRAWN)
-    return sum(evaluation.bootstrap(some(table, n, seed), draws=500) for seed in drawn) / len(drawn)
+    """Return all metrics, and the middle 95% of them over draws of `n` images: of all, that is the bootstrap's."""
+    whole = evaluation.bootstrap(table, draws=DRAWS)
+    if n == len(table):
+        return whole
+    rng, found = np.random.default_rng(n), []
+    patients = [list(part.groupby("patient").indices.values()) for _, part in table.groupby("label")]
+    parts = [part[["label", "probability"]].to_numpy() for _, part in table.groupby("label")]
+    for _ in range(DRAWS):
+        drawn = []
+        for part, own in zip(parts, patients, strict=True):
+            size = round(n * len(part) / len(table))
+            some = np.concatenate([own[k] for k in rng.integers(len(own), size=size)])  # patients are drawn whole
+            drawn.append(part[some[:size]])
+        found.append(evaluation.metrics(*np.concatenate(drawn).T))
+    low, high = np.percentile(pd.DataFrame(found)[whole.index], [2.5, 97.5], axis=0)
+    return whole.assign(low=low, high=high)
 
 
 def widths() -> list[dict]:
@@ -74,9 +80,7 @@ def widths() -> list[dict]:
 
 
 def _rows(rows: list[dict]) -> dict:
-    return {
-        "values": [{k: round(float(v), 6) if not isinstance(v, str) else v for k, v in row.items()} for row in rows]
-    }
+    return {"values": [{k: v if isinstance(v, str) else round(float(v), 6) for k, v in row.items()} for row in rows]}
 
 
 def _choice(name: str, label: str, options: list) -> dict:
@@ -144,7 +148,8 @@ def interval() -> dict:
     names = ["bootstrap of kept answers", "as one over the root of n", "with the chance of training"]
     colour = {"type": "nominal", "title": None, "scale": {"domain": names, "range": COLOURS}}
     x = {"field": "n", "type": "quantitative", "title": "images of test",
-         "scale": {"type": "log", "domain": [20, 10000]}, "axis": {"values": [25, 100, 624, 2500, 10000]}}  # fmt: skip
+         "scale": {"type": "log", "domain": [40, 10000]},
+         "axis": {"values": [50, 100, 200, 624, 2500, 10000]}}  # fmt: skip
     y = {"type": "quantitative", "title": "width of the 95% interval, in points", "scale": {"domainMin": 0}}
 
     def layer(name, field, mark, **encoding):
@@ -174,8 +179,7 @@ def write(folder: Path) -> None:
     """Write the figures and the library that draws them, so that a page needs no network."""
     library, made = folder / "vega.js", f"// of vl-convert-python {vl_convert.__version__}\n"
     if not library.is_file() or not library.read_text(encoding="utf-8").startswith(made):
-        library.write_text(
-            f"{made}(() => {{{vl_convert.javascript_bundle()}}})();\n", encoding="utf-8"
-        )  # its names its own
+        bundle = vl_convert.javascript_bundle()
+        library.write_text(f"{made}(() => {{{bundle}}})();\n", encoding="utf-8")  # its names stay its own
     specs = json.dumps({"threshold": threshold(), "interval": interval()})
     (folder / "explore-specs.js").write_text(f"const EXPLORE = {specs};\n", encoding="utf-8")

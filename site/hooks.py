@@ -12,7 +12,11 @@ from sphinx.util.osutil import relative_uri
 
 ROOT = Path(__file__).parents[1]
 #: Which cells are folded until asked for, and what stands on the fold.
-FOLDED = {"answer": ("hide-output", "Show the answer"), "solution": ("hide-input", "Show the solution")}
+FOLDED = {
+    "answer": ("hide-output", "Show the answer"),
+    "solution": ("hide-input", "Show the solution"),
+    "setup": ("hide-input", "Show the set-up"),
+}
 _TEXTS: dict[str, str] = {}  # alternative texts, by the hash that myst-nb names a picture by
 
 
@@ -46,6 +50,12 @@ def texts(app, doctree):
     for image in doctree.findall(nodes.image):
         if alt := _TEXTS.get(image["uri"].rpartition("/")[2].partition(".")[0]):
             image["alt"] = alt
+
+
+def solved(app, doctree):
+    """Tell the pages of solutions from those of the lessons, in contents and search."""
+    if app.env.docname.startswith("notebooks/solutions/"):
+        next(doctree.findall(nodes.title)).append(nodes.Text(" (solutions)"))
 
 
 def folders(app, doctree):
@@ -88,6 +98,7 @@ def setup(app):
     """Connect the hooks."""
     app.add_config_value("contents", {}, "env")
     app.connect("source-read", contents)
+    app.connect("doctree-read", solved, priority=100)  # before the titles are collected
     app.connect("doctree-read", texts)
     app.connect("doctree-read", folders)
     app.connect("doctree-resolved", code)

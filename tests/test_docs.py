@@ -99,6 +99,13 @@ def test_links_lead_where_they_say(page):
     assert wrong == []
 
 
+def test_readme_is_short_and_leads_on():
+    lines = text(ROOT / "README.md").splitlines()
+    assert len(lines) <= 200 and next(n for n, line in enumerate(lines) if line.startswith("make course")) < 30
+    linked = re.findall(r"\]\((results/systems/[^)]+)\)", text(ROOT / "README.md"))
+    assert set(linked) == {f"results/systems/{system}.md" for system in recipes.sources()["system"]}
+
+
 @each_page
 def test_commands_and_their_options_exist(page):
     targets = " ".join(re.findall(r"(?m)^([a-z -]+):", text(ROOT / "Makefile"))).split()

@@ -121,7 +121,8 @@ JAX = "jax"  # the other backend of Keras, which its user installs: no command o
 
 
 @pytest.mark.parametrize(
-    ("places", "extras"), [(("cxr_utils", "workflow", "notebooks"), USERS), (("tests", "benchmarks"), (*USERS, "dev"))]
+    ("places", "extras"),
+    [(("cxr_utils", "workflow", "notebooks"), USERS), (("tests", "benchmarks", "site"), (*USERS, "dev"))],
 )
 def test_each_import_is_declared(places, extras):
     wanted = PROJECT["dependencies"] + sum((EXTRAS[name] for name in extras), [])

@@ -9,7 +9,7 @@ const SAID = {
     `of those called well, ${share(d.npv)} are. ` +
     `Cost: ${count(d.loss)} false alarms. At the cheapest threshold: ${count(d.best)}.`,
   interval: (d) =>
-    `With ${count(d.n)} images: ${d.measure} ${share(d.value)}, 95% interval ${share(d.low)} to ${share(d.high)}, ` +
+    `With ${count(d.n)} images: ${d.measure} ${share(d.value)}, 95% of draws from ${share(d.low)} to ${share(d.high)}, ` +
     `${d.width.toFixed(1)} points wide.`,
 };
 const explored = {};
