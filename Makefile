@@ -108,6 +108,3 @@ lock-check: $(DEV)
 
 clean:
 	rm -rf build runs .pytest_cache .ruff_cache .hypothesis
-
-links: $(DEV)
-	@$(BIN)/sphinx-build -q --keep-going -j 2 -b linkcheck -c site -d build/doctrees . build/links

@@ -234,7 +234,7 @@ def test():
     def papermill():  # it takes one and a half of two cores: what is light runs beside it, and is told after it
         os.makedirs(built)
         log = os.path.join(built, "beside.log")
-        with concurrent.futures.ThreadPoolExecutor(1) as pool, open(log, "wb") as into:
+        with open(log, "wb") as into, concurrent.futures.ThreadPoolExecutor(1) as pool:
             beside = pool.submit(lambda: lint(into) or run(light(1), into))
             status = run([program("cxr"), "run", "--fresh"], CXR_HOME=course)
         with open(log, encoding="utf-8", errors="replace") as said:

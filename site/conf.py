@@ -15,15 +15,17 @@ extensions = ["myst_nb", "sphinx.ext.autosummary", "numpydoc", "hooks"]
 contents = {
     "The course": ["notebooks/[0-9][0-9]_*.ipynb", "notebooks/glossary.md", "site/explore.md", "notebooks/README.md"],
     "Use it": ["docs/install.md", "docs/browser.md", "docs/use.md", "docs/page.md", "notebooks/before_you_publish.md"],
-    "Results": ["results/claims.md", "results/systems/*.md", "results/how-far.md", "results/all-runs.md",
+    "Results": ["results/claims.md", "results/systems/*.md", "results/folds.md", "results/how-far.md", "results/all-runs.md",
                 "results/limits.md", "results/models/model-card.md"],
-    "For teachers": ["docs/workshop.md", "teaching/**/*.md"],
-    "For researchers": ["docs/researchers.md", "results/README.md", "data/README.md",
+    "For teachers": ["teaching/*.md", "docs/workshop.md", "teaching/guide/*.md", "teaching/setup/*.md",
+                     "teaching/tests/*.md"],
+    "For researchers": ["docs/researchers.md", "results/README.md", "results/replication.md",
+                        "results/submissions/README.md", "data/README.md",
                         "results/protocol-reference-1.md", "results/checklists/*.md", "workflow/README.md",
                         "workflow/cell.ipynb",
                         "cxr_utils/recipes/README.md", "cxr_utils/sources/README.md", "benchmarks/results.md"],
     "Solutions": ["notebooks/solutions/[0-9][0-9]_*.ipynb"],
-    "The package": ["site/api.rst", "CONTRIBUTING.md", "SECURITY.md"],
+    "The package": ["site/api.rst", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"],
 }  # fmt: skip
 root_doc = "README"
 include_patterns = [root_doc + ".md", "site/api/*.rst", *(page for pages in contents.values() for page in pages)]

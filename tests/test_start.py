@@ -182,39 +182,40 @@ def test_it_can_be_started_from_anywhere(tmp_path):
 
 
 def test_what_must_hold_is_done_in_its_order(project, monkeypatch, capsys):
-    """Lint beside the course, then nbval on a copy that lacks one seed of each kind, then all tests on its sample."""
+    """Lint and light tests beside the course; nbval on a copy that lacks one seed of each kind; the others."""
     folder, _, _ = project
     course, again = folder / "build" / "test" / "course", folder / "build" / "test" / "nbval"
     kept = ("plain_224-s0", "plain_224-s1", "trials/a-s0", "trials/a-s1", "mistakes/honest-s0", "mistakes/honest-s1")
-    ran, status = [], {}
+    ran, beside, status = [], [], {}
 
-    class Lint:
-        def wait(self):
-            return status.get("lint", 0)
-
-    def run(command, **variables):
-        ran.append((Path(command[0]).stem, command[1:], variables))
+    def run(command, into=None, **variables):
+        told = (Path(command[0]).stem, command[1:], variables)
+        if into:  # beside the course
+            into.write(b"light\n")
+            beside.append(told)
+            return status.get("beside", 0)
+        ran.append(told)
         if "run" in command:
             for name in kept:
                 (course / "runs" / "sample" / name).mkdir(parents=True)
         return status.get(len(ran), 0)
 
-    monkeypatch.setattr(start, "start", lambda command: ran.append(command[1:]) or Lint())
     monkeypatch.setattr(start, "run", run)
     monkeypatch.setattr(start, "installed", lambda name: True)
     (folder / "build" / "test").mkdir(parents=True)
     (folder / "build" / "test" / "old").touch()
     assert start.main(["test"]) == 0
-    lint, papermill, nbval, tests = ran
-    assert Path(lint[0]).name == "start.py" and lint[1:] == ["lint"]
+    papermill, nbval, tests = ran
+    assert [name for name, *_ in beside] == [Path(command[0]).stem for command in start.linting()] + ["pytest"]
+    assert "not long and not slow" in beside[-1][1] and "slow and not long" in tests[1]
     assert papermill == ("cxr", ["run", "--fresh"], {"CXR_HOME": str(course)})
     assert nbval[0] == "pytest" and nbval[1][-1] == "notebooks" and nbval[2] == {"CXR_HOME": str(again)}
     assert {"--nbval-lax", "--nbval-current-env"} <= set(nbval[1])
     left = {path.relative_to(again / "runs" / "sample").as_posix() for path in again.glob("runs/sample/**/*-s?")}
     assert left == {name for name in kept if name.endswith("-s1")} and not (folder / "build" / "test" / "old").exists()
     assert tests[0] == "pytest" and tests[2] == {"CXR_TEST_SAMPLE": str(course / "data" / "sample")}
-    assert re.search(r"(?m)^== nbval: \d+ s$", capsys.readouterr().out)
-    for wrong, most in (({"lint": 1}, 2), ({2: 1}, 2), ({3: 1}, 3)):  # whatever fails ends it, and is its status
+    assert re.search(r"(?ms)^light$.*^== nbval: \d+ s$", capsys.readouterr().out)
+    for wrong, most in (({"beside": 1}, 1), ({1: 1}, 1), ({2: 1}, 2)):  # whatever fails ends it, and is its status
         ran.clear()
         status.clear()
         status.update(wrong)

@@ -243,7 +243,7 @@ def folds(path: str | Path, *, name: str | None = None, out: str | Path | None =
     parts = read_split(FOLDS)
     given = evaluation.read_predictions(path, columns=("path", "probability")).drop(columns="split", errors="ignore")
     table = align(given, parts, where=path)
-    identity = files.digest(FOLDS + table.to_csv(index=False), length=12)
+    identity = files.digest(FOLDS + files.as_csv(table), length=12)
     record = {"name": name or (out.stem if out else Path(path).name.partition(".")[0]), "benchmark": "folds",
               "identity": identity, "split": FOLDS}  # fmt: skip
     if out is not None:

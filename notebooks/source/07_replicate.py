@@ -32,9 +32,11 @@ seed = None
 repetitions = 3
 
 # %% tags=["core"]
+import json
+
 import pandas as pd
 
-from cxr_utils import course, dataset, evaluation, files, images, plots, recipes, sources
+from cxr_utils import course, dataset, evaluation, images, plots, recipes, sources
 from cxr_utils.course import exercises, lessons
 from cxr_utils.replication import claims, mistakes, verdicts
 
@@ -294,14 +296,17 @@ tables["validation of 16 images"].round(3)
 # More or less on the folds?
 
 # %% tags=["further"]
-scored = files.read_json(course.results() / "submissions" / "eight_statistics.json")["figures"]
-shown = {fold: {name: evaluation.words(part["at_half"][name]) for name in ("auc", "accuracy")} for fold, part in scored.items()}
-pd.DataFrame(shown).T
+scored = json.loads((course.results() / "submissions" / "eight_statistics.json").read_text())["figures"]
+rows = {}
+for fold, part in scored.items():
+    rows[fold] = {name: evaluation.words(part["at_half"][name]) for name in ("auc", "accuracy")}
+pd.DataFrame(rows).T
 
 # %% [markdown] tags=["further"]
-# More: train and val resemble each other, and what is special about the pictures of test is not in them. Each row is a fold
-# with its 95% interval; one split alone would not have told you how they differ. Your own answers are judged by `cxr score --benchmark folds`, and can stand in the
-# [table](../results/submissions/README.md). Publish on folds to compare methods, and open the official test set once, at the end.
+# More: train and val resemble each other, and what is special about the pictures of test is not in them. Each row is a
+# fold with its 95% interval; one split alone would not have told you how they differ. Your own answers are judged by
+# `cxr score --benchmark folds`, and can stand in the [table](../results/submissions/README.md). Publish on folds to
+# compare methods, and open the official test set once, at the end.
 
 # %% [markdown] tags=["core"]
 # ## Beside the real images

@@ -68,6 +68,8 @@ found.loc[found["result"] == auditor.FOUND, ["place", "says", "lesson"]]
 # The tool reads the program and never runs it. It follows names: `x_val` holds the images of the folder `test`, whatever it
 # is called. In a terminal the same is `cxr audit FILE`.
 #
+# ## What no tool sees
+#
 # What a tool does not find may still be there. One mistake of PneumoNet is of no kind that it knows.
 #
 # ### Exercise 10.1

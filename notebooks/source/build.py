@@ -63,7 +63,7 @@ def build(script: Path, *, solved: bool) -> nbformat.NotebookNode:
         if not solved and "check" in cell.metadata.tags:
             cell.source += ASK.format(re.search(r'exercises\.check\("([^"]+)"', cell.source)[1])
         if solved and cell.cell_type == "markdown":
-            cell.source = re.sub(r"\]\((?=glossary\.md|\.\./)", "](../", cell.source)
+            cell.source = re.sub(r"\]\((?=\w+\.md|\.\./)", "](../", cell.source)
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     core, further = (round(minutes(notebook, path)) for path in ("core", "further"))
     head = notebook.cells[0]
