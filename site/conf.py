@@ -21,7 +21,7 @@ contents = {
                      "teaching/tests/*.md"],
     "For researchers": ["docs/researchers.md", "results/README.md", "results/replication.md",
                         "results/submissions/README.md", "data/README.md",
-                        "results/protocol-reference-1.md", "results/checklists/*.md", "workflow/README.md",
+                        "results/protocol-reference-[0-9].md", "results/checklists/*.md", "workflow/README.md",
                         "workflow/cell.ipynb",
                         "cxr_utils/recipes/README.md", "cxr_utils/sources/README.md", "benchmarks/results.md"],
     "Solutions": ["notebooks/solutions/[0-9][0-9]_*.ipynb"],

@@ -22,6 +22,7 @@ from cxr_utils.errors import BadInput
         ("separable_180", 3_496_801, None),
         ("smote_224", 13_131_745, 13_131_745),  # not published: of the reconstruction
         ("reference", 479_889, 478_545),  # our own
+        ("reference_2", 479_889, 478_545),
     ],
 )
 def test_parameters_are_the_published_ones(name, parameters, trainable):

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from cxr_utils import dataset, evaluation, explain, files, images, predict, recipes, training
-from cxr_utils.recipes import reference
+from cxr_utils.recipes import reference, reference_2
 from cxr_utils.replication import grid
 
 ROOT = Path(__file__).parents[1]
@@ -17,10 +17,36 @@ opened = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(opened)
 
 
-def test_the_recipe_can_be_read_in_class():
-    lines = Path(reference.__file__).read_text(encoding="utf-8").splitlines()
-    assert len(lines) <= 120 and max(map(len, lines)) <= 120
+def test_the_recipes_can_be_read_in_class():
+    for module, most in ((reference, 120), (reference_2, 60)):
+        lines = Path(module.__file__).read_text(encoding="utf-8").splitlines()
+        assert len(lines) <= most and max(map(len, lines)) <= 120
     assert recipes.get("reference").threshold == 0.5
+
+
+def test_the_second_recipe_is_the_first_but_for_how_it_is_trained_and_where_it_cuts():
+    first, second = (recipes.get(name).settings() for name in ("reference", "reference_2"))
+    changed = {name for name in first | second if first.get(name) != second.get(name)}
+    assert changed == {"name", "image_size", "epochs", "early_stopping", "augmentation", "threshold", "sensitivity"}
+    more = {name: value for name, value in second["augmentation"].items() if name not in first["augmentation"]}
+    assert set(more) == {"histogram", "surround", "void"}
+    assert first["augmentation"] == {name: second["augmentation"][name] for name in first["augmentation"]}
+
+
+def test_the_second_recipe_keeps_its_last_epoch_and_finds_its_sensitivity(sample_data, tmp_path):
+    folder = sample_data / "sample"
+    index = dataset.scan(folder)
+    cell = grid.Cell("reference_2", "honest", 0)
+    split, epochs = cell.split(index), 3
+    stops = cell.get_recipe().early_stopping
+    assert stops["start_from_epoch"] == cell.get_recipe().epochs - 1 and stops["restore_best_weights"]
+    small = cell.get_recipe().at(image_size=32, width=0.25)
+    small = small.but(views=0, epochs=epochs, early_stopping=stops | {"start_from_epoch": epochs - 1})
+    run = training.fit(small, images.cache(index, folder, size=32), split, run_dir=tmp_path / "short")
+    assert grid._kept_epoch(run.record, run.history) == epochs
+    found = evaluation.predict(run.load_model(), images.cache(index, folder, size=32), split)
+    judged = evaluation.judge(found, sensitivity=small.sensitivity)
+    assert judged["validation"]["at_threshold"]["sensitivity"]["value"] >= 0.95
 
 
 def test_all_that_the_protocol_opens_is_made_and_entered(sample_data, tmp_path, home, monkeypatch):
@@ -39,14 +65,15 @@ def test_all_that_the_protocol_opens_is_made_and_entered(sample_data, tmp_path, 
                            run_dir=tmp_path / "work" / f"{cell.name}-{cell.identity(split, index)}")  # fmt: skip
         grid.evaluate(cell, run, pixels, split, index=index, out=out, source="sample")
     arguments = ["--source", "sample", "--data-dir", str(sample_data), "--work", str(tmp_path / "work"),
-                 "--out", str(out)]  # fmt: skip
+                 "--out", str(out), "--covered"]  # fmt: skip
     opened.main(arguments)
 
     found = files.read_json(out / "reference.json")
     assert [row["seed"] for row in found["plain"]] == [0, 1] and found["shipped"] == "reference-honest-s0"
     assert found["tests"]["images"] == (split["part"] == "test").sum()
     ledger = pd.read_csv(out / "test_reads.csv")
-    assert len(ledger) == 2 + 1 + 2 + 1 and ledger["reads"].eq(1).all()
+    assert [set(row) for row in found["covered"]] == [{"seed", *opened.COVERED}] * 2
+    assert len(ledger) == 2 + 1 + 2 + 2 + 1 and ledger["reads"].eq(1).all()
     first = evaluation.read_predictions(out / "runs" / "reference-honest-s0.predictions.csv.gz")
     mean = evaluation.read_predictions(out / "scores" / "reference_mean_of_five.predictions.csv.gz")
     assert len(mean) == len(first) and not np.allclose(mean["probability"], first["probability"])
