@@ -15,8 +15,8 @@ extensions = ["myst_nb", "sphinx.ext.autosummary", "numpydoc", "hooks"]
 contents = {
     "The course": ["notebooks/[0-9][0-9]_*.ipynb", "notebooks/glossary.md", "site/explore.md", "notebooks/README.md"],
     "Use it": ["docs/install.md", "docs/browser.md", "docs/use.md", "docs/page.md", "notebooks/before_you_publish.md"],
-    "Results": ["results/claims.md", "results/systems/*.md", "results/folds.md", "results/how-far.md", "results/all-runs.md",
-                "results/limits.md", "results/models/model-card.md"],
+    "Results": ["results/claims.md", "results/systems/*.md", "results/folds.md", "results/how-far.md",
+                "results/all-runs.md", "results/limits.md", "results/models/model-card.md"],
     "For teachers": ["teaching/*.md", "docs/workshop.md", "teaching/guide/*.md", "teaching/setup/*.md",
                      "teaching/tests/*.md"],
     "For researchers": ["docs/researchers.md", "results/README.md", "results/replication.md",

@@ -17,7 +17,7 @@ RECIPE = reference.RECIPE.but(
     epochs=EPOCHS,
     early_stopping={"monitor": "val_loss", "patience": EPOCHS, "start_from_epoch": EPOCHS - 1},
     augmentation=dataclasses.replace(
-        reference.RECIPE.augmentation,
+        reference.RECIPE.augmentation,  # type: ignore[type-var]
         histogram=0.5,  # exposure tells nothing about a class
         surround=0.7,  # nor does what lies around the chest
         void=0.15,  # and without a chest nothing can be known

@@ -292,8 +292,8 @@ tables["validation of 16 images"].round(3)
 # answers for that fold once. Runs of 60 neighbouring numbers stay whole, so that images which one machine took in a row
 # are not on both sides, and the interval is drawn over these runs.
 #
-# **Before you look**: eight statistics of a picture, no network, told the classes apart with an AUC of .914 on test.
-# More or less on the folds?
+# **Before you look**: eight statistics of a picture, no network, told the classes apart quite well on test, as in
+# [notebook 2](02_explore.ipynb). Better or worse on the folds?
 
 # %% tags=["further"]
 scored = json.loads((course.results() / "submissions" / "eight_statistics.json").read_text())["figures"]
@@ -303,7 +303,7 @@ for fold, part in scored.items():
 pd.DataFrame(rows).T
 
 # %% [markdown] tags=["further"]
-# More: train and val resemble each other, and what is special about the pictures of test is not in them. Each row is a
+# Better: train and val resemble each other, and what is special about the pictures of test is not in them. Each row is a
 # fold with its 95% interval; one split alone would not have told you how they differ. Your own answers are judged by
 # `cxr score --benchmark folds`, and can stand in the [table](../results/submissions/README.md). Publish on folds to
 # compare methods, and open the official test set once, at the end.
