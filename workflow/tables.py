@@ -456,21 +456,6 @@ def audited_block(works: pd.DataFrame, own: pd.DataFrame) -> str:
         "making, half of them with the mistake. They were written by somebody who did not see the rules. One half of",
         "the programs was used to improve the rules, the other was tried once, after that:",
         "",
-        "| mistake | cases | alarms that were right | cases found | it can't tell | readers' agreement (kappa) |",
-        "| --- | ---: | ---: | ---: | ---: | ---: |",
-    ]
-    found = audited.measures(works)
-    for number, row in enumerate(found[found["half"] == "kept back"].to_dict("records"), 1):
-        cells = [row[name] for name in ("cases", "precision", "recall", "cant_tell")] + [
-            verdicts.shown(row["kappa"], 2)
-        ]
-        lines.append(f"| {number}: {flow.RULES[row['mistake']]['found']} | {' | '.join(map(str, cells))} |")
-    lines += [
-        "",
-        f"Four of the mistakes are rare in public programs. For these, {len(own)} short programs are of our own making, half",
-        "of them with the mistake. They were written by somebody who did not see the rules. One half of the programs was",
-        "used to improve the rules, the other was tried once, after that:",
-        "",
         "| mistake | cases | alarms that were right | cases found | it can't tell |",
         "| --- | ---: | ---: | ---: | ---: |",
     ]
