@@ -10,7 +10,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import pytest
 
 #: Scripts, which do their work when they are imported.
-collect_ignore = ["benchmarks", "build", "notebooks/source", "workflow"]
+collect_ignore = ["benchmarks", "build", "notebooks/source", "tests/replication/audited", "workflow"]
 NAMES = ("folder", "index", "model", "pictures", "pixels", "predictions", "run", "split", "train")
 
 

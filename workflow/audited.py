@@ -6,6 +6,10 @@ prints the measures of the kept table, `results/audited/works.csv`. Whoever has 
 path) and their files, as FOLDER/00, FOLDER/01, ... in its order, lets the auditor answer again:
 
     python workflow/audited.py LIST.csv FOLDER
+
+The programs of our own making, `tests/replication/audited/`, are answered again, into `results/audited/own.csv`, by
+
+    python workflow/audited.py own
 """
 
 import hashlib
@@ -18,8 +22,10 @@ from cxr_utils import files
 from cxr_utils.replication import auditor
 from cxr_utils.replication.verdicts import interval, shown
 
-TABLE = Path(__file__).parents[1] / "results" / "audited" / "works.csv"
+ROOT = Path(__file__).parents[1]
+TABLE, OWN = (ROOT / "results" / "audited" / name for name in ("works.csv", "own.csv"))
 COLUMNS = ("work", "half", "mistake", "first", "second", "settled", "tool")
+OWN_COLUMNS = ("file", "mistake", "has", "half", "tool")
 
 
 def answers(works: pd.DataFrame, folder: Path) -> pd.DataFrame:
@@ -44,6 +50,28 @@ def answers(works: pd.DataFrame, folder: Path) -> pd.DataFrame:
         for one in auditor.audit(folder / f"{number:02}" / Path(path).name):
             rows.append({"work": work, "half": half, "mistake": one["mistake"], "tool": one["result"]})
     return pd.DataFrame(rows)
+
+
+def own(folder: Path = ROOT / "tests" / "replication" / "audited") -> pd.DataFrame:
+    """Return the auditor's answers to the programs of our own making, each about the mistake in its file's name.
+
+    Parameters
+    ----------
+    folder : Path, optional
+        Holds ``MISTAKE-yes-NUMBER`` and ``MISTAKE-no-NUMBER``, scripts and notebooks.
+
+    Returns
+    -------
+    DataFrame
+        file, mistake, has ("yes", "no"), half ("open", numbers 1 to 4, by which the rules were made; "kept back", 5 to
+        8), tool.
+    """
+    rows = []
+    for path in sorted(path for path in folder.iterdir() if path.suffix in (".py", ".ipynb")):
+        mistake, has, number = path.stem.split("-")
+        tool = next(one["result"] for one in auditor.audit(path) if one["mistake"] == mistake)
+        rows.append((path.name, mistake, has, "open" if int(number) <= 4 else "kept back", tool))
+    return pd.DataFrame(rows, columns=list(OWN_COLUMNS))
 
 
 def measures(table: pd.DataFrame) -> pd.DataFrame:
@@ -85,6 +113,8 @@ def kappa(table: pd.DataFrame) -> float:
 
 def main(arguments: list[str]) -> int:
     """Let the auditor answer again if asked to, and print the measures."""
+    if arguments == ["own"]:
+        files.write_csv(OWN, own(), ours=OWN_COLUMNS)
     table = files.read_csv(TABLE, columns=COLUMNS, dtype="string")
     if len(arguments) == 2:
         new = answers(files.read_csv(Path(arguments[0]), columns=("repo", "commit", "path")), Path(arguments[1]))

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 from cxr_utils.errors import BadInput, printable
 from cxr_utils.replication import flow
 from cxr_utils.replication.flow import PARTS, SIDES, WORDS, Event, Value
-from cxr_utils.replication.verdicts import countable, interval
+from cxr_utils.replication.pages import cells, figures
 
 FOUND, CANT_TELL, NOT_FOUND = "found", "can't tell", "not found"
 
@@ -47,7 +48,7 @@ def audit(path: Path) -> list[dict[str, str]]:
     """
     program, texts, broken = flow.Program(path.parent), [], ["it is empty"]
     try:
-        for place, source, is_code in _cells(path):
+        for place, source, is_code in cells(path):
             if not is_code:
                 texts.append((place, source))
                 continue
@@ -66,45 +67,6 @@ def audit(path: Path) -> list[dict[str, str]]:
          **{key: rule[key] for key in ("why", "mend", "lesson")}}
         for (name, rule), (result, place) in zip(flow.RULES.items(), _judged(program, texts), strict=True)
     ]  # fmt: skip
-
-
-def figures(path: Path) -> list[dict[str, Any]]:
-    """Look at the figures of results that a page, such as a README, has.
-
-    Parameters
-    ----------
-    path : Path
-        A text.
-
-    Returns
-    -------
-    list of dict
-        ``line`` (from 1), ``figure`` (as it stands), ``possible`` (of 624, 5,216 and 16 images, those of which it can
-        be a share, rounded or cut), ``low`` and ``high`` (its 95% interval if it is of the 624 of test).
-
-    Raises
-    ------
-    BadInput
-        It can't be read.
-
-    Examples
-    --------
-    >>> path = Path("README.md")
-    >>> _ = path.write_text("It reaches an accuracy of 91.51% on test.", encoding="utf-8")
-    >>> [(one["figure"], one["possible"]) for one in figures(path)]
-    [('91.51%', [624, 5216])]
-    """
-    found = []
-    for number, line in enumerate(_text(path).splitlines(), 1):
-        for said in WORDS["figure"].finditer(line[:3000]):
-            text, percent = said[1] or said[2], "%" in (said[1] or said[2])
-            digits = text.rstrip("% ")
-            value, places = float(digits) / (100 if percent else 1), len(digits.partition(".")[2]) + 2 * percent
-            if value <= 1:
-                low, high = interval(value, 624)
-                possible = [n for n in (624, 5216, 16) if countable(value, places, n)]
-                found.append({"line": number, "figure": text, "possible": possible, "low": low, "high": high})
-    return found
 
 
 def report(paths: Iterable[Path]) -> tuple[list[dict[str, Any]], int]:
@@ -150,34 +112,6 @@ def report(paths: Iterable[Path]) -> tuple[list[dict[str, Any]], int]:
     return files, 2 if any("error" in each for each in files) else int(hit)
 
 
-def _text(path: Path) -> str:
-    most = 100 if path.suffix == ".ipynb" else 2  # with its outputs a notebook may be large
-    try:
-        if path.stat().st_size > most * 10**6:
-            raise BadInput(f"{path}: has more than {most} MB; clear its outputs, or name the part that matters")
-        return path.read_text("utf-8-sig", errors="replace")
-    except OSError as error:
-        raise BadInput(f"{path}: {error.strerror or error}; name a notebook, a script or a folder") from None
-
-
-def _cells(path: Path) -> list[tuple[str, str, bool]]:
-    """Return of each cell, or of a script, what it is called, its text, and whether it is code."""
-    import nbformat
-
-    text = _text(path)
-    if path.suffix != ".ipynb":
-        return [("", text, True)]
-    try:
-        book = nbformat.reads(text, as_version=4)
-        language = str(book.metadata.get("kernelspec", {}).get("language") or "python")
-        cells = [(f"cell {n}", str(cell.source), cell.cell_type == "code") for n, cell in enumerate(book.cells)]
-    except Exception:  # whatever nbformat trips over
-        raise BadInput(f"{path}: is no notebook, or not a whole one; open and save it in JupyterLab") from None
-    if not language.lower().startswith("python"):
-        raise BadInput(f"{path}: is written in {printable(language)}; only Python can be read")
-    return cells
-
-
 def _judged(program: flow.Program, texts: list) -> Iterator[tuple[str, str]]:
     """Yield result and place of each rule, in their order."""
 
@@ -194,19 +128,29 @@ def _judged(program: flow.Program, texts: list) -> Iterator[tuple[str, str]]:
     yield result(those("validate", of="test", no=["named"] if real else []), unknown)
     sixteen = those("validate", of="val", no=SIDES)
     yield result([] if those("moved") else sixteen, sixteen or unknown)
-    pairs = [(e, e.value.items.get(0, Value()).flat().marks) for e in those("compare", marks=["answers", "shuffled"])]
-    yield result([e for e, true in pairs if "in order" in true])
+    yield result([each for each in those("compare", "equal") if _apart(*each.value.items.values())])
     cut = those("validate", marks=["slice"]) if those("train", marks=["slice"]) else []
     drawn = those("validate", *judged, marks=["split"], no=["grouped"])
     yield result([*those("moved"), *drawn, *cut])
-    yield result(those("split", marks=["resampled"]))
+    yield result(those("split", marks=["resampled"]) + those("split", marks=["plain", "changed"]))
     several = len(those("train")) > 1 and len(those(*judged, of="test")) > 1
     yield result(those("choose", of="test", marks=["score"]), those(*judged) if several else [])
     yield result([Event("typed", place) for place, text in _said(program, texts) if WORDS["figure"].search(text)])
-    yield result(those("scale", marks=["test"]) + those("split", marks=["scaled"]))
+    sides = [each for each in those("leak") if each.value.marks & SIDES]
+    yield result(those("scale", marks=["test"]) + those("split", marks=["scaled"]) + sides)
     nowhere = [Event("", "nowhere")] if those("train") else []
     yield result([] if those("seed") or those("train", marks=["seed"]) else nowhere)
     yield result([] if any(map(WORDS["measure"].search, _names(program))) else nowhere)
+
+
+def _apart(*both: Value) -> bool:
+    """Return whether one is of one pass over a shuffled loader, the other of another or in the order of files."""
+    for said, true in itertools.permutations([each.flat().marks for each in both], 2):
+        one, other = ({mark for mark in marks if mark.startswith("pass ")} for marks in (said, true))
+        in_order = "in order" in true or (true & said & PARTS and "shuffled" not in true)
+        if one and one.isdisjoint(other) and (other or in_order):
+            return True
+    return False
 
 
 def _said(program: flow.Program, texts: list) -> Iterator[tuple[str, str]]:

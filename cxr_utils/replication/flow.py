@@ -12,127 +12,34 @@ import ast
 import contextlib
 import functools
 import re
-import tomllib
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-UNKNOWN = "*"
-#: More possible texts, letters or items than these, and no more is known of them.
-TEXTS, LETTERS, ITEMS = 12, 1000, 100
+from cxr_utils.replication.values import (
+    CALLS,
+    ITEMS,
+    PARTS,
+    SIDES,
+    UNKNOWN,
+    WORDS,
+    Value,
+    added,
+    column,
+    filled,
+    is_a,
+    joined,
+    mixed,
+    part_of,
+    parts_in,
+)
+from cxr_utils.replication.values import RULES as RULES
+
 #: Deeper calls are not followed, more steps are not made, a longer source is not read.
 DEEP, STEPS, SOURCE = 14, 60_000, 2_000_000
-PARTS = {"train", "val", "test", "all"}
-SIDES = {"split", "grouped"}
 SPLIT = "sides "  # among the items of a value: it holds the sides of a split
-RULES = tomllib.loads(Path(__file__).with_name("auditor.toml").read_text("utf-8"))
-CALLS = RULES.pop("calls")
-WORDS = {name: re.compile(pattern) for name, pattern in RULES.pop("words").items()}
-
-
-def _is(what: str, name: str) -> bool:
-    return WORDS[what].fullmatch(name) is not None
-
-
-@dataclass(eq=False)
-class Value:
-    """What is known of an expression.
-
-    Attributes
-    ----------
-    texts : iterable of str
-        What it may be, as a string or path; `UNKNOWN` stands for what is not known in it.
-    marks : iterable of str
-        Of which `parts` its images are ("train", "val", "test", or "all" of a folder that holds them together), and
-        what was done to them, such as "split", "shuffled", "resampled", "answers", "score".
-    items : dict
-        What it holds, by key or number, where that is written out.
-    what : object
-        The function or class of the program, with the names that it sees and its place; or a name of a library.
-    """
-
-    texts: Iterable[str] = frozenset()
-    marks: Iterable[str] = frozenset()
-    items: dict[Any, Value] = field(default_factory=dict)
-    what: Any = None
-
-    def __post_init__(self):
-        few = len(self.texts) <= TEXTS and all(len(text) <= LETTERS for text in self.texts)
-        self.texts, self.marks = frozenset(self.texts if few else ()), frozenset(self.marks)
-
-    @property
-    def parts(self) -> frozenset[str]:
-        """Return the parts of the dataset that its images are of."""
-        return self.marks & PARTS
-
-    def flat(self) -> Value:
-        """Return the marks of it and of all that it holds."""
-        held, todo = set(), {self}
-        while todo:
-            held |= todo
-            todo = {one for each in todo for one in each.items.values()} - held
-        return Value(marks=frozenset().union(*(each.marks for each in held)))
-
-    def but(self, *marks: str, parts: Iterable[str] | None = None) -> Value:
-        """Return such images after something was done to them."""
-        kept = self.flat().marks
-        return Value(marks={*marks, *(kept if parts is None else kept - PARTS), *(parts or ())})
-
-    def one(self) -> Value:
-        """Return what one of many is."""
-        return joined([Value(self.texts, self.marks), *self.items.values()])
-
-
-def joined(values: Iterable[Value], deep: int = 2) -> Value:
-    """Return what may be any of these."""
-    values = list(dict.fromkeys(values))
-    if len(values) == 1 or not deep:
-        return values[0] if len(values) == 1 else mixed(values)
-    items = {key: joined((v.items[key] for v in values if key in v.items), deep - 1) for v in values for key in v.items}
-    texts, marks = (frozenset().union(*each) for each in zip(*((v.texts, v.marks) for v in values), strict=True))
-    return Value(texts, marks, items, next((v.what for v in values if v.what is not None), None))
-
-
-def mixed(values: Iterable[Value]) -> Value:
-    """Return images made from all of these."""
-    return Value(marks=frozenset().union(*(value.flat().marks for value in values)))
-
-
-def added(left: Value, right: Value, between: str = "") -> Value:
-    """Return one text after the other, or what both lists hold."""
-    both = left.texts or right.texts
-    texts = {a + between + b for a in left.texts or [UNKNOWN] for b in right.texts or [UNKNOWN]} if both else ()
-    items = [*left.items.values(), *right.items.values()][:ITEMS] if left.items and right.items else []
-    return Value(texts, mixed([left, right]).marks, dict(enumerate(items)))
-
-
-def part_of(path: str) -> str | None:
-    """Return the part of the dataset that a path names: the last of its folders that does.
-
-    Parameters
-    ----------
-    path : str
-        With ``/`` or ``\\``.
-
-    Returns
-    -------
-    str or None
-        "train", "test" or "val".
-
-    Examples
-    --------
-    >>> part_of("data/chest_xray/test/NORMAL"), part_of("chest_xray"), part_of("val_loss")
-    ('test', None, None)
-    """
-    folders = map(WORDS["part"].match, reversed(re.split(r"[/\\]+", path.lower())))
-    return next((found.lastgroup for found in folders if found), None)
-
-
-def parts_in(*values: Value) -> set[str]:
-    """Return the parts that values are of, or that their texts name."""
-    return {part for value in values for part in (*value.parts, *map(part_of, value.texts)) if part}
 
 
 def at(place: str, line: int) -> str:
@@ -187,6 +94,7 @@ class Program:
         self.events, self.nodes, self.calls = [], [], set()
         self.env, self.attrs, self.methods = {}, {}, {}  # the last two of all objects of the program together
         self.uncalled, self.modules, self.stack = {}, {}, []
+        self.listed, self.grown = set(), set()  # folders whose images were read, and where copies came to these
         self.loops = [_Loop(epochs=False, events=self.events)]
 
     def read(self, source: str, place: str, env: dict[str, Value] | None = None) -> None:
@@ -322,18 +230,31 @@ class Program:
     def _see_BinOp(self, node, env):
         left, right = self._see(node.left, env), self._see(node.right, env)
         between = {ast.Add: "", ast.Div: "/"}.get(type(node.op))
+        if (
+            "mean" in right.marks
+            and isinstance(node.op, ast.Sub | ast.Div)
+            and right.marks.isdisjoint({"score", "answers"})
+        ):
+            self._note("scale" if right.parts != {"test"} else "", right)  # each by its own mean tells nothing
+            return left.but("scaled")
+        if isinstance(node.op, ast.Mod) and any(map(WORDS["place"].search, left.texts)):
+            return filled(left, right.items.values() or [right])
         return mixed([left, right]) if between is None else added(left, right, between)
 
     def _see_IfExp(self, node, env):
-        return joined(self._see(each, env) for each in (node.body, node.orelse))
+        test = self._see(node.test, env)
+        ways = [each for each, no in ((node.body, {"False"}), (node.orelse, {"True"})) if test.texts != no]
+        found = joined(self._see(each, env) for each in ways)
+        return found if found.marks or found.items or found.what else Value(found.texts, test.flat().marks)
 
     def _see_Compare(self, node, env):
         found = [self._see(each, env) for each in (node.left, *node.comparators)]
-        equal, unequal = (isinstance(node.ops[0], op) for op in (ast.Eq, ast.NotEq))
-        if (equal or unequal) and all(len(each.texts) == 1 and UNKNOWN not in min(each.texts) for each in found):
-            return Value([str((found[0].texts == found[1].texts) == equal)])
-        self._note("choose", mixed(found))
-        return mixed(found).but(*(["score"] if equal and all(each.flat().parts for each in found) else []))
+        equal = isinstance(node.ops[0], ast.Eq | ast.NotEq)
+        if equal and all(len(each.texts) == 1 and UNKNOWN not in min(each.texts) for each in found):
+            return Value([str((found[0].texts == found[1].texts) == isinstance(node.ops[0], ast.Eq))])
+        if equal or not any(isinstance(each, ast.Constant) for each in (node.left, *node.comparators)):
+            self._note("equal" if equal else "choose", Value((), mixed(found).marks, dict(enumerate(found))))
+        return mixed(found).but(*["score"] * (equal and all(each.flat().parts for each in found)))
 
     def _see_ListComp(self, node, env):
         inner, made, (first, *others) = dict(env), {}, node.generators
@@ -343,7 +264,7 @@ class Program:
                 self._assign(other.target, self._see(other.iter, inner).one(), inner)
             key = _key(self._see(node.key, inner)) if isinstance(node, ast.DictComp) else number
             made[key] = self._see(getattr(node, "elt", None) or node.value, inner)
-        return Value(items=made)
+        return Value(marks=["many"], items=made)
 
     _see_SetComp = _see_GeneratorExp = _see_DictComp = _see_ListComp
 
@@ -351,20 +272,30 @@ class Program:
         owner = owner or self._see(node.value, env)
         if node.attr in self.attrs and not owner.parts:
             return self.attrs[node.attr]
-        if _is("labels", node.attr) and owner.parts:
+        if node.attr in owner.items:
+            return owner.items[node.attr]
+        if is_a("labels", node.attr) and owner.parts:
             return owner.but("in order")
-        return Value(owner.texts, owner.flat().marks, what=node.attr)
+        return Value(owner.texts, column(owner.flat(), node.attr).marks, what=node.attr)
 
     def _see_Subscript(self, node, env):
         owner, index = self._see(node.value, env), self._see(node.slice, env)
         key = _key(index)
         if key in owner.items:
             return owner.items[key]
-        found = owner.one()
-        if isinstance(key, str) and (named := part_of(key)) and len(found.parts) != 1:
+        found = owner.one() if isinstance(key, str) else owner.one().passed(ast.unparse(node))
+        found = column(found, key) if isinstance(key, str) else found
+        if isinstance(key, str) and (named := part_of(key)) and len(found.parts - {"all"}) != 1:
             return Value(found.texts, {named, *(found.marks - PARTS)})
-        cut = {"slice"} if isinstance(node.slice, ast.Slice) else set()
-        return Value(found.texts, found.marks | cut | index.marks & {*SIDES, "named"}, found.items)
+        whole = owner.marks & {"many"} if isinstance(node.slice, ast.Slice | ast.Tuple) else set()
+        cut = (
+            {"slice"}
+            if isinstance(node.slice, ast.Slice)
+            else {"changed"}
+            if whole and "::-1" in ast.unparse(node)
+            else set()
+        )
+        return Value(found.texts, found.marks | cut | whole | index.marks & {*SIDES, "named", "changed"}, found.items)
 
     def _see_Call(self, node, env):
         args = [self._see(each, env) for each in node.args]
@@ -374,14 +305,18 @@ class Program:
         owner = self._see(node.func.value, env) if isinstance(node.func, ast.Attribute) else None
         func = self._see_Attribute(node.func, env, owner) if owner else self._see(node.func, env)
         self.calls.add(name)
-        if _is("steps", name) or (_is("fits", name) and self.loops[-1].epochs):
+        if is_a("steps", name) or (is_a("fits", name) and self.loops[-1].epochs):
             self.loops[-1].trains = max(self.loops[-1].trains, 1)
         given = [owner or Value(), *args, *options.values()]
+        if is_a("joins", name) and args:  # images with changed ones, or with some of themselves
+            kinds = {(part.flat().parts, "changed" in part.flat().marks) for part in args[0].items.values() or given}
+            grows = WORDS["again"].search(ast.unparse(node)) or any((of, not new) in kinds for of, new in kinds)
+            args[0].marks |= {"many", "resampled"} if grows else {"many"}
         data = mixed(given)
         own = func.what if isinstance(func.what, tuple) else self.methods.get(name) if owner else None
         found = self._follow(own, args, options) if own else None
         found = found or self._library(name, ast.unparse(node.func), given, args, options, data)
-        if _is("judges", name) and data.parts and "answers" not in data.marks:
+        if is_a("judges", name) and data.parts and "answers" not in data.marks:
             self._note("score", data)
         return found
 
@@ -396,6 +331,8 @@ class Program:
             case ast.Tuple() | ast.List():
                 for number, each in enumerate(target.elts):
                     self._assign(each, value.items.get(number) or value.one(), env, SPLIT in value.items)
+            case ast.Attribute(attr="shuffle"):
+                self._see(target.value, env).marks -= {"shuffled"} if "False" in value.texts else set()
             case ast.Attribute():
                 self.attrs[target.attr] = joined([self.attrs.get(target.attr, value), value])
             case ast.Subscript():
@@ -405,7 +342,7 @@ class Program:
     def _each(self, over: Value) -> list[Value]:
         """Return what a loop goes over: each one where they differ in what matters."""
         items = list(over.items.values())[:8]
-        return items if any(parts_in(each.one()) for each in items) else [over.one()]
+        return items if any(parts_in(each.one()) for each in items) else [over.one().passed(self.steps)]
 
     def _follow(self, own: Any, args: list[Value], options: dict[str, Value]) -> Value | None:
         """Go through a function of the program as it is called; None where that is no use."""
@@ -443,12 +380,15 @@ class Program:
     def _library(self, name, full, given, args, options, data) -> Value:
         """Say what a function of a library gives, by its name, and note what it does to images."""
         owner, first = given[0], args[0] if args else given[0]
-        if _is("paths", name) or (name == "join" and not (owner.texts and len(args) == 1)):
-            return functools.reduce(lambda left, right: added(left, right, "/"), given[not owner.texts :], Value())
-        if _is("same", name) and (args or owner.texts):
-            return owner if owner.texts else first if first.items or first.texts else first.one()
-        if _is("adds", name):
-            owner.marks |= data.marks | parts_in(*given)
+        if is_a("paths", name) or (name == "join" and not (owner.texts and len(args) == 1)):
+            return functools.reduce(lambda left, right: added(left, right, "/"), given[not owner.texts :] or [Value()])
+        if name == "sorted":
+            self._note("choose", data)
+        if is_a("same", name) and (args or owner.texts):
+            return filled(owner, given[1:]) if owner.texts else first.passed(self.steps)
+        if is_a("adds", name) and len(args) == 1:
+            kind = "changed" if "changed" in mixed(args).marks else "plain"
+            owner.marks |= data.marks - {"plain"} | parts_in(*given) | {"many", kind}
             return Value()
         if name == "items" and owner.items:
             args = [Value(items=dict(enumerate(Value([str(key)]) for key in owner.items))), owner]
@@ -456,36 +396,61 @@ class Program:
             rows = zip(*((each.items or {0: each.one()}).values() for each in args), strict=False)
             return Value(items={n: Value(items=dict(enumerate(row))) for n, row in enumerate(rows)})
         asked = {*full.split("."), *(f"of {mark}" for mark in owner.marks), *(f"after {call}" for call in self.calls)}
-        asked |= options.keys() | {f"{key}={text}" for key, each in options.items() for text in each.texts}
+        asked |= options.keys() | {f"on {mark}" for mark in first.marks}
+        asked |= {f"{key}={text}" for key, each in [*enumerate(args), *options.items()] for text in each.texts}
+        copies = self._copies(name, given, options)
         data = mixed([owner, *args]) if args else data
+        data = options["key"].flat() if "key" in options and options["key"].flat().parts else data
         for rule in CALLS:
             if re.fullmatch(rule["names"], name) and asked.intersection(rule.get("needs", [name])):
                 named = options.get(rule.get("named"))
                 each = data.but(*rule.get("marks", ()), parts=parts_in(named) if named else rule.get("parts"))
+                owner.marks |= {*rule.get("owner", ()), *(data.marks & SIDES)} if "owner" in rule else set()
+                each = each.passed(self.steps) if "pass" in rule else each
                 if "note" in rule:
                     self._note(rule["note"], Value(marks=each.marks, items=dict(enumerate(given[1:3]))))
                 return Value(marks=each.marks, items={SPLIT: each} if rule.get("note") == "split" else {})
-        if _is("fits", name):
+        if is_a("fits", name):
             return self._fit(args, options, owner)
-        if _is("moves", name) and "train" in parts_in(*args[:1]) and parts_in(*args[1:2]) & {"val", "test"}:
+        if is_a("moves", name) and "train" in parts_in(*args[:1]) and parts_in(*args[1:2]) & {"val", "test"}:
             self._note("moved", data)
-        if _is("folders", name):
-            return self._folders(name, args, options)
-        made = {"resampled" for each in given for text in each.texts if _is("made", text)}
-        return Value(marks=data.marks | made | parts_in(*given))
+        if is_a("folders", name):
+            return self._folders(name, args, options, copies)
+        found = (owner if owner.texts else first).texts if is_a("globs", name) else ()
+        return Value(
+            marks=data.marks | copies | parts_in(*given),
+            items={"dict": options, "DataFrame": first.items}.get(name, {}),
+            texts=found,
+        )
 
-    def _folders(self, name, args, options) -> Value:
+    def _copies(self, name, given, options) -> set[str]:
+        """Note where copies of images are written beside these, and say whether such a folder is read."""
+        texts = {text for each in given for text in each.texts}
+        tops = {WORDS["in_it"].sub("", text) for text in texts}
+        self.grown |= options.get("save_to_dir", Value()).texts
+        if is_a("lists", name):
+            self.listed |= tops | texts
+        elif is_a("writes", name) and len(tops) == 1 and (name.startswith("copy") or not texts <= self.listed):
+            self.grown |= tops & self.listed
+        again = any(is_a("made", top) or new.startswith(top) for top in tops - {""} for new in {"", *self.grown})
+        return {"resampled"} if again else set()
+
+    def _folders(self, name, args, options, copies) -> Value:
         """Say what Keras' and torchvision's readers of folders give."""
         where = [*args, *(options[key] for key in ("directory", "root", "dataframe") if key in options)]
         found = joined([Value(), *(each for each in where if each.texts or each.parts)])
         parts = {part_of(text) or "all" for text in found.texts} | found.parts
-        in_order = name == "ImageFolder" or "False" in options.get("shuffle", Value()).texts
+        shuffled = name != "ImageFolder" and options.get("shuffle", Value(["True"])).texts == {"True"}
         drawn = {"subset", "validation_split"} & options.keys() and parts != {"val"}
-        return found.but(*([] if in_order else ["shuffled"]), *(["split"] if drawn else []), parts=parts)
+        changed = "random" in mixed([*args, *options.values()]).marks
+        found = found.but(*copies, *["shuffled"] * shuffled, *["changed"] * changed, parts=parts)
+        if drawn:
+            self._note("split", found)
+        return found.but(*["split"] * bool(drawn))
 
     def _fit(self, args, options, owner) -> Value:
         """Note what trains and what validates."""
-        held = [each for key, each in options.items() if _is("validation", key)]
+        held = [each for key, each in options.items() if is_a("validation", key)]
         data = mixed([owner, *args[:2], *(each for each in options.values() if each not in held)])
         self._note("train", data.but(*{"seed"} & options.keys()))
         if "validation_split" in options:

@@ -6,7 +6,7 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 import pytest
-from helpers import RESULTS
+from helpers import RESULTS, workflow
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -212,6 +212,12 @@ def test_the_kept_answers_are_of_sixty_works_and_name_nobody():
     assert set(table["mistake"]) == set(flow.RULES) and table["work"].nunique() == 60
     assert table["work"].str.fullmatch("[0-9a-f]{16}").all()
     assert set(table["half"]) == {"made by", "kept back"}
+
+
+def test_the_kept_answers_on_programs_of_our_own_are_those_of_today():
+    kept = pd.read_csv(RESULTS / "audited" / "own.csv")
+    pd.testing.assert_frame_equal(workflow("audited").own(), kept)
+    assert len(kept) == 64 and set(kept.groupby(["mistake", "has", "half"]).size()) == {4}
 
 
 def test_what_lessons_say_of_the_works_is_what_was_counted():

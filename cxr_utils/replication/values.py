@@ -1,0 +1,149 @@
+"""What is known of an expression that `flow` reads: texts, parts of the dataset, and what was done to these.
+
+What is known of folders and libraries stands in ``auditor.toml``.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+UNKNOWN = "*"
+#: More possible texts, letters or items than these, and no more is known of them.
+TEXTS, LETTERS, ITEMS = 12, 1000, 100
+PARTS = {"train", "val", "test", "all"}
+SIDES = {"split", "grouped"}
+RULES = tomllib.loads(Path(__file__).with_name("auditor.toml").read_text("utf-8"))
+CALLS = RULES.pop("calls")
+WORDS = {name: re.compile(pattern) for name, pattern in RULES.pop("words").items()}
+
+
+def is_a(what: str, name: str) -> bool:
+    """Return whether a name is one of these ``[words]``."""
+    return WORDS[what].fullmatch(name) is not None
+
+
+@dataclass(eq=False)
+class Value:
+    """What is known of an expression.
+
+    Attributes
+    ----------
+    texts : iterable of str
+        What it may be, as a string or path; `UNKNOWN` stands for what is not known in it.
+    marks : iterable of str
+        Of which `parts` its images are ("train", "val", "test", or "all" of a folder that holds them together), and
+        what was done to them, such as "split", "shuffled", "resampled", "answers", "score".
+    items : dict
+        What it holds, by key or number, where that is written out.
+    what : object
+        The function or class of the program, with the names that it sees and its place; or a name of a library.
+    """
+
+    texts: Iterable[str] = frozenset()
+    marks: Iterable[str] = frozenset()
+    items: dict[Any, Value] = field(default_factory=dict)
+    what: Any = None
+
+    def __post_init__(self):
+        few = len(self.texts) <= TEXTS and all(len(text) <= LETTERS for text in self.texts)
+        self.texts, self.marks = frozenset(self.texts if few else ()), frozenset(self.marks)
+
+    @property
+    def parts(self) -> frozenset[str]:
+        """Return the parts of the dataset that its images are of."""
+        return self.marks & PARTS
+
+    def flat(self) -> Value:
+        """Return the marks of it and of all that it holds."""
+        held, todo = set(), {self}
+        while todo:
+            held |= todo
+            todo = {one for each in todo for one in each.items.values()} - held
+        return Value(marks=frozenset().union(*(each.marks for each in held)))
+
+    def but(self, *marks: str, parts: Iterable[str] | None = None) -> Value:
+        """Return such images after something was done to them."""
+        kept = self.flat().marks
+        return Value(marks={*marks, *(kept if parts is None else kept - PARTS), *(parts or ())})
+
+    def one(self) -> Value:
+        """Return what one of many is."""
+        return joined([Value(self.texts, self.marks - {"many"}), *self.items.values()])
+
+    def passed(self, name: object) -> Value:
+        """Return it as it comes in one pass over it: if it is shuffled, then in an order of its own."""
+        marks = {f"pass {name}" if mark == "shuffled" else mark for mark in self.marks}
+        return Value(self.texts, marks, self.items, self.what)
+
+
+def joined(values: Iterable[Value], deep: int = 2) -> Value:
+    """Return what may be any of these."""
+    values = list(dict.fromkeys(values))
+    if len(values) == 1 or not deep:
+        return values[0] if len(values) == 1 else mixed(values)
+    items = {key: joined((v.items[key] for v in values if key in v.items), deep - 1) for v in values for key in v.items}
+    texts, marks = (frozenset().union(*each) for each in zip(*((v.texts, v.marks) for v in values), strict=True))
+    return Value(texts, marks, items, next((v.what for v in values if v.what is not None), None))
+
+
+def mixed(values: Iterable[Value]) -> Value:
+    """Return images made from all of these."""
+    return Value(marks=frozenset().union(*(value.flat().marks for value in values)))
+
+
+def added(left: Value, right: Value, between: str = "") -> Value:
+    """Return one text after the other, or what both lists hold."""
+    both = left.texts or right.texts
+    texts = (
+        {a.removesuffix(between) + between + b for a in left.texts or [UNKNOWN] for b in right.texts or [UNKNOWN]}
+        if both
+        else ()
+    )
+    items = [*left.items.values(), *right.items.values()][:ITEMS] if left.items and right.items else []
+    return Value(texts, mixed([left, right]).marks, dict(enumerate(items)))
+
+
+def filled(form: Value, values: Iterable[Value]) -> Value:
+    """Return a text whose places, such as ``%s`` or ``{}``, hold these."""
+    for each in values:
+        pairs = [(text, new) for text in form.texts for new in each.texts or [UNKNOWN]]
+        form = Value([WORDS["place"].sub(lambda _, new=new: new, text, count=1) for text, new in pairs], form.marks)
+    return form
+
+
+def column(table: Value, name: str) -> Value:
+    """Return a column of a table of figures: they are of the part that its name says."""
+    named = WORDS["side"].findall(name)[-1:] if "score" in table.marks and len(table.parts) > 1 else []
+    return Value(table.texts, {*named, *(table.marks - (PARTS if named else set()))}, table.items)
+
+
+def part_of(path: str) -> str | None:
+    """Return the part of the dataset that a path names: the last of its folders that does.
+
+    Parameters
+    ----------
+    path : str
+        With ``/`` or ``\\``.
+
+    Returns
+    -------
+    str or None
+        "train", "test" or "val".
+
+    Examples
+    --------
+    >>> part_of("data/chest_xray/test/NORMAL"), part_of("chest_xray"), part_of("val_loss")
+    ('test', None, None)
+    """
+    folders = map(WORDS["part"].match, reversed(re.split(r"[/\\]+", path.lower())))
+    return next((found.lastgroup for found in folders if found), None)
+
+
+def parts_in(*values: Value) -> set[str]:
+    """Return the parts that values are of, or that their texts name."""
+    return {part for value in values for part in (*value.parts, *map(part_of, value.texts)) if part}
