@@ -1,7 +1,5 @@
 """How much a file may ask for, and what it declares: the bounds of reading, checked before anything is decoded."""
 
-from __future__ import annotations
-
 import contextlib
 import re
 import threading

@@ -1,7 +1,5 @@
 """What people read: templates beside the modules that fill them, and tables in Markdown."""
 
-from __future__ import annotations
-
 import itertools
 import textwrap
 from collections.abc import Iterable, Sequence

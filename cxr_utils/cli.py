@@ -380,7 +380,6 @@ def audit(
     """
     import json
 
-    from cxr_utils import _pages
     from cxr_utils.replication import auditor
 
     found, status = auditor.report(map(_absolute, paths))

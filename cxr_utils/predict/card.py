@@ -5,8 +5,6 @@ References
 .. [1] Mitchell M et al., Model cards for model reporting, FAT* 2019, doi 10.1145/3287560.3287596.
 """
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -3,8 +3,6 @@
 ``auditor.toml`` says of each what it is, what it does to a figure and how to mend it; here stands how it is seen.
 """
 
-from __future__ import annotations
-
 import ast
 import itertools
 import re

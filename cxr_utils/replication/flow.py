@@ -6,8 +6,6 @@ to them. Calls of the program's own functions and classes are followed, branches
 known of libraries stands in ``auditor.toml``.
 """
 
-from __future__ import annotations
-
 import ast
 import contextlib
 import functools

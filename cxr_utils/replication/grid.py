@@ -1,7 +1,5 @@
 """The replication grid: every recipe under both protocols, several seeds. A cell is one fit and one evaluation."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Files of other people, read and never run: the cells of notebooks and scripts, and the figures of pages."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Predictions of any framework, judged as the cells of the grid are, after a check against the table of a split."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
