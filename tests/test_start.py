@@ -171,7 +171,9 @@ def test_make_does_what_start_py_does():
     for target in targets.split():
         assert f"python start.py {target} " in start.__doc__ or target == "course"
     assert not re.search(r"pip install|-m venv", text.replace("uv pip install", ""))
-    done = subprocess.run(["make", "-n", "test", "PYTHON=python3.12"], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        ["make", "--no-print-directory", "-n", "test", "PYTHON=python3.12"], cwd=ROOT, capture_output=True, text=True
+    )
     assert done.stdout == "python3.12 start.py test\n", done.stdout + done.stderr
 
 
