@@ -16,8 +16,8 @@ from cxr_utils import files, ledger
 from cxr_utils.errors import BadInput
 
 #: The project's own folders. What lies in others, such as runs, data and lab, git does not track.
-TRACKED = (".ci", ".git", ".github", "benchmarks", "cxr_utils", "notebooks", "results", "site", "teaching", "tests",
-           "workflow")  # fmt: skip
+TRACKED = (".binder", ".ci", ".devcontainer", ".git", ".github", "benchmarks", "cxr_utils", "docs", "notebooks",
+           "results", "site", "teaching", "tests", "workflow")  # fmt: skip
 
 _IDENTITY = ("version", "recipe", "protocol", "seed", "split", "pixels")
 NOTE = ("format", "files", "run")

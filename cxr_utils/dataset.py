@@ -350,7 +350,7 @@ def differences(found: Mapping[str, Mapping], expected: Mapping[str, Any]) -> li
             pairs.append((split, sum(found[split].values()), numbers))
         else:
             pairs += [(f"{split}/{name}", found[split][name], n) for name, n in numbers.items()]
-    return [f"{where}: {is_} found, {wanted} expected" for where, is_, wanted in pairs if is_ != wanted]
+    return [f"{where}: {is_:,} found, {wanted:,} expected" for where, is_, wanted in pairs if is_ != wanted]
 
 
 def _list(folder: Path) -> list[tuple[str, int]]:

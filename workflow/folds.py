@@ -193,7 +193,7 @@ def _same(kept, found) -> bool:
 def blocks(out: Path) -> dict[str, str]:
     """Lay out the blocks of ``folds.md``."""
     kept = files.read_json(out / "folds" / "likeness.json")
-    table = score.read_split(score.FOLDS)
+    table = score.read_split(out / "splits" / f"{score.FOLDS}.csv.gz")
     return {
         "counts": counts_block(table, files.read_csv(out / "folds" / "images.csv.gz", keep_default_na=False)),
         "neighbours": neighbours_block(kept["neighbours"]),

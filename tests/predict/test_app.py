@@ -375,7 +375,7 @@ def test_others_are_let_in_with_a_password_alone(trained, monkeypatch, capsys, s
 def test_without_a_model_it_is_said_as_by_predict(capsys, monkeypatch):
     monkeypatch.setattr(predict, "REFERENCE", "results/models/none")
     assert cli.main(["app"]) == 2
-    assert "results/models/none, the one that is shipped, is not there yet" in capsys.readouterr().err
+    assert "the shipped one, results/models/none, is not there yet" in capsys.readouterr().err
 
 
 class Proxy(BaseHTTPRequestHandler):

@@ -129,7 +129,7 @@ def test_onnx_has_no_heat_maps(model, films, tmp_path, capsys):
 def test_without_a_model_it_is_said_that_none_is_shipped_yet(films, capsys, monkeypatch):
     monkeypatch.setattr(predict, "REFERENCE", "results/models/none")
     assert cli.main(["predict", str(films[0])]) == 2
-    assert "results/models/none, the one that is shipped, is not there yet" in capsys.readouterr().err
+    assert "the shipped one, results/models/none, is not there yet" in capsys.readouterr().err
 
 
 def test_a_wheel_brings_the_shipped_model_beside_the_module(trained, tmp_path, films, capsys, monkeypatch):

@@ -615,7 +615,7 @@ def test_medmnist_refuses_another_content(data, to_zenodo, monkeypatch, fault):
     serve(server, arrays, monkeypatch)
     if fault == "no archive":
         server.content = b"PK"
-        monkeypatch.setattr(medmnist, "MD5", hashlib.md5(b"PK").hexdigest())
+        monkeypatch.setitem(medmnist.ARCHIVES["medmnist"], "md5", hashlib.md5(b"PK").hexdigest())
     with pytest.raises(CxrError, match="is not what was published"):
         sources.fetch("medmnist", data_dir=data)
     assert here(data) == []
