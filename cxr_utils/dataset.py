@@ -314,12 +314,12 @@ def count_differences(index: pd.DataFrame) -> list[str]:
     Returns
     -------
     list of str
-        One line a difference, such as "train/NORMAL: 1340 found, 1341 expected"; empty if there is none.
+        One line a difference, such as "train/NORMAL: 1,340 found, 1,341 expected"; empty if there is none.
 
     Examples
     --------
     >>> count_differences(index)[0]
-    'train/NORMAL: 10 found, 1341 expected'
+    'train/NORMAL: 10 found, 1,341 expected'
     """
     return differences(counts(index).to_dict(orient="index"), RECORD.counts)
 

@@ -239,7 +239,7 @@ def test_counts_and_their_differences(tiny_index):
     assert table.index.tolist() == ["train", "val", "test"] and list(table.columns) == list(dataset.CLASSES)
     assert table.to_numpy().tolist() == [[18, 28], [2, 2], [7, 8]]
     lines = dataset.count_differences(tiny_index)
-    assert len(lines) == 6 and lines[0] == "train/NORMAL: 18 found, 1341 expected"
+    assert len(lines) == 6 and lines[0] == "train/NORMAL: 18 found, 1,341 expected"
     assert dataset.counts(tiny_index[tiny_index["label"] == 0])["PNEUMONIA"].tolist() == [0, 0, 0]
 
 
