@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from cxr_utils import _dicom, _ownership, _pages, files, images, models
+from cxr_utils import _dicom, _machine, _ownership, _pages, files, images, models
 from cxr_utils.errors import BadInput, printable
 from cxr_utils.predict import outside
 
@@ -226,7 +226,7 @@ def predict(
     from tqdm import tqdm
 
     paths = [Path(path) for path in paths]
-    bar = tqdm(total=len(paths), unit="image", leave=False, disable=not progress)
+    bar = tqdm(total=len(paths), unit="image", **_machine.bar(progress) | {"leave": False})
 
     def read(path: Path) -> tuple[np.ndarray | None, list[str]]:
         try:

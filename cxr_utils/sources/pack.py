@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from cxr_utils import _pages, dataset, files, images, sources
+from cxr_utils import _machine, _pages, dataset, files, images, sources
 from cxr_utils.errors import BadInput, CxrError
 
 SIZE = 224
@@ -78,7 +78,7 @@ def pack(
                 _add(archive, "README.txt", text.encode())
                 _add(archive, "source.json", (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode())
                 work = pool.map(_small, [folder / path for path in index["path"]])
-                bar = tqdm(work, total=len(paths), desc="packing", unit="image", disable=not progress)
+                bar = tqdm(work, total=len(paths), desc="packing", unit="image", **_machine.bar(progress))
                 for path, content in zip(paths, bar, strict=True):
                     _add(archive, path, content)
                     manifest.append(f"{path},{hashlib.sha256(content).hexdigest()}")
