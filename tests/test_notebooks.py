@@ -241,6 +241,10 @@ def test_committed_outputs(name):
     assert outputs, "not executed; run make notebooks"
     assert all(cell.execution_count for cell in book.cells if cell.cell_type == "code")
     assert [out for out in outputs if out.output_type == "error" or out.get("name") == "stderr"] == []
+    folded = [
+        cell.metadata.get("jupyter", {}).get("source_hidden") for cell in book.cells if "setup" in cell.metadata.tags
+    ]
+    assert folded == [True]  # it is no part of the lesson
     figures = [out for out in outputs if "image/png" in out.get("data", {})]
     assert len(figures) >= 2
     for figure in figures:

@@ -123,6 +123,8 @@ def _bare(notebook: dict[str, Any]) -> str:
 def _lesson(path: Path) -> str:
     """Take the outputs out of a lesson, and the links that lead out of the learner's folder."""
     notebook = json.loads(path.read_text(encoding="utf-8"))
+    # Where this runs, the course is installed: nothing is to be set up.
+    notebook["cells"] = [one for one in notebook["cells"] if "setup" not in one["metadata"].get("tags", [])]
     for cell in notebook["cells"]:
         if cell["cell_type"] == "code":
             cell |= {"execution_count": None, "outputs": []}

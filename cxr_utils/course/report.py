@@ -54,7 +54,7 @@ def write(folder: str | Path, *, synthetic: bool, glossary: str | Path | None = 
     merged.cells.append(nbformat.v4.new_markdown_cell(front))
     for name, notebook in parts:
         merged.cells.append(nbformat.v4.new_markdown_cell(f'<div class="cxr-part" id="{name}"></div>'))
-        merged.cells += [_linked(cell) for cell in notebook.cells]
+        merged.cells += [_linked(cell) for cell in notebook.cells if "setup" not in cell.metadata.get("tags", [])]
     if glossary and Path(glossary).is_file():
         text = anchored(Path(glossary).read_text("utf-8"), "word-")
         merged.cells.append(nbformat.v4.new_markdown_cell('<div class="cxr-part" id="glossary"></div>'))

@@ -111,8 +111,9 @@ def executed(notebook: nbformat.NotebookNode, name: str, folder: Path) -> nbform
     result.metadata = notebook.metadata
     for cell in result.cells:
         tags = cell.metadata.get("tags", [])
-        folded = {"jupyter": {"outputs_hidden": True}} if "answer" in tags else {}  # until asked for, where one can
-        cell.metadata = nbformat.from_dict({"tags": tags} | folded)
+        folded = {"outputs_hidden": True} if "answer" in tags else {}  # until asked for, where one can
+        folded |= {"source_hidden": True} if "setup" in tags else {}
+        cell.metadata = nbformat.from_dict({"tags": tags} | ({"jupyter": folded} if folded else {}))
     return result
 
 

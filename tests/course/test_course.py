@@ -119,6 +119,16 @@ def test_the_report_can_leave_out_the_code(project):
     assert ["hl-ipython3" in page for page in pages] == [True, False]
 
 
+def test_the_report_leaves_out_what_sets_up(project):
+    notebook(project / "notebooks", "02_b", "print('lesson')")
+    path = project / "notebooks" / "02_b.ipynb"
+    book = nbformat.read(path, as_version=4)
+    book.cells.insert(1, nbformat.v4.new_code_cell("fetched = 1", metadata={"tags": ["setup"]}))
+    nbformat.write(book, path)
+    page = course.run(["2"], progress=False).report.read_text("utf-8")
+    assert "lesson" in page and "fetched" not in page
+
+
 def test_failing_cell_names_it_and_keeps_the_notebook(project):
     notebook(project / "notebooks", "02_b", "kept = 1\nprint('before')", "\nraise ValueError('too bad')\n")
     with pytest.raises(CxrError) as caught:

@@ -58,7 +58,7 @@ def test_the_copies_of_the_course_are_clean(tmp_path):
         copy = json.loads((tmp_path / "lab" / name).read_text())
         code = [cell for cell in copy["cells"] if cell["cell_type"] == "code"]
         assert code and not any(cell["outputs"] or cell["execution_count"] for cell in code)
-        assert not any("solution" in cell["metadata"]["tags"] for cell in copy["cells"])
+        assert not any({"solution", "setup"} & set(cell["metadata"]["tags"]) for cell in copy["cells"])
         assert not any("](../" in "".join(cell["source"]) for cell in copy["cells"] if cell not in code)
         notebooks.load(tmp_path / "lab" / name)
 
