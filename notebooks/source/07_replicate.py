@@ -303,7 +303,8 @@ for fold, part in scored.items():
 pd.DataFrame(rows).T
 
 # %% [markdown] tags=["further"]
-# Better: train and val resemble each other, and what is special about the pictures of test is not in them. Each row is a
+# Hold the first row against notebook 2. Train and val resemble each other, and what is special about the pictures of test
+# is not in them: so the folds are the easier ruler. Each row is a
 # fold with its 95% interval; one split alone would not have told you how they differ. Your own answers are judged by
 # `cxr score --benchmark folds`, and can stand in the [table](../results/submissions/README.md). Publish on folds to
 # compare methods, and open the official test set once, at the end.
