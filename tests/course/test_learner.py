@@ -127,7 +127,7 @@ def test_a_learner_does_a_lesson(browser, clone, learner, address, tmp_path):
     for key in ["End"] * 3 + ["Backspace"] * len("settings.epochs,"):  # the line may be wrapped
         page.keyboard.press(key)
     page.keyboard.type("2,")
-    run(page, "Run Selected Cell and All Below")
+    run(page, "Run Selected Cell")
     trained.scroll_into_view_if_needed()
     runs = {path.parent.name: json.loads(path.read_text()) for path in clone.glob("runs/sample/plain_224-s0*/run.json")}
     assert runs.pop("plain_224-s0")["epochs"] == 8 and [record["epochs"] for record in runs.values()] == [2]
