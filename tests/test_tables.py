@@ -15,7 +15,7 @@ from cxr_utils.replication import grid, verdicts
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"
-for other in ("eight_statistics", "folds", "audited"):  # which it imports
+for other in ("eight_statistics", "folds", "audited", "protocol_2"):  # which it imports
     workflow(other)
 tables = workflow("tables")
 

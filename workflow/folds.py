@@ -209,8 +209,8 @@ def easier_block(out: Path) -> str:
     there = files.read_json(out / "scores" / "eight_statistics.json")["metrics"]
     auc = [shown(part["at_half"]["auc"]["value"]) for part in (here, there["test"], there["validation"])]
     return (
-        f"Eight statistics of a picture, without any network, reach an AUC of {auc[0]} on the folds and {auc[1]} on the "
-        f"official test set. In a validation that keeps persons whole, but not blocks of numbers, they reach {auc[2]}."
+        f"Eight statistics of a picture, without any network, reach an AUC of {auc[0]} on the folds and {auc[1]} on "
+        f"the official test set. In a validation that keeps persons whole, but not blocks of numbers, they reach {auc[2]}."
     )
 
 

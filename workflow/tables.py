@@ -13,6 +13,7 @@ from pathlib import Path
 import audited
 import folds
 import pandas as pd
+import protocol_2
 
 from cxr_utils import evaluation, files, recipes
 from cxr_utils.errors import BadInput, CxrError
@@ -34,6 +35,7 @@ def outputs(root: Path) -> dict[Path, str]:
         out / "how-far.md": {
             "lead": lead_block(summary, published, out / "reference.json"),
             "reference": reference_block(summary, published),
+            "protocol_2": protocol_2.block(out),
         },
         out / "claims.md": {"claims": claims_block(made["claims.csv"])},
         out / "all-runs.md": {
