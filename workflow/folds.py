@@ -210,7 +210,8 @@ def easier_block(out: Path) -> str:
     auc = [shown(part["at_half"]["auc"]["value"]) for part in (here, there["test"], there["validation"])]
     return (
         f"Eight statistics of a picture, without any network, reach an AUC of {auc[0]} on the folds and {auc[1]} on "
-        f"the official test set. In a validation that keeps persons whole, but not blocks of numbers, they reach {auc[2]}."
+        f"the official test set. In a validation that keeps persons whole, but not blocks of numbers, they reach "
+        f"{auc[2]}."
     )
 
 
