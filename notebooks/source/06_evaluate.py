@@ -540,8 +540,8 @@ pd.DataFrame(climbed).T.rename_axis("looks").round(3)
 # %% tags=["core"]
 kept = {name: evaluation.evaluate(run, opened[name]) for name, run in runs.items()}  # as metrics.json of each run
 facts = {f"AUC, {name}: {part}": row["auc"] for (name, part), row in grades.iloc[::-1].iterrows()}
-facts["its 95% interval"] = "{low:.3f} to {high:.3f}".format(**intervals["augmented"].loc["auc"])
-facts |= {f"{rate} on test, threshold from validation": grades.loc[("augmented", "test"), rate]
+facts["AUC, augmented: test, 95% interval"] = "{low:.3f} to {high:.3f}".format(**intervals["augmented"].loc["auc"])
+facts |= {f"{rate}, augmented: test, threshold from validation": grades.loc[("augmented", "test"), rate]
           for rate in ("sensitivity", "specificity")}
 course.beside_real("06_evaluate", facts, run_dir=run_dir, source=source)
 
