@@ -32,9 +32,8 @@ help:
 	@echo "make lock        renew requirements.txt and requirements-dev.txt"
 	@echo "make lock-check  see whether the lock installs on Linux, Windows and macOS"
 	@echo "make clean       remove what was built; data/ and .venv stay"
-	@echo "make links       ask for each address in the pages whether it still leads somewhere; needs the network"
 
-.PHONY: $(DEV) lab links test-colab
+.PHONY: $(DEV)
 
 # start.py installs, and does these five without make, too.
 course lab test check lint:
