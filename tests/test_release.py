@@ -107,7 +107,7 @@ def test_what_a_wheel_does_wrong_is_seen(tmp_path, capsys):
     assert "== cxr score" in capsys.readouterr().out
 
 
-#: A stand-in for uv: it builds what the commit says of its version, and installs the stand-in for the command.
+#: A stand-in for uv: it builds something, and installs the stand-in for the command.
 UV = """#!{python}
 import shutil, sys
 from pathlib import Path
@@ -115,9 +115,9 @@ from pathlib import Path
 words = sys.argv[1:]
 if words[0] == "build":
     assert words[words.index("--python") + 1] == {python!r}
-    out, version = Path(words[words.index("--out-dir") + 1]), Path(words[-1], "version").read_text()
+    assert Path(words[-1], "cxr_utils", "__init__.py").is_file()
     for name in ("-py3-none-any.whl", ".tar.gz"):
-        (out / f"cxr_utils-{{version}}{{name}}").write_text(name)
+        Path(words[words.index("--out-dir") + 1], "cxr_utils-{version}" + name).write_text(name)
 elif words[0] == "venv":
     assert words[words.index("--python") + 1] == {python!r}
     Path(words[-1], "bin").mkdir(parents=True)
@@ -134,14 +134,14 @@ def making(tmp_path, monkeypatch):
         pytest.skip("the stand-ins are scripts with a first line")
     release = workflow("release")
     root = tmp_path / "clone"
-    root.mkdir()
-    (root / "version").write_text(__version__)
+    (root / "cxr_utils").mkdir(parents=True)
+    (root / "cxr_utils" / "__init__.py").write_text(f'__version__ = "{__version__}"\n')
     (root / "CHANGELOG.md").write_text("# Changelog\n\n## [Unreleased]\n\n## [0.1.0] - 2026-11-21\n")
     git(root, "init", "-q")
     git(root, "add", ".")
     git(root, "commit", "-qm", "all")
     stand_in(tmp_path / "cxr", {words[0]: (status, said) for words, status, said in release.TRIED})
-    (tmp_path / "uv").write_text(UV.format(python=sys.executable, cxr=str(tmp_path / "cxr")))
+    (tmp_path / "uv").write_text(UV.format(python=sys.executable, cxr=str(tmp_path / "cxr"), version=__version__))
     (tmp_path / "uv").chmod(0o755)
     for name, value in {"ROOT": root, "OUT": root / "build" / "release", "UV": tmp_path / "uv"}.items():
         monkeypatch.setattr(release, name, value)
@@ -185,3 +185,22 @@ def test_what_git_says_against_it_is_seen(making, capfd):
     with pytest.raises(SystemExit, match="git rev-parse HEAD: ended with status 128; see above"):
         making.main()
     assert "not a git repository" in capfd.readouterr().err
+
+
+def test_a_version_that_is_not_committed_is_refused(making):
+    (making.ROOT / "cxr_utils" / "__init__.py").write_text('__version__ = "9.9.9"\n')
+    git(making.ROOT, "commit", "-qam", "another version")
+    with pytest.raises(SystemExit, match=f"{re.escape(__version__)} in this folder, and not in its last commit"):
+        making.main()
+    assert not making.OUT.exists()
+
+
+def test_changes_that_no_version_has_are_told(making, capfd):
+    changelog = making.ROOT / "CHANGELOG.md"
+    changelog.write_text(changelog.read_text().replace("[Unreleased]\n", "[Unreleased]\n\n### Fixed\n\n- A fault.\n"))
+    git(making.ROOT, "commit", "-qam", "a change")
+    making.main()
+    assert capfd.readouterr().err == (
+        "release: note: CHANGELOG.md has changes under [Unreleased]: give them a version before you publish this as "
+        f"{__version__}\n"
+    )

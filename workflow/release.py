@@ -86,8 +86,13 @@ def attempt(cxr: Path, folder: Path) -> list[str]:
 def main() -> None:
     """Build, check, try, and write the checksums last, so that they stand beside what passed alone."""
     commit = asked("rev-parse", "HEAD").strip()
+    if f'__version__ = "{__version__}"' not in asked("show", f"{commit}:cxr_utils/__init__.py"):
+        sys.exit(f"release: __version__ is {__version__} in this folder, and not in its last commit: commit it first")
     if asked("status", "--porcelain"):
         print("release: note: what is not committed is left out", file=sys.stderr)
+    if asked("show", f"{commit}:CHANGELOG.md").partition("## [Unreleased]\n")[2].partition("\n## [")[0].strip():
+        what = "CHANGELOG.md has changes under [Unreleased]: give them a version before you publish this as"
+        print(f"release: note: {what} {__version__}", file=sys.stderr)
     say(f"build {__version__} of {commit}")
     made = build(commit)
     with tempfile.TemporaryDirectory(prefix="cxr-release-") as place:
