@@ -109,15 +109,16 @@ def test_what_a_wheel_does_wrong_is_seen(tmp_path, capsys):
 
 #: A stand-in for uv: it builds something, and installs the stand-in for the command.
 UV = """#!{python}
-import shutil, sys
+import os, shutil, sys
 from pathlib import Path
 
 words = sys.argv[1:]
 if words[0] == "build":
     assert words[words.index("--python") + 1] == {python!r}
     assert Path(words[-1], "cxr_utils", "__init__.py").is_file()
+    out = Path(words[words.index("--out-dir") + 1])
     for name in ("-py3-none-any.whl", ".tar.gz"):
-        Path(words[words.index("--out-dir") + 1], "cxr_utils-{version}" + name).write_text(name)
+        (out / ("cxr_utils-{version}" + name)).write_text(os.environ["SOURCE_DATE_EPOCH"])
 elif words[0] == "venv":
     assert words[words.index("--python") + 1] == {python!r}
     Path(words[-1], "bin").mkdir(parents=True)
@@ -168,6 +169,7 @@ def test_what_passed_gets_its_checksums_and_its_commit(making, capfd):
     assert lines == [f"{hashlib.sha256((making.OUT / name).read_bytes()).hexdigest()}  {name}" for name in names]
     about = json.loads((making.OUT / "release.json").read_text())
     assert about == {"version": __version__, "commit": git(making.ROOT, "rev-parse", "HEAD")}
+    assert (making.OUT / names[1]).read_text() == git(making.ROOT, "show", "-s", "--format=%ct")
     assert zipfile.ZipFile(making.OUT / names[0]).namelist()[0] == f"cxr-course-{__version__}/"
     assert capfd.readouterr().err == ""
 

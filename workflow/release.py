@@ -49,7 +49,7 @@ def call(*command: object, **options: object) -> subprocess.CompletedProcess:
 
 def asked(*words: str) -> str:
     """Return what git answers."""
-    return call("git", *words, cwd=ROOT, stdout=subprocess.PIPE).stdout
+    return call("git", *words, cwd=ROOT, stdout=subprocess.PIPE, encoding="utf-8").stdout
 
 
 def build(commit: str) -> list[Path]:
@@ -60,7 +60,9 @@ def build(commit: str) -> list[Path]:
     archive = OUT / f"{name}.zip"
     call("git", "archive", "--format=zip", f"--prefix={name}/", "-o", archive, commit, cwd=ROOT)
     shutil.unpack_archive(archive, OUT)
-    call(UV, "build", "--quiet", "--python", sys.executable, "--out-dir", OUT, OUT / name)
+    # With the commit's own time in it, the wheel is the same byte by byte whoever builds it again.
+    dated = os.environ | {"SOURCE_DATE_EPOCH": asked("show", "-s", "--format=%ct", commit).strip()}
+    call(UV, "build", "--quiet", "--python", sys.executable, "--out-dir", OUT, OUT / name, env=dated)
     shutil.rmtree(OUT / name)
     made = [archive, *sorted(OUT.glob("*.whl")), *sorted(OUT.glob("*.tar.gz"))]
     call(UV, "tool", "run", "--quiet", "--from", TWINE, "twine", "check", "--strict", *made[1:])
