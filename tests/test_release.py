@@ -1,11 +1,16 @@
 """What a release says of itself agrees, and the program that makes one sees what fails."""
 
+import hashlib
 import json
 import os
 import re
 import shlex
+import shutil
+import subprocess
 import sys
+import tempfile
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -81,19 +86,123 @@ def test_codecheck_names_each_table_of_the_results():
     }  # fmt: skip
 
 
+def stand_in(program, answers):
+    """Write a program that answers to its first word as a wheel's command might."""
+    program.write_text(f"#!{sys.executable}\nimport sys\nstatus, words = {answers!r}[sys.argv[1]]\nprint(words)\n"
+                       "sys.exit(status)\n")  # fmt: skip
+    program.chmod(0o755)
+
+
 @pytest.mark.skipif(os.name == "nt", reason="the stand-in for the command is a script with a first line")
 def test_what_a_wheel_does_wrong_is_seen(tmp_path, capsys):
     release = workflow("release")
     program = tmp_path / "cxr"
-    program.write_text(f"#!{sys.executable}\nimport sys\nstatus, words = {{0}}[sys.argv[1]]\nprint(words)\n"
-                       "sys.exit(status)\n")  # fmt: skip
-    script = program.read_text()
     good = {words[0]: (status, f"so: {said}") for words, status, said in release.TRIED}
     for change, wrong in (
         ({}, 0), ({"predict": (1, '"probability"')}, 1), ({"fetch": (0, "nothing")}, 1), ({"lab": (0, "opened")}, 1),
         ({"score": (2, "two lines\ninside a clone of the course")}, 1),
     ):  # fmt: skip
-        program.write_text(script.replace("{0}", repr(good | change)))
-        program.chmod(0o755)
+        stand_in(program, good | change)
         assert len(release.attempt(program, tmp_path)) == wrong, change
     assert "== cxr score" in capsys.readouterr().out
+
+
+#: A stand-in for uv: it builds something, and installs the stand-in for the command.
+UV = """#!{python}
+import os, shutil, sys
+from pathlib import Path
+
+words = sys.argv[1:]
+if words[0] == "build":
+    assert words[words.index("--python") + 1] == {python!r}
+    assert Path(words[-1], "cxr_utils", "__init__.py").is_file()
+    out = Path(words[words.index("--out-dir") + 1])
+    for name in ("-py3-none-any.whl", ".tar.gz"):
+        (out / ("cxr_utils-{version}" + name)).write_text(os.environ["SOURCE_DATE_EPOCH"])
+elif words[0] == "venv":
+    assert words[words.index("--python") + 1] == {python!r}
+    Path(words[-1], "bin").mkdir(parents=True)
+elif words[0] == "pip":
+    assert words[-1].endswith(".whl")
+    shutil.copy({cxr!r}, Path(words[words.index("--python") + 1]).with_name("cxr"))
+"""
+
+
+@pytest.fixture
+def making(tmp_path, monkeypatch):
+    """Return the program that makes releases, in a small repository, with a stand-in for uv and a wheel that works."""
+    if os.name == "nt":
+        pytest.skip("the stand-ins are scripts with a first line")
+    release = workflow("release")
+    root = tmp_path / "clone"
+    (root / "cxr_utils").mkdir(parents=True)
+    (root / "cxr_utils" / "__init__.py").write_text(f'__version__ = "{__version__}"\n')
+    (root / "CHANGELOG.md").write_text("# Changelog\n\n## [Unreleased]\n\n## [0.1.0] - 2026-11-21\n")
+    git(root, "init", "-q")
+    git(root, "add", ".")
+    git(root, "commit", "-qm", "all")
+    stand_in(tmp_path / "cxr", {words[0]: (status, said) for words, status, said in release.TRIED})
+    (tmp_path / "uv").write_text(UV.format(python=sys.executable, cxr=str(tmp_path / "cxr"), version=__version__))
+    (tmp_path / "uv").chmod(0o755)
+    for name, value in {"ROOT": root, "OUT": root / "build" / "release", "UV": tmp_path / "uv"}.items():
+        monkeypatch.setattr(release, name, value)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return release
+
+
+def git(root, *words):
+    """Call git, whoever its user is."""
+    user = ["-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
+    return subprocess.run(
+        ["git", *user, *words], cwd=root, check=True, text=True, stdout=subprocess.PIPE
+    ).stdout.strip()
+
+
+def test_what_passed_gets_its_checksums_and_its_commit(making, capfd):
+    making.main()
+    lines = (making.OUT / "SHA256SUMS").read_text().splitlines()
+    names = [
+        f"cxr-course-{__version__}.zip",
+        f"cxr_utils-{__version__}-py3-none-any.whl",
+        f"cxr_utils-{__version__}.tar.gz",
+    ]
+    assert lines == [f"{hashlib.sha256((making.OUT / name).read_bytes()).hexdigest()}  {name}" for name in names]
+    about = json.loads((making.OUT / "release.json").read_text())
+    assert about == {"version": __version__, "commit": git(making.ROOT, "rev-parse", "HEAD")}
+    assert (making.OUT / names[1]).read_text() == git(making.ROOT, "show", "-s", "--format=%ct")
+    assert zipfile.ZipFile(making.OUT / names[0]).namelist()[0] == f"cxr-course-{__version__}/"
+    assert capfd.readouterr().err == ""
+
+
+def test_a_wheel_that_fails_gets_no_checksums(making):
+    making.main()
+    stand_in(making.UV.with_name("cxr"), {words[0]: (1, "broken") for words, _, _ in making.TRIED})
+    with pytest.raises(SystemExit, match="the wheel does not do what it should"):
+        making.main()
+    assert list(making.OUT.glob("*.whl")) and not list(making.OUT.glob("SHA256SUMS"))
+
+
+def test_what_git_says_against_it_is_seen(making, capfd):
+    shutil.rmtree(making.ROOT / ".git")
+    with pytest.raises(SystemExit, match="git rev-parse HEAD: ended with status 128; see above"):
+        making.main()
+    assert "not a git repository" in capfd.readouterr().err
+
+
+def test_a_version_that_is_not_committed_is_refused(making):
+    (making.ROOT / "cxr_utils" / "__init__.py").write_text('__version__ = "9.9.9"\n')
+    git(making.ROOT, "commit", "-qam", "another version")
+    with pytest.raises(SystemExit, match=f"{re.escape(__version__)} in this folder, and not in its last commit"):
+        making.main()
+    assert not making.OUT.exists()
+
+
+def test_changes_that_no_version_has_are_told(making, capfd):
+    changelog = making.ROOT / "CHANGELOG.md"
+    changelog.write_text(changelog.read_text().replace("[Unreleased]\n", "[Unreleased]\n\n### Fixed\n\n- A fault.\n"))
+    git(making.ROOT, "commit", "-qam", "a change")
+    making.main()
+    assert capfd.readouterr().err == (
+        "release: note: CHANGELOG.md has changes under [Unreleased]: give them a version before you publish this as "
+        f"{__version__}\n"
+    )

@@ -40,11 +40,16 @@ def say(what: str) -> None:
 
 
 def call(*command: object, **options: object) -> subprocess.CompletedProcess:
-    """Call a program, and end with its words if it fails."""
+    """Call a program, and end if it fails; what it says on standard error is for whoever reads along."""
     done = subprocess.run([str(word) for word in command], text=True, **options)
     if options.get("check", True) and done.returncode:
         sys.exit(f"release: {' '.join(map(str, command))}: ended with status {done.returncode}; see above")
     return done
+
+
+def asked(*words: str) -> str:
+    """Return what git answers."""
+    return call("git", *words, cwd=ROOT, stdout=subprocess.PIPE, encoding="utf-8").stdout
 
 
 def build(commit: str) -> list[Path]:
@@ -55,7 +60,9 @@ def build(commit: str) -> list[Path]:
     archive = OUT / f"{name}.zip"
     call("git", "archive", "--format=zip", f"--prefix={name}/", "-o", archive, commit, cwd=ROOT)
     shutil.unpack_archive(archive, OUT)
-    call(UV, "build", "--quiet", "--out-dir", OUT, OUT / name)
+    # With the commit's own time in it, the wheel is the same byte by byte whoever builds it again.
+    dated = os.environ | {"SOURCE_DATE_EPOCH": asked("show", "-s", "--format=%ct", commit).strip()}
+    call(UV, "build", "--quiet", "--python", sys.executable, "--out-dir", OUT, OUT / name, env=dated)
     shutil.rmtree(OUT / name)
     made = [archive, *sorted(OUT.glob("*.whl")), *sorted(OUT.glob("*.tar.gz"))]
     call(UV, "tool", "run", "--quiet", "--from", TWINE, "twine", "check", "--strict", *made[1:])
@@ -80,15 +87,20 @@ def attempt(cxr: Path, folder: Path) -> list[str]:
 
 def main() -> None:
     """Build, check, try, and write the checksums last, so that they stand beside what passed alone."""
-    commit = call("git", "rev-parse", "HEAD", cwd=ROOT, capture_output=True).stdout.strip()
-    if call("git", "status", "--porcelain", cwd=ROOT, capture_output=True).stdout:
+    commit = asked("rev-parse", "HEAD").strip()
+    if f'__version__ = "{__version__}"' not in asked("show", f"{commit}:cxr_utils/__init__.py"):
+        sys.exit(f"release: __version__ is {__version__} in this folder, and not in its last commit: commit it first")
+    if asked("status", "--porcelain"):
         print("release: note: what is not committed is left out", file=sys.stderr)
+    if asked("show", f"{commit}:CHANGELOG.md").partition("## [Unreleased]\n")[2].partition("\n## [")[0].strip():
+        what = "CHANGELOG.md has changes under [Unreleased]: give them a version before you publish this as"
+        print(f"release: note: {what} {__version__}", file=sys.stderr)
     say(f"build {__version__} of {commit}")
     made = build(commit)
     with tempfile.TemporaryDirectory(prefix="cxr-release-") as place:
         say(f"install the wheel into an empty environment, in {place}")
         scripts, folder = Path(place, "empty", "Scripts" if os.name == "nt" else "bin"), Path(place, "folder")
-        call(UV, "venv", "--quiet", scripts.parent)
+        call(UV, "venv", "--quiet", "--python", sys.executable, scripts.parent)
         call(UV, "pip", "install", "--quiet", "--python", scripts / "python", made[1])
         folder.mkdir()
         wrong = attempt(scripts / "cxr", folder)
