@@ -160,8 +160,9 @@ def _number(
     if isinstance(answer, str):
         return "give a number, not text: without quotes" + ", and .62 for 62%" * bool(share)
     if np.ndim(answer):
-        ways = "take the share: .mean() of the mask" if share else "count them: .sum() of the mask"
-        return f"one number is asked, and this is a {type(answer).__name__} of {len(answer)}; {ways}"
+        ways = "take the share: (…).mean()" if share else "count them: (…).sum()"
+        kind = f"{type(answer).__name__} of {len(answer)}"
+        return f"one number is asked, and this is a {kind}; put the whole mask in brackets, and {ways}"
     if abs(answer - right) < within:
         return None
     if share and answer > 1:
@@ -189,7 +190,10 @@ def _names(answer: Any, right: set[str], known: Iterable[str], where: str) -> tu
     """
     given = {answer} if isinstance(answer, str) else set(answer)
     if unknown := given - set(known):
-        return given, f"{sorted(map(str, unknown))[0]} is not {where}"
+        if not all(isinstance(name, str) for name in unknown):
+            return given, "these are values, not names; take the names of the rows: .index[mask]"
+        word = sorted(unknown)[0]
+        return given, f"{word!r} is not {where}" + '; write several as a list: ["…", "…"]' * ("," in word)
     return given, None if given == right else ""
 
 
@@ -310,7 +314,10 @@ def _04_2(deeper: Any, added: int, *, network: Any) -> str | None:
     comes in, and one bias; count them for all 64 kernels."""
     new, old = ([layer for layer in model.layers if hasattr(layer, "filters")] for model in (deeper, network))
     if len(new) != len(old) + 1:
-        return f"your network has {len(new)} convolutions; it needs one more than the {len(old)} of network"
+        return (
+            f"your network has {len(new)} convolutions, and network has {len(old)}; it needs one more. "
+            "If you changed network itself, run its cell again"
+        )
     place = deeper.layers.index(new[-1])
     behind = [type(layer).__name__ for layer in deeper.layers[place + 1 :]]
     apart = behind[:1] in (["ReLU"], ["Activation"])  # ReLU as a layer of its own
@@ -354,6 +361,7 @@ def _05_1(leaking: int, *, mixed: Any, part: Any) -> str | None:
     wrong = {
         "you looked at one of the parents; a leak through either counts": pd.Series([one.sum(), other.sum()]),
         "you counted those with both parents in validation; one is enough": (one & other).sum(),
+        "you counted those with both parents in validation twice; join the two by |": one.sum() + other.sum(),
     }
     return _number(leaking, (one | other).sum(), wrong)
 
@@ -383,7 +391,7 @@ def _06_1(sensitivity: float, specificity: float, *, counts: tuple[int, int, int
     if abs(sensitivity - right[1]) + abs(specificity - right[0]) < 1e-2:
         return "you exchanged the two: sensitivity is about the ill, specificity about the healthy"
     name = "sensitivity" if missed else "specificity"
-    return f"{name}: divide the right answers of a row by the sum of that row"
+    return f"{name}: divide the right answers of a row by the sum of that row, which stands in brackets: a / (a + b)"
 
 
 @exercise("06.2")

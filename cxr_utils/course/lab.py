@@ -71,12 +71,13 @@ def write(folder: str | Path = "lab", *, reset: Sequence[str] = ()) -> list[str]
 def _put(path: Path, text: str, known: dict[str, str], *, fresh: bool) -> Iterable[str]:
     """Write one copy where that costs nothing that a learner has; `known` gets what was written."""
     wanted, there = files.digest(text), _written(path)
+    beside = [digest for name, digest in known.items() if name.startswith(f"{path.stem}-new")]
     if there is not None and fresh:
         kept = _free(path, "mine")
         path.rename(kept)
         yield f"{path.name}: a fresh copy; yours is {kept.name} now"
-    elif there == wanted or (there and wanted in known.values() and known.get(path.name) != wanted):
-        return  # nothing new, or it lies beside the learner's already
+    elif there == wanted or (there and known.get(path.name) == wanted) or (there is not None and wanted in beside):
+        return  # nothing new in the lesson, or it lies beside the learner's already
     elif there is not None and (not there or there != known.get(path.name)):
         path = _free(path, "new")
         yield f"{path.name}: the lesson has changed; this is the new one, yours stays as it is"

@@ -206,6 +206,8 @@ def quiz(lesson: str, *letters: Any) -> None:
 
 #: What a sealed protocol is kept as.
 SEALED = ("digest", "protocol")
+#: What a protocol may promise to report.
+FIGURES = ("balanced_accuracy", "accuracy", "sensitivity", "specificity", "auc")
 
 
 def seal(protocol: Mapping[str, Any], folder: str | Path, runs: Mapping[str, Any] | None = None) -> str:
@@ -214,7 +216,7 @@ def seal(protocol: Mapping[str, Any], folder: str | Path, runs: Mapping[str, Any
     Parameters
     ----------
     protocol : mapping of str to str or number
-        Such as which network, which threshold, which figure. Nothing may be left open.
+        Such as which network, which threshold, which figure (one of `FIGURES`). Nothing may be left open.
     folder : str or Path
         Gets ``protocol.json``; a relative one is taken from the project's root.
     runs : mapping of str to cxr_utils.training.Run, optional
@@ -230,7 +232,8 @@ def seal(protocol: Mapping[str, Any], folder: str | Path, runs: Mapping[str, Any
     Raises
     ------
     BadInput
-        Something in it is None or ``...``, or another protocol was sealed there before, or this one of other networks.
+        Something in it is None or ``...``, its figure is none of `FIGURES` or its network none of `runs`, or another
+        protocol was sealed there before, or this one of other networks.
 
     Examples
     --------
@@ -239,6 +242,9 @@ def seal(protocol: Mapping[str, Any], folder: str | Path, runs: Mapping[str, Any
     """
     if empty := [name for name, value in protocol.items() if value is None or value is ...]:
         raise BadInput(f"protocol: {empty[0]!r} is still open; decide it before you seal the protocol")
+    for name, known in {"figure": FIGURES, "network": sorted(runs or {})}.items():
+        if known and name in protocol:
+            one_of(name, protocol[name], known)
     path = files.resolve(folder) / "protocol.json"
     wanted = dict(protocol) | ({"networks": {name: _trained(run) for name, run in runs.items()}} if runs else {})
     digest = files.digest(json.dumps(wanted, sort_keys=True, default=str))
@@ -249,8 +255,35 @@ def seal(protocol: Mapping[str, Any], folder: str | Path, runs: Mapping[str, Any
         if words == dict(protocol):
             _same_networks(kept["protocol"], runs or {})
         way_out = "report what that one gives. For a second look at test move the file away: your ledger will count it"
+        if not os.path.lexists(path.with_name(ledger.NAME)):
+            way_out = f"nothing has read test yet: if it was a slip, lessons.take_back({str(folder)!r}), and seal anew"
         raise BadInput(f"{Path(folder) / path.name}: holds another protocol, sealed before ({words}); {way_out}")
     return digest
+
+
+def take_back(folder: str | Path) -> None:
+    """Take a sealed protocol back, as long as nothing has read test for it.
+
+    Parameters
+    ----------
+    folder : str or Path
+        As for `seal`.
+
+    Raises
+    ------
+    BadInput
+        Test was read already.
+
+    Examples
+    --------
+    >>> digest = seal({"network": "plain", "threshold": 0.5, "figure": "auc"}, "exam")
+    >>> take_back("exam")
+    """
+    path = files.resolve(folder) / "protocol.json"
+    if os.path.lexists(path.with_name(ledger.NAME)):
+        raise BadInput(f"{folder}: test was read for its protocol, so it stays; report what it gives")
+    files.read_record(path, *SEALED)
+    path.unlink()
 
 
 def sealed(folder: str | Path) -> dict[str, Any]:

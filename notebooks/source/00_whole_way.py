@@ -24,7 +24,7 @@
 # > or treat anyone.
 
 # %% tags=["parameters", "core"]
-# None: what course.toml beside this lesson says. The images are the sample's here, whatever the source is.
+# Nothing to do here. None means: what course.toml beside this lesson says. The images are the sample's here, whatever the source is.
 source = None
 path = None
 data_dir = None

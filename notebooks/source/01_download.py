@@ -24,7 +24,7 @@
 # > or treat anyone.
 
 # %% tags=["parameters", "core"]
-# None: what course.toml beside this lesson says, or else the sample. Kernel: the Python of .venv.
+# Nothing to do here. None means: what course.toml beside this lesson says, or else the drawn sample.
 source = None
 path = None
 data_dir = None
@@ -223,7 +223,7 @@ exercises.check("01.2", total)
 train = index[index["split"] == "train"]
 healthy = train[train["label"] == 0].sample(4, random_state=seed)
 pictures = [images.read(folder / name) for name in healthy["path"]]
-grid = plots.image_grid(pictures, titles=["NORMAL"] * 4, columns=2, height=3)
+grid = plots.image_grid(pictures, titles=["NORMAL"] * 4, columns=4)
 plots.show(grid, alt="Four normal chests: dark, clear lungs beside a light heart")
 
 # %% [markdown] tags=["core"]
@@ -239,7 +239,7 @@ plots.show(grid, alt="Four normal chests: dark, clear lungs beside a light heart
 chosen = train[train["label"] == 1].groupby("kind").sample(2, random_state=seed)
 pictures = [images.read(folder / name) for name in chosen["path"]]
 titles = [f"PNEUMONIA, {kind}" for kind in chosen["kind"]]
-grid = plots.image_grid(pictures, titles=titles, columns=2, height=3)
+grid = plots.image_grid(pictures, titles=titles, columns=4)
 plots.show(grid, alt="Four chests with pneumonia: parts of the lungs are light, in patches or in streaks")
 
 # %% [markdown] tags=["core"]

@@ -22,7 +22,7 @@
 # **Minutes**: counted when this is built
 
 # %% tags=["parameters", "core"]
-# None: what course.toml beside this lesson says, or else the sample. Kernel: the Python of .venv.
+# Nothing to do here. None means: what course.toml beside this lesson says, or else the drawn sample.
 source = None
 path = None
 data_dir = None
@@ -135,7 +135,7 @@ titles = [f"{kind}\n{p.shape[1]} x {p.shape[0]}" for kind, p in zip(chosen["kind
 plots.show(plots.image_grid(pictures, titles=titles), alt="Chests of each kind: borders, letters and arms differ too")
 
 # %% [markdown] tags=["core"]
-# **How to read it**: a row is a kind; below it stands width x height in pixels. Look away from the lungs:
+# **How to read it**: a row is a kind; above each picture stands width x height in pixels. Look away from the lungs:
 # black borders, letters, arms, tilt. A network sees those as well.
 
 # %% [markdown] tags=["further"]
@@ -250,7 +250,8 @@ for pair in near.head(1).itertuples():
 # ## Prediction without shapes
 #
 # Now the check that few people make. Take eight numbers of each picture. `mean` and `std` are its brightness and contrast.
-# 2% of the pixels are darker than `p2`, and 2% lighter than `p98`. `centre_` is measured in the middle alone. But for
+# 2% of the pixels are darker than `p2`, and 2% lighter than `p98`. `centre_` is measured in the middle alone, `sharpness` is how much
+# neighbouring pixels differ, `black_border` the share of black at the edges. But for
 # middle and border, none knows where anything lies. Some follow disease too, as fluid is light: they can't tell it from a
 # stronger exposure.
 

@@ -21,7 +21,7 @@
 # **Minutes**: counted when this is built
 
 # %% tags=["parameters", "core"]
-# None: what course.toml beside this lesson says, or else the sample. Kernel: the Python of .venv.
+# Nothing to do here. None means: what course.toml beside this lesson says, or else the drawn sample.
 source = None
 path = None
 data_dir = None
@@ -323,11 +323,11 @@ pd.DataFrame(bounds, columns=["low", "high"], index=pd.Index(shown, name="images
 
 # %% tags=["core"]
 validating = {how: int((table["part"] == "validation").sum()) for how, table in tables.items()}
-siblings = siblings.astype("string").fillna("unknown") + " of " + pd.Series(validating).astype("string")
+known = siblings.astype("string").fillna("unknown") + " of " + pd.Series(validating).astype("string")
 facts = {
     "validation images, official": validating["official"],
-    "of a patient in training, stratified by image": siblings["stratified"],
-    "of a patient in training, grouped by patient": siblings["grouped"],
+    "of a patient in training, stratified by image": known["stratified"],
+    "of a patient in training, grouped by patient": known["grouped"],
     "lowest accuracy that fits 16 of 16": round(float(sixteen.low), 2),
 }
 course.beside_real("03_preprocess", facts, run_dir=run_dir, source=source)

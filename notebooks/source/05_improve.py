@@ -23,7 +23,7 @@
 # **Minutes**: counted when this is built
 
 # %% tags=["parameters", "core"]
-# None: what course.toml beside this lesson says, or else the sample. Kernel: the Python of .venv.
+# Nothing to do here. None means: what course.toml beside this lesson says, or else the drawn sample.
 source = None
 path = None
 data_dir = None
@@ -228,8 +228,8 @@ training.gains(by_way, against="over-sampling").round(3)
 training.gains(by_way, against="plain", metric="auc").round(3)
 
 # %% [markdown] tags=["core"]
-# By AUC little is left: plain ranked well, and gave all images too high a probability. Much of what balancing does is to
-# move the answers across .5. Moving the threshold (lesson 6) does much of that too.
+# By AUC the gain is much smaller: plain ranked better than its answers at .5 showed, and gave all images too high a
+# probability. Much of what balancing does is to move the answers across .5. Moving the threshold (lesson 6) does that too.
 
 # %% [markdown] tags=["further"]
 # ## A whole recipe with SMOTE

@@ -22,7 +22,7 @@
 # **Minutes**: counted when this is built
 
 # %% tags=["parameters", "core"]
-# None: what course.toml beside this lesson says, or else the sample. Kernel: the Python of .venv.
+# Nothing to do here. None means: what course.toml beside this lesson says, or else the drawn sample.
 source = None
 path = None
 data_dir = None

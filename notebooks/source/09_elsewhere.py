@@ -24,7 +24,7 @@
 # **Minutes**: counted when this is built
 
 # %% tags=["parameters", "core"]
-# None: what course.toml beside this lesson says. The images are the drawn ones here, whatever it says.
+# Nothing to do here. None means: what course.toml beside this lesson says. The images are the drawn ones here, whatever it says.
 source = None
 path = None
 data_dir = None

@@ -34,9 +34,10 @@ README = SOURCE.parents[1] / "README.md"
 CELL = SOURCE.parents[1] / "workflow" / "cell.py"
 FURTHER = "*Further: skip this part if time is short.*"
 CORE = "*Core goes on here.*"
+BACK = "**Back after a break?** Click into the cell where you stopped, and choose *Run → Run All Above Selected Cell*."
 ASK = """
-# exercises.hint("{0}")  # stuck? Delete the first # of a line, and run the cell again
-# exercises.solution("{0}")"""
+#exercises.hint("{0}")  # stuck? Delete the first # of a line, and run the cell again
+#exercises.solution("{0}")"""
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 
@@ -67,7 +68,9 @@ def build(script: Path, *, solved: bool) -> nbformat.NotebookNode:
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     core, further = (round(minutes(notebook, path)) for path in ("core", "further"))
     head = notebook.cells[0]
-    head.source = re.sub(r"(?m)^\*\*Minutes\*\*:.*$", f"**Minutes**: {core} core + {further} further", head.source)
+    head.source = re.sub(
+        r"(?m)^\*\*Minutes\*\*:.*$", f"**Minutes**: {core} core + {further} further\n\n{BACK}", head.source
+    )
     if script != CELL:
         here = address.repository()
         if opened := address.buttons(here, target(script, solved=solved).relative_to(SOURCE.parents[1]).as_posix()):
@@ -89,7 +92,7 @@ def minutes(notebook: nbformat.NotebookNode, path: str) -> float:
     unread = {"setup", "exercise", "solution", "check"}
     code = [c for c in cells if c.cell_type == "code" and not unread & set(c.metadata.tags)]
     tasks = sum("check" in cell.metadata.tags for cell in cells)
-    words = len(re.findall(r"[^\W\d_]+(?:['’-][^\W\d_]+)*", re.sub(r"\]\([^)]*\)|\*\*Minutes\*\*:.*", "]", text)))
+    words = len(re.findall(r"[^\W\d_]+(?:['’-][^\W\d_]+)*", re.sub(r"\]\([^)]*\)|\*\*(?:Minutes|Back).*", "]", text)))
     lines = sum(bool(line.strip()) for cell in code for line in cell.source.splitlines())
     figures = sum(cell.source.count("plots.show(") for cell in code)
     questions = text.lower().count("predict, then run") + 5 * sum("lessons.quiz(" in cell.source for cell in code)

@@ -161,15 +161,19 @@ INDEX = pd.DataFrame({"split": ["train"] * 5 + ["test"] * 8, "kind": ["virus"] *
         ("01.1", 3, "✅"),
         ("01.1", "3", "give a number, not text: without quotes\n"),
         ("01.1", float("nan"), "Hint: Compare"),
-        ("01.1", INDEX["kind"] == "virus", "this is a Series of 13; count them: .sum() of the mask"),
-        ("01.1", INDEX, "this is a DataFrame of 13; count them"),
+        (
+            "01.1",
+            INDEX["kind"] == "virus",
+            "this is a Series of 13; put the whole mask in brackets, and count them: (…).sum()",
+        ),
+        ("01.1", INDEX, "this is a DataFrame of 13; put"),
         ("02.1", 0.625, "✅"),
         ("02.1", 62.5, "write 62.5% as 0.625"),
         ("02.1", 61.2, "write 61.2% as 0.612"),
         ("02.1", 62, "write 62% as 0.62"),
         ("02.1", 5, "divide by the number of test images"),
         ("02.1", "62.5%", "not text: without quotes, and .62 for 62%"),
-        ("02.1", INDEX["label"] == 1, "take the share: .mean() of the mask"),
+        ("02.1", INDEX["label"] == 1, "take the share: (…).mean()"),
     ],
 )
 def test_a_number_of_another_kind_is_told_the_way_to_one(capsys, name, answer, hint):

@@ -103,6 +103,19 @@ def test_a_lesson_that_changed_comes_beside_a_learners_copy_once(course, mine):
         assert lab.write() == [] and (course / "lab/02_two.ipynb").read_bytes() == kept
 
 
+@pytest.mark.parametrize("touch", [lambda copy: change(copy, source="print('mine')"), lambda copy: copy.write_text("")])
+def test_a_lesson_that_did_not_change_comes_at_most_once_beside_a_learners_copy(course, touch):
+    lab.write()
+    touch(course / "lab/02_two.ipynb")
+    lab.write()
+    before = all_files(course / "lab")
+    assert (course / "lab/02_two-new.ipynb").exists() == (
+        before["02_two.ipynb"] == b""
+    )  # what can't be read helps nobody
+    for _ in range(2):
+        assert lab.write() == [] and all_files(course / "lab") == before
+
+
 def test_a_reset_keeps_the_learners_copy(course):
     lab.write()
     for name in ("02_two-mine.ipynb", "02_two-mine-2.ipynb"):

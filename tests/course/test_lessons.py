@@ -145,9 +145,28 @@ def runs(*names):
 def test_a_protocol_is_sealed_once_and_another_is_refused(exam):
     digest = lessons.seal(PROTOCOL, exam)
     assert lessons.seal(dict(reversed(PROTOCOL.items())), exam) == digest
-    with pytest.raises(BadInput, match=r"protocol\.json: holds another protocol.*'figure': 'auc'.*move the file away"):
+    with pytest.raises(BadInput, match=r"protocol\.json: holds another protocol.*'figure': 'auc'.*take_back"):
         lessons.seal(PROTOCOL | {"figure": "accuracy"}, exam)
     assert files.read_record(exam / "protocol.json")["protocol"] == PROTOCOL
+
+
+def test_a_slip_is_refused_before_it_is_sealed_and_can_be_taken_back_until_test_was_read(exam):
+    with pytest.raises(BadInput, match="figure: 'balanced accuracy'; choose one of balanced_accuracy, "):
+        lessons.seal(PROTOCOL | {"figure": "balanced accuracy"}, exam)
+    with pytest.raises(BadInput, match="network: 'other'; choose one of plain"):
+        lessons.seal(PROTOCOL | {"network": "other"}, exam, {"plain": trained("plain", 0.25)})
+    assert not exam.exists()
+    lessons.seal(PROTOCOL, exam)
+    with pytest.raises(BadInput, match=r"nothing has read test yet: .*lessons\.take_back\('.*exam-s0'\)"):
+        lessons.seal(PROTOCOL | {"figure": "accuracy"}, exam)
+    lessons.take_back(exam)
+    digest = lessons.seal(PROTOCOL | {"figure": "accuracy"}, exam)
+    lessons.open_test(runs("plain"), None, None, seal=digest, folder=exam)
+    with pytest.raises(BadInput, match="test was read for its protocol, so it stays"):
+        lessons.take_back(exam)
+    with pytest.raises(BadInput, match="move the file away"):
+        lessons.seal(PROTOCOL, exam)
+    assert lessons.sealed(exam)["figure"] == "accuracy"
 
 
 @settings(max_examples=25)
