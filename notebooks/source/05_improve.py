@@ -41,6 +41,7 @@ from cxr_utils.course import exercises, lessons
 source, path, data_dir, run_dir, profile, seed = lessons.chosen(source, path, data_dir, run_dir, profile, seed)
 settings = course.profile(profile)
 plots.style(source, data_dir)
+pd.options.display.max_colwidth = None  # show long cells whole
 
 # %% [markdown] tags=["core"]
 # We pick up the thread: index, image cache, split by patient, and the plain network of lesson 4.
@@ -113,7 +114,8 @@ by_plain[["seed", "recall_normal", "recall_pneumonia", "balanced_accuracy"]].rou
 # %% tags=["core"]
 labels, train = index["label"].to_numpy(), np.flatnonzero(rare["part"] == "train")
 methods = {how: imbalance.balance(pixels, labels, how=how, rows=train, seed=seed) for how in imbalance.METHODS}
-print("what an error costs, by label:", methods["class_weight"].class_weight)
+costs = methods["class_weight"].class_weight
+print(f"an error on NORMAL costs {costs[0]:.2f}, an error on PNEUMONIA {costs[1]:.2f}")
 pd.DataFrame({how: made.table["label"].value_counts() for how, made in methods.items()})
 
 # %% [markdown] tags=["core"]

@@ -500,7 +500,7 @@ pairs = {"in step": mine["probability"], "out of step": rng.permutation(mine["pr
 accuracy = {name: evaluation.metrics(mine["label"], scores, threshold=cut)["accuracy"] for name, scores in pairs.items()}
 accuracy["PNEUMONIA for all"] = mine["label"].mean()
 lessons.compare("Accuracy out of step", out_of_step, accuracy["out of step"])
-pd.Series(accuracy, name="accuracy").to_frame()
+pd.Series(accuracy, name="accuracy").to_frame().round(3)
 
 # %% [markdown] tags=["core"]
 # It is far from zero: most images are ill, most answers are PNEUMONIA, so many pairs agree by chance. It looks like a
