@@ -17,8 +17,10 @@ contents = {
     "Use it": ["docs/install.md", "docs/browser.md", "docs/use.md", "docs/page.md", "notebooks/before_you_publish.md"],
     "Results": ["results/claims.md", "results/systems/*.md", "results/folds.md", "results/how-far.md",
                 "results/all-runs.md", "results/limits.md", "results/models/model-card.md"],
-    "For teachers": ["teaching/*.md", "docs/workshop.md", "teaching/guide/*.md", "teaching/setup/*.md",
-                     "teaching/tests/*.md"],
+    "For teachers": ["teaching/README.md", "teaching/plans.md", "teaching/guide/*.md", "docs/workshop.md",
+                     "teaching/setup/letter.md", "teaching/setup/windows.md", "teaching/setup/macos.md",
+                     "teaching/setup/linux.md", "teaching/setup/browser.md", "teaching/tests/before.md",
+                     "teaching/tests/after.md", "teaching/tests/key.md", "teaching/*.md"],
     "For researchers": ["docs/researchers.md", "results/README.md", "results/replication.md",
                         "results/submissions/README.md", "data/README.md",
                         "results/protocol-reference-[0-9].md", "results/checklists/*.md", "workflow/README.md",
@@ -34,6 +36,8 @@ exclude_patterns = [".*", "build", "lab", "runs", "wheels", "tests", "results/ru
 # As they lie: nothing is executed, and each heading that GitHub can lead to is an anchor.
 nb_execution_mode = "off"
 nb_custom_formats = {".ipynb": "hooks.read"}
+nb_merge_streams = True
+nb_render_markdown_format = "myst"  # what a cell prints may hold a table, as pages do
 myst_heading_anchors = 4
 myst_enable_extensions = ["html_image"]
 
@@ -46,6 +50,9 @@ templates_path = [str(ROOT / "site" / "templates")]  # autosummary seeks it from
 html_theme = "sphinx_book_theme"
 html_title = project
 html_static_path = ["static"]
+html_favicon = "static/favicon.svg"
+html_context = {"default_mode": "auto"}  # light or dark, as the reader's system is
+html_scaled_image_link = True  # a figure opens in full: on a phone its letters are small
 html_extra_path = ["extra"]
 html_css_files = ["site.css"]
 html_copy_source = False

@@ -17,7 +17,9 @@ FOLDED = {
     "solution": ("hide-input", "Show the solution"),
     "setup": ("hide-input", "Show the set-up"),
 }
-_TEXTS: dict[str, str] = {}  # alternative texts, by the hash that myst-nb names a picture by
+#: Alternative texts and widths of figures, by the hash that myst-nb names a picture by.
+_FIGURES: dict[str, tuple[str, int]] = {}
+LONG, SHORT = 80, 12  # signs in a cell of a table: from here on it gets room, up to here it stays on one line
 
 
 def read(text):
@@ -31,7 +33,12 @@ def read(text):
                 cell.metadata["mystnb"] = {"code_prompt_show": prompt, "code_prompt_hide": "Hide it again"}
         for output in cell.get("outputs", []):
             if alt := output.get("metadata", {}).get("image/png", {}).get("alt"):
-                _TEXTS[hashlib.sha256(b64decode(output.data["image/png"])).hexdigest()] = alt
+                picture = b64decode(output.data["image/png"])
+                width = int.from_bytes(picture[16:20], "big")
+                _FIGURES[hashlib.sha256(picture).hexdigest()] = alt, width
+            if table := output.get("data", {}).get("text/html"):
+                table = re.sub(rf"<td>(?=[^<]{{{LONG // 2}}})", '<td class="long">', table)
+                output.data["text/html"] = re.sub(r'<table (?=id="T_)', '<table class="dataframe" ', table)
     return notebook
 
 
@@ -40,16 +47,45 @@ def contents(app, name, source):
     if name != app.config.root_doc:
         return
     for title, patterns in app.config.contents.items():
-        found = [page for pattern in patterns for page in sorted(ROOT.glob(pattern))]
+        found = dict.fromkeys(page for pattern in patterns for page in sorted(ROOT.glob(pattern)))
         pages = [str(page.relative_to(ROOT).with_suffix("")) for page in found]
         source[0] += "\n".join(["", "```{toctree}", ":hidden:", f":caption: {title}", "", *pages, "```", ""])
 
 
-def texts(app, doctree):
-    """Give each figure the text that its notebook gives it: myst-nb drops it."""
+def article(app, name, source):
+    """Show the article for a journal as a page: its title, its headings below that, its references as links."""
+    if name != "teaching/paper":
+        return
+    title = re.search(r'(?m)^title: "(.+)"', source[0])[1]
+    text = re.sub(r"(?m)^#", "##", source[0].partition("\n---\n")[2])
+    listed = []
+    for entry in (ROOT / "teaching" / "paper.bib").read_text("utf-8").splitlines():
+        key, author, what, year, doi = (
+            re.sub(r'[{}\\"]', "", re.search(rf"{part}(.+?)\}}*(?:, \w+ = |\}}$)", entry)[1])
+            for part in ("^@article{", "author = {", "title = {", "year = {", "doi = {")
+        )
+        said = f"{author.partition(',')[0]} and others"
+        text = text.replace(f"@{key}", f"[{said}, {year}](https://doi.org/{doi})")
+        listed.append(f"- {said}. {what}. {year}. [doi:{doi}](https://doi.org/{doi})\n")
+    text = re.sub(r"\[(\[.+?\)(?:; \[.+?\))*)\]", r"(\1)", text)
+    source[0] = f"# {title}\n{text}\n" + "".join(listed)
+
+
+def figures(app, doctree):
+    """Give each figure its notebook's text, which myst-nb drops, and its width, by which Sphinx makes it a link."""
     for image in doctree.findall(nodes.image):
-        if alt := _TEXTS.get(image["uri"].rpartition("/")[2].partition(".")[0]):
-            image["alt"] = alt
+        if known := _FIGURES.get(image["uri"].rpartition("/")[2].partition(".")[0]):
+            image["alt"], image["width"] = known[0], f"{known[1]}px"
+
+
+def shapes(app, doctree):
+    """Mark what the style sheet can't see: cells with much or little text, and lists that bring their letters."""
+    for cell in doctree.findall(nodes.entry):
+        length, columns = len(cell.astext()), cell.parent.parent.parent["cols"]
+        cell["classes"] += ["long"] * (length >= LONG and columns > 2) + ["short"] * (length <= SHORT)
+    for some in doctree.findall(nodes.bullet_list):
+        if all(re.match(r"[a-e]\) ", item.astext()) for item in some):
+            some["classes"].append("lettered")
 
 
 def solved(app, doctree):
@@ -89,17 +125,19 @@ def code(app, doctree, name):
 def explore(app, error):
     """Write what the page with the figures to explore draws."""
     if error is None:
-        import figures
+        from figures import write
 
-        figures.write(Path(app.outdir) / "_static")
+        write(Path(app.outdir) / "_static")
 
 
 def setup(app):
     """Connect the hooks."""
     app.add_config_value("contents", {}, "env")
     app.connect("source-read", contents)
+    app.connect("source-read", article)
     app.connect("doctree-read", solved, priority=100)  # before the titles are collected
-    app.connect("doctree-read", texts)
+    app.connect("doctree-read", figures)
+    app.connect("doctree-read", shapes)
     app.connect("doctree-read", folders)
     app.connect("doctree-resolved", code)
     app.connect("build-finished", explore)

@@ -15,7 +15,7 @@ from cxr_utils import evaluation
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
 LESSON = "notebooks/06_evaluate"
-LOOKED_AT = ("index", "README", LESSON, "notebooks/glossary", "results/claims", "site/api/cxr_utils.evaluation")
+LOOKED_AT = ("index", "README", LESSON, "notebooks/glossary", "results/claims", "site/api/cxr_utils.explain")
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +79,15 @@ def test_no_link_and_no_anchor_is_broken(site, pages):
             if not there.is_file() or anchor and there in anchors and anchor not in anchors[there]:
                 broken.add((str(path.relative_to(site)), target))
     assert seen > 5_000 and broken == set()
+
+
+def test_each_page_has_one_title_and_no_source_shows_through(pages):
+    source = re.compile(r"<p>\|[ -|]|\[@\w+|<p>(?:#+ |:::|```)|&lt;!--")
+    for path, text in pages.items():
+        article = text.partition("<article")[2].partition("</article>")[0]
+        prose = re.sub(r"(?s)<pre.+?</pre>|<code.+?</code>", "", article)
+        assert source.findall(prose) == [], path
+        assert article.count("<h1") == (path.name not in ("index.html", "search.html")), path
 
 
 def test_no_page_loads_anything_from_elsewhere(pages):

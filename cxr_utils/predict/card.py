@@ -1,4 +1,6 @@
-"""The model card of a run: what the model is, for what, how well it does, and where it fails [1]_.
+"""The model card of a run: what the model is, for what, how well it does, and where it fails.
+
+Its sections are those of [1]_.
 
 References
 ----------
