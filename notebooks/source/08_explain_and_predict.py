@@ -41,6 +41,7 @@ from cxr_utils.course import exercises, lessons
 source, path, data_dir, run_dir, profile, seed = lessons.chosen(source, path, data_dir, run_dir, profile, seed)
 settings = course.profile(profile)
 plots.style(source, data_dir)
+pd.options.display.max_colwidth = None  # show long cells whole
 
 # %% tags=["core"]
 folder = sources.fetch(source, data_dir=data_dir, path=path, progress=True)

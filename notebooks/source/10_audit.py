@@ -42,6 +42,7 @@ from cxr_utils.replication import auditor
 _, _, data_dir, run_dir, _, seed = lessons.chosen(source, path, data_dir, run_dir, profile, seed)
 settings = course.profile("sample")
 plots.style("sample", data_dir)
+pd.options.display.max_colwidth = None  # show long cells whole
 
 # %% [markdown] tags=["core"]
 # *PneumoNet* is invented. Its notebook looks as an assistant writes one: it is short and tidy, and it runs. It reports an
