@@ -1,10 +1,12 @@
 """What a teacher gets: built from the lessons, nothing left out, no request to outside, readable by all."""
 
 import ast
+import builtins
 import contextlib
 import hashlib
 import importlib.util
 import io
+import itertools
 import re
 import statistics
 import tomllib
@@ -118,6 +120,69 @@ def test_plans_have_no_gap_and_enough_breaks():
         for _, until, what in rows:
             since = until if what.startswith(("Break", "Lunch", "Stand up")) else since
             assert (until - since).seconds / 60 <= 90, f"{title}: no break until {until:%H:%M}"
+
+
+def undefined(cells):
+    """Return the names that cells use and that neither they, nor one before them, define."""
+    known, missing = set(dir(builtins)), []
+    for cell in (cell for cell in cells if cell.cell_type == "code"):
+        for node in (nodes := list(ast.walk(ast.parse(cell.source)))):
+            if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+                known.add(node.id)
+            elif isinstance(node, ast.alias):
+                known.add((node.asname or node.name).partition(".")[0])
+            elif isinstance(node, ast.arg):
+                known.add(node.arg)
+            elif isinstance(node, ast.FunctionDef | ast.ExceptHandler):
+                known.add(node.name)
+        missing += [f"{cell.id}: {node.id}" for node in nodes if isinstance(node, ast.Name) and node.id not in known]
+    return missing
+
+
+def rows_of(plan):
+    """Return the rows of a plan that are about a lesson, by lesson: one kernel runs all of them."""
+    rows = {}
+    for item in (item for items in plan["days"] for item in items if "lesson" in item):
+        rows.setdefault(item["lesson"], []).append(item)
+    return rows
+
+
+@pytest.mark.parametrize("plan", builder.planned()["plan"], ids=lambda plan: plan["title"])
+def test_no_cell_of_a_plan_needs_what_the_plan_leaves_out(plan):
+    for items in rows_of(plan).values():
+        for choices in itertools.product(*(range(len(item.get("late", [])) + 1) for item in items)):
+            kept = [cell for item, choice in zip(items, choices, strict=True) for cell in builder.cells(item, choice)]
+            assert undefined(kept) == [], (plan["title"], choices)
+            assert all(any("guess" in cell.metadata.tags and cell.source.startswith(f"{name} = ") for cell in kept)
+                       for cell in kept for name in re.findall(r"lessons\.compare\(.+?, (\w+), ", cell.source))  # fmt: skip
+
+
+def test_what_a_plan_left_out_would_be_seen():
+    left = {"lesson": "01", "late": [{"leave": ["Who made the real dataset"]}]}
+    assert undefined(builder.cells(left)) == []
+    assert undefined(builder.cells(left, 1)) == ["01-013: record"]
+    with pytest.raises(builder.Missing, match="leaves out what it does not hold"):
+        builder.cells({"lesson": "01", "headings": ["One row an image"], "late": [{"leave": ["Exercise 1.1"]}]}, 1)
+
+
+def test_twenty_minutes_can_be_regained_at_each_lesson_of_the_half_day():
+    (items,) = next(plan["days"] for plan in builder.planned()["plan"] if plan["title"] == "Half a day")
+    for number, item in enumerate(items):
+        if "lesson" in item:
+            assert sum(sum(builder.regained(later)) for later in items[number:]) >= 20, item["lesson"]
+            assert len(item["late"]) >= 2
+    assert not re.search(r"(?<!Never take \*\*)Run All(?! Above Selected Cell\*\*)", builder.plans())
+
+
+def test_what_is_to_be_started_is_there():
+    pages = {page.name[:2]: page.read_text(encoding="utf-8") for page in (builder.SOURCE / "guide").glob("*.in")}
+    rows = [(number, item.get("what", "")) for plan in builder.planned()["plan"]
+            for number, items in rows_of(plan).items() for item in items]  # fmt: skip
+    told = [(number, begins) for number, text in [*rows, *pages.items()]
+            for begins in re.findall(r"begins\s+with\s+`([^`]+)`", text)]  # fmt: skip
+    assert {number for number, _ in told} >= {"05", "06"}
+    for number, begins in told:
+        assert any(cell.source.startswith(begins) for cell in COURSE[number].cells), (number, begins)
 
 
 def test_a_lessons_length_is_the_formulas():
