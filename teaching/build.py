@@ -209,7 +209,7 @@ def standing(lesson: Lesson, cell: nbformat.NotebookNode) -> str:
             (with_it if there else without).append(each["title"].lower())
     core = "core" in cell.metadata.tags
     named = without if core else with_it
-    said = f" {'Left out' if core else 'Taken in'} in: {', '.join(named)}." if named else ""
+    said = f" {'Not used' if core else 'Used'} in: {', '.join(named)}." if named else ""
     return ("Core." if core else "Further.") + said
 
 
@@ -377,7 +377,7 @@ def clean(text: str) -> str:
 
 
 def slides(lesson: Lesson) -> list[list[str]]:
-    """Return the slides of a lesson's cells that are tagged so, each as a stack of HTML."""
+    """Return the slides of a lesson's tagged cells, each as a stack of HTML: below a figure stands how to read it."""
     made = []
     for cell in lesson.tagged("slide"):
         heading = re.sub(r"^\d+\. ", "", lesson.headings[cell.id])
@@ -399,8 +399,10 @@ def slides(lesson: Lesson) -> list[list[str]]:
             below = [html(re.sub(r"[^.?!]+:\Z", "", unlinked(read[0])))] if read else []
             pictures = [each for each in shown if each.startswith("<img")]
             text = "".join(each for each in shown if each not in pictures)
-            stack = [text + "".join(pictures[:1]), *pictures[1:], *below]
-            made.append([f"<h2>{heading}</h2>{each}" for each in stack])
+            titled = f"<h2>{heading}</h2>"
+            made += [[titled + text]] if text else []  # what came out, in words; then each figure fills a slide
+            made += [[f"<h2 class='unseen'>{heading}</h2>{each}"] for each in pictures]
+            made[-1] += [titled + each for each in below]
     return made
 
 
