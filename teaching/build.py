@@ -32,6 +32,7 @@ from cxr_utils.course import exercises, lessons
 
 HERE = Path(__file__).resolve().parent
 SOURCE = HERE / "source"
+PLANS, ANSWERS = SOURCE / "plans.toml", SOURCE / "answers.toml"
 ROOT = HERE.parent
 #: What the formula's minute takes in a room, with people who ask. One who prepared lessons 4, 5 and 6 judged 45, 40 and
 #: 45 minutes, where the formula says 30, 29 and 30. Nobody has taught it yet.
@@ -216,7 +217,7 @@ def standing(lesson: Lesson, cell: nbformat.NotebookNode) -> str:
 @functools.cache
 def answers() -> dict[str, str]:
     """Return what the exercises' solutions give on the sample with seed 0; the tests hold it to the solutions."""
-    return tomllib.loads((SOURCE / "answers.toml").read_text(encoding="utf-8"))
+    return tomllib.loads(ANSWERS.read_text(encoding="utf-8"))
 
 
 def _question(asked: str, form: str, came: str, where: str) -> str:
@@ -261,9 +262,10 @@ def asked_at_the_end(lesson: Lesson) -> str:
 # --- plans ---------------------------------------------------------------------------------------
 
 
+@functools.cache
 def planned() -> dict:
     """Return the plans as a person wrote them."""
-    return tomllib.loads((SOURCE / "plans.toml").read_text(encoding="utf-8"))
+    return tomllib.loads(PLANS.read_text(encoding="utf-8"))
 
 
 def plan(given: dict) -> str:

@@ -150,7 +150,7 @@ def test_an_answer_is_what_the_executed_lesson_shows(number):
     lesson = COURSE[number[:2]]
     for cell in lesson.cells:
         for out in lesson.shown(cell):
-            if re.search(rf"(?m)^{SHOWN[number]}\b.*(?<!\))\Z", cell.source) and "text/html" in out.get("data", {}):
+            if cell.source.splitlines()[-1].startswith(SHOWN[number]) and "text/html" in out.get("data", {}):
                 head, *rows = (re.split(r"\s{2,}", line.strip()) for line in out.data["text/plain"].splitlines()
                                if line.strip() not in ("name", "mistake"))  # fmt: skip
                 table = pd.DataFrame({row[0]: list(map(float, row[1:])) for row in rows}, index=head).T
@@ -174,6 +174,41 @@ def test_an_answer_is_what_the_trained_networks_give(number):
         pytest.skip("needs the runs of the earlier stages of make test")
     said, kept = answered(number, home), builder.answers()[number]
     assert abs(float(said) - float(kept)) < 0.03 if kept[0].isdigit() else said == kept
+
+
+#: What a person typed into the guide, and what the executed lesson shows in its place.
+TYPED = (
+    ("04", "from 91% to 83%", r"the weights of epoch 22 kept: of the others 91% right, in place of 83%"),
+    ("04", "From epoch 22 on it climbs", r"the weights of epoch 22 kept"),
+    ("05", "21 of 347 training images", r"train +21 +326\b"),
+    ("05", "Of 247 synthetic images 238 leak", r"247 synthetic images"),
+    ("06", r"on test, \.98 and \.39: 49 of 627", r"test +0\.919 +0\.761 +0\.984 +0\.392"),
+    ("06", r"\.85 in place of \.69", r"(?s)carried from validation +\S+ +0\.688.+chosen on test +\S+ +0\.853"),
+    ("07", r"13\.7 points", r"13\.7 points, mean of"),
+    ("08", "about twice as much as evenly spread heat", r"2\.2 times as much"),
+    ("09", r"\.53, about as good as a coin", r"AUC elsewhere: it is 0\.528"),
+    ("09", r"\.87 in place of \.89", r"(?s)AP alone: it is 0\.893.+chest covered: it is 0\.865"),
+    ("09", r"at home \.80, here \.48", r"(?s)home +0\.80\s.*here +0\.48"),
+    ("10", "the tool finds 6", r"tool finds: it is 6\."),
+)
+
+
+@pytest.mark.parametrize(("number", "typed", "shown"), TYPED)
+def test_a_typed_figure_is_that_of_the_executed_lesson(number, typed, shown):
+    lesson = COURSE[number]
+    outputs = [out.get("text", "") or out.get("data", {}).get("text/plain", "")
+               for cell in lesson.cells for out in lesson.shown(cell)]  # fmt: skip
+    assert re.search(typed, " ".join(builder.guide(lesson).split()))
+    assert re.search(shown, "\n".join(outputs))
+
+
+def test_what_the_guide_says_of_other_networks_is_in_the_results():
+    page, rows = builder.guide(COURSE["04"]), (ROOT / "results" / "how-far.md").read_text(encoding="utf-8").splitlines()
+    asked = page.partition("trained on millions of photographs")[2].partition("learns by heart always bad")[0]
+    for name in ("ResNet-18, from scratch", "ResNet-18, fine-tuned", "Inception V3", "DINO", "**ours, from scratch"):
+        (row,) = (line for line in rows if line.startswith(f"| {name}"))
+        for figure in re.findall(r"\.\d{3}", row)[:1] + re.findall(r"\| (\.\d{3})", row)[1:2]:
+            assert figure in asked, (name, figure)
 
 
 def test_nothing_is_reported_as_if_it_had_been_taught():
