@@ -151,9 +151,10 @@ def test_an_answer_is_what_the_executed_lesson_shows(number):
     for cell in lesson.cells:
         for out in lesson.shown(cell):
             if cell.source.splitlines()[-1].startswith(SHOWN[number]) and "text/html" in out.get("data", {}):
-                head, *rows = (re.split(r"\s{2,}", line.strip()) for line in out.data["text/plain"].splitlines()
-                               if line.strip() not in ("name", "mistake"))  # fmt: skip
-                table = pd.DataFrame({row[0]: list(map(float, row[1:])) for row in rows}, index=head).T
+                lines = [line.split() for line in out.data["text/plain"].splitlines()]
+                head, *rows = (words for words in lines if words not in (["name"], ["mistake"]))
+                found = {" ".join(row[: -len(head)]): list(map(float, row[-len(head) :])) for row in rows}
+                table = pd.DataFrame(found, index=head).T
                 space = {SHOWN[number]: table}
                 exec(lesson.tasks[number][1], space)
     _, answers = needed(number)
