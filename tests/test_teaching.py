@@ -7,6 +7,7 @@ import hashlib
 import importlib.util
 import io
 import itertools
+import json
 import os
 import re
 import shutil
@@ -115,24 +116,33 @@ def needed(number):
     return "\n".join(kept), [ast.unparse(answer) for answer in call.args[1:]]
 
 
-#: Of each answer: numbers with three digits or whole, names in their order, nothing of networks.
-WORDS = """
+#: What a process of its own does with the solutions: numbers get three digits or are whole, and names keep their order.
+RUN = """
+import json, sys
+
 def words(answer):
-    if isinstance(answer, str) or not hasattr(answer, "__iter__"):
-        return f"{answer:,}" if int == type(getattr(answer, "item", lambda: answer)()) else (
-            answer if isinstance(answer, str) else f"{answer:.3g}")
-    return ", ".join(sorted(answer) if isinstance(answer, set) else answer)
+    if isinstance(answer, str):
+        return answer
+    if hasattr(answer, "__iter__"):
+        return ", ".join(sorted(answer) if isinstance(answer, set) else answer)
+    return f"{answer:,}" if float(answer).is_integer() and "float" not in type(answer).__name__ else f"{answer:.3g}"
+
+found = {}
+for number, (code, answers) in json.load(sys.stdin).items():
+    space = {}
+    exec(code, space)
+    found[number] = " and ".join(words(eval(answer, space)) for answer in answers)
+print("ANSWERS", json.dumps(found))
 """
 
 
-def answered(number, home):
-    """Run the solution of an exercise in a process of its own, and return its answers in words."""
-    code, answers = needed(number)
-    code = f"{WORDS}\n{code}\nprint('ANSWER', ' and '.join(map(words, ({', '.join(answers)},))))"
+def answered(numbers, home):
+    """Run the solutions of exercises, and return their answers in words."""
     env = os.environ | {"CXR_HOME": str(home), "MPLBACKEND": "agg", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT / "notebooks", env=env, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", RUN], cwd=ROOT / "notebooks", env=env, capture_output=True,
+                          text=True, input=json.dumps({number: needed(number) for number in numbers}))  # fmt: skip
     assert done.returncode == 0, done.stderr
-    return re.search("(?m)^ANSWER (.+)$", done.stdout)[1]
+    return json.loads(re.search("(?m)^ANSWERS (.+)$", done.stdout)[1])
 
 
 def test_an_answer_stands_beside_its_exercise():
@@ -164,17 +174,17 @@ def test_an_answer_is_what_the_executed_lesson_shows(number):
 def test_answers_are_what_the_solutions_give(sample_data, tmp_path):
     shutil.copytree(sample_data, tmp_path / "home" / "data")
     light = {each: answer for each, answer in builder.answers().items() if each not in {*TRAINED, *SHOWN, "04.2"}}
-    assert {number: answered(number, tmp_path / "home") for number in light} == light
+    assert answered(light, tmp_path / "home") == light
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", TRAINED)
-def test_an_answer_is_what_the_trained_networks_give(number):
+def test_answers_are_what_the_trained_networks_give():
     home = ROOT / "build" / "test" / "course"
     if not (home / "runs" / "sample" / "course.json").is_file():
         pytest.skip("needs the runs of the earlier stages of make test")
-    said, kept = answered(number, home), builder.answers()[number]
-    assert abs(float(said) - float(kept)) < 0.03 if kept[0].isdigit() else said == kept
+    for number, said in answered(TRAINED, home).items():
+        kept = builder.answers()[number]
+        assert abs(float(said) - float(kept)) < 0.03 if kept[0].isdigit() else said == kept, number
 
 
 #: What a person typed into the guide, and what the executed lesson shows in its place.
