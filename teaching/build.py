@@ -14,6 +14,7 @@ import ast
 import functools
 import importlib.util
 import inspect
+import itertools
 import json
 import re
 import sys
@@ -31,6 +32,7 @@ from cxr_utils.course import exercises, lessons
 
 HERE = Path(__file__).resolve().parent
 SOURCE = HERE / "source"
+PLANS, ANSWERS = SOURCE / "plans.toml", SOURCE / "answers.toml"
 ROOT = HERE.parent
 #: What the formula's minute takes in a room, with people who ask. One who prepared lessons 4, 5 and 6 judged 45, 40 and
 #: 45 minutes, where the formula says 30, 29 and 30. Nobody has taught it yet.
@@ -60,10 +62,14 @@ class Lesson:
         done = nbformat.read(path, as_version=4).cells if path.is_file() else []
         self.outputs = {cell.id: (cell.source, cell.get("outputs", [])) for cell in done}
         self.headings = {}  # of each cell, the last heading in it or before it
+        self.parts = []  # of each cell, or piece of one that holds several headings: its heading, and itself
         heading = ""
         for cell in self.cells:
-            if cell.cell_type == "markdown":
-                heading = (re.findall(r"(?m)^#{1,3} (.+)$", cell.source) or [heading])[-1]
+            pieces = re.split(r"(?m)^(?=#{1,3} )", cell.source) if cell.cell_type == "markdown" else [cell.source]
+            for piece in filter(None, pieces):
+                found = re.match(r"#{1,3} (.+)", piece) if cell.cell_type == "markdown" else None
+                heading = found[1] if found else heading
+                self.parts.append((heading, nbformat.from_dict(cell | {"source": piece})))
             self.headings[cell.id] = heading
 
     @property
@@ -112,10 +118,14 @@ class Lesson:
 
     def minutes(self, headings: list[str] | None = None, path: str = "core") -> float:
         """The formula's minutes of a path, of all or of the cells under some headings."""
-        if unknown := set(headings or ()) - set(self.headings.values()):
+        cells = [cell for cell in self.below(headings) if path in cell.metadata.tags]
+        return build.minutes(nbformat.NotebookNode(cells=cells), path)
+
+    def below(self, headings: list[str] | None) -> list[nbformat.NotebookNode]:
+        """The cells, or pieces of cells, under some headings, or all."""
+        if unknown := set(headings or ()) - {heading for heading, _ in self.parts}:
             raise Missing(f"{self.name}: has no heading {sorted(unknown)}")
-        cells = [cell for cell in self.cells if headings is None or self.headings[cell.id] in headings]
-        return build.minutes(nbformat.v4.new_notebook(cells=cells), path)
+        return [cell for heading, cell in self.parts if headings is None or heading in headings]
 
 
 def unlinked(text: str) -> str:
@@ -169,7 +179,11 @@ def guide(lesson: Lesson) -> str:
         seen.append((kind, name))
         if name not in (lesson.questions if kind == "question" else lesson.tasks):
             raise Missing(f"{path.relative_to(ROOT)}: {{{kind}: {name}}} is not in {lesson.name}")
-        return _question(*lesson.questions[name]) if kind == "question" else _exercise(name, *lesson.tasks[name])
+        if kind == "question":
+            cell = next(c for c in lesson.tagged("guess") if c.source.startswith(f"{name} = "))
+            return _question(*lesson.questions[name], standing(lesson, cell))
+        cell = next(c for c in lesson.tagged("check") if f'check("{name}"' in c.source)
+        return _exercise(name, *lesson.tasks[name], standing(lesson, cell))
 
     text = re.sub(r"\{(question|exercise): ([\w.]+)\}", filled, text)
     wanted = [("question", name) for name in lesson.questions] + [("exercise", name) for name in lesson.tasks]
@@ -186,18 +200,40 @@ def guide(lesson: Lesson) -> str:
     return MADE + head + text.strip() + "\n" + real(lesson) + asked_at_the_end(lesson)
 
 
-def _question(asked: str, form: str, came: str) -> str:
+def standing(lesson: Lesson, cell: nbformat.NotebookNode) -> str:
+    """Say whether a question or an exercise is core, and which plans leave it out, or take it in though it is not."""
+    with_it, without = [], []
+    for each in planned()["plan"]:
+        rows = [item for items in each["days"] for item in items if item.get("lesson") == lesson.number]
+        if rows:
+            there = any(cell.id == one.id for item in rows for one in cells(item))
+            (with_it if there else without).append(each["title"].lower())
+    core = "core" in cell.metadata.tags
+    named = without if core else with_it
+    said = f" {'Not used' if core else 'Used'} in: {', '.join(named)}." if named else ""
+    return ("Core." if core else "Further.") + said
+
+
+@functools.cache
+def answers() -> dict[str, str]:
+    """Return what the exercises' solutions give on the sample with seed 0; the tests hold it to the solutions."""
+    return tomllib.loads(ANSWERS.read_text(encoding="utf-8"))
+
+
+def _question(asked: str, form: str, came: str, where: str) -> str:
     asked = unlinked(asked)
     came = f"On the sample with seed 0 it is {came}." if came else "The executed lesson shows what came out."
-    return f"### “{asked[0].upper()}{asked[1:]}”\n\n*A guess is {form}. {came}*"
+    return f"### “{asked[0].upper()}{asked[1:]}”\n\n*{where} A guess is {form}. {came}*"
 
 
-def _exercise(number: str, task: str, solution: str) -> str:
+def _exercise(number: str, task: str, solution: str, where: str) -> str:
     way, wrong = hints(number)
     quoted = "\n".join(f"> {line}".rstrip() for line in task.splitlines())
     said = ["What the check says to wrong answers:", "\n".join(f"- “{each}”" for each in wrong)] if wrong else []
     name = f"{int(number[:2])}.{number[3:]}"
-    return "\n\n".join([f"### Exercise {name}", quoted, f"```python\n{solution}\n```", f"The hint: {way}", *said])
+    came = f"\n\nOn the sample with seed 0 it gives {answers()[number]}." if number in answers() else ""
+    code = f"```python\n{solution}\n```{came}"
+    return "\n\n".join([f"### Exercise {name}", f"*{where}*", quoted, code, f"The hint: {way}", *said])
 
 
 def real(lesson: Lesson) -> str:
@@ -226,6 +262,12 @@ def asked_at_the_end(lesson: Lesson) -> str:
 # --- plans ---------------------------------------------------------------------------------------
 
 
+@functools.cache
+def planned() -> dict:
+    """Return the plans as a person wrote them."""
+    return tomllib.loads(PLANS.read_text(encoding="utf-8"))
+
+
 def plan(given: dict) -> str:
     """Return a plan: a table of clock times, made from the minutes' formula."""
     said = f"## {given['title']}\n\n{given['for'].strip()}\n"
@@ -234,17 +276,44 @@ def plan(given: dict) -> str:
         clock = datetime.strptime(given["starts"], "%H:%M")
         said += "\n| from | to | what | if you are late |\n| --- | --- | --- | --- |\n"
         for item in items:
-            length = item.get("minutes") or room(_formula(item))
-            until = clock + timedelta(minutes=length)
-            said += f"| {clock:%H:%M} | {until:%H:%M} | {_what(item)} | {item.get('late', '')} |\n"
+            until = clock + timedelta(minutes=item.get("minutes") or room(formula(item)))
+            said += f"| {clock:%H:%M} | {until:%H:%M} | {_what(item)} | {_late(item)} |\n"
             clock = until
     return said + f"\n**Homework**: {given['homework'].strip()}\n"
 
 
-def _formula(item: dict) -> float:
-    lesson = course()[item["lesson"]]
-    core = lesson.minutes(item.get("headings")) if item.get("core", True) else 0.0
-    return core + (lesson.minutes(item["further"], "further") if "further" in item else 0.0)
+def cells(item: dict, choices: int = 0) -> list[nbformat.NotebookNode]:
+    """Return the cells, or pieces of cells, of a row, less what its first choices leave out when it is late."""
+    lesson, left = course()[item["lesson"]], {h for each in item.get("late", [])[:choices] for h in each["leave"]}
+    core = lesson.below(item.get("headings")) if item.get("core", True) else []
+    further = lesson.below(item["further"]) if "further" in item else []
+    mine = [c for c in core if "core" in c.metadata.tags] + [c for c in further if "further" in c.metadata.tags]
+    if strange := left - {heading for heading, cell in lesson.parts if cell in mine}:
+        raise Missing(f"plans.toml: the row of {lesson.name} leaves out what it does not hold: {sorted(strange)}")
+    gone = [cell for heading, cell in lesson.parts if heading in left]
+    return [cell for cell in mine if cell not in gone]
+
+
+def formula(item: dict, choices: int = 0) -> float:
+    """Return the formula's minutes of a row, less what its first choices leave out."""
+    book = nbformat.NotebookNode(cells=cells(item, choices))
+    return sum(build.minutes(book, path) for path in ("core", "further"))
+
+
+def regained(item: dict) -> list[float]:
+    """Return the minutes in a room that each choice of a row gives back."""
+    if "lesson" not in item:
+        return [each["minutes"] for each in item.get("late", [])]
+    left = [formula(item, number) for number in range(len(item.get("late", [])) + 1)]
+    return [ROOM * (before - after) for before, after in itertools.pairwise(left)]
+
+
+def _late(item: dict) -> str:
+    said = []
+    for each, minutes in zip(item.get("late", []), regained(item), strict=True):
+        left = ", ".join(f"“{heading}”" for heading in each.get("leave", []))
+        said.append(f"{left}{each.get('say', '')} ({max(1, round(minutes))} min)")
+    return "; ".join(f"{n}. {text}" for n, text in enumerate(said, 1)) if len(said) > 1 else "".join(said)
 
 
 def _what(item: dict) -> str:
@@ -261,7 +330,7 @@ def _what(item: dict) -> str:
 
 def plans() -> str:
     """Return the page of all plans."""
-    given = tomllib.loads((SOURCE / "plans.toml").read_text(encoding="utf-8"))
+    given = planned()
     rows = "".join(f"| {lesson.title} | {lesson.minutes():.0f} | {room(lesson.minutes())} | "
                    f"{lesson.minutes(path='further'):.0f} |\n" for lesson in course().values())  # fmt: skip
     head = (
@@ -310,7 +379,7 @@ def clean(text: str) -> str:
 
 
 def slides(lesson: Lesson) -> list[list[str]]:
-    """Return the slides of a lesson's cells that are tagged so, each as a stack of HTML."""
+    """Return the slides of a lesson's tagged cells, each as a stack of HTML: below a figure stands how to read it."""
     made = []
     for cell in lesson.tagged("slide"):
         heading = re.sub(r"^\d+\. ", "", lesson.headings[cell.id])
@@ -332,8 +401,10 @@ def slides(lesson: Lesson) -> list[list[str]]:
             below = [html(re.sub(r"[^.?!]+:\Z", "", unlinked(read[0])))] if read else []
             pictures = [each for each in shown if each.startswith("<img")]
             text = "".join(each for each in shown if each not in pictures)
-            stack = [text + "".join(pictures[:1]), *pictures[1:], *below]
-            made.append([f"<h2>{heading}</h2>{each}" for each in stack])
+            titled = f"<h2>{heading}</h2>"
+            made += [[titled + text]] if text else []  # what came out, in words; then each figure fills a slide
+            made += [[f"<h2 class='unseen'>{heading}</h2>{each}"] for each in pictures]
+            made[-1] += [titled + each for each in below]
     return made
 
 
