@@ -662,7 +662,5 @@ def as_text(predictor: Predictor, answers: Sequence[Answer]) -> str:
         Empty if no image could be read.
     """
     read = [answer for answer in answers if not answer.error]
-    if not read:
-        return ""
     template, usual = Path(__file__).with_name("answers.txt.j2"), models.Meaning(pixels=(0, 1))
-    return _pages.fill(template, predictor=predictor, read=read, usual=usual, notice=NOTICE).rstrip()
+    return _pages.fill(template, predictor=predictor, read=read, usual=usual, notice=NOTICE).rstrip() if read else ""
