@@ -1,5 +1,5 @@
 # Thin: each target is one or two commands. Needs Python 3.11 to 3.13 and a package index, nothing else.
-# docs/install.md has the plain commands for Windows, and the longest folder that it takes.
+# docs/install.md has the plain commands where there is no make, as on Windows, and the longest folder that it takes.
 
 PYTHON ?= python3
 BIN := .venv/bin

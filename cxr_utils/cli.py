@@ -475,8 +475,8 @@ def predict(
     ----------
     paths : [MODEL] IMAGE...
         A run folder or a model's file (.keras, .h5, .onnx); left out, the one that is shipped. Then image files (JPEG,
-        PNG, DICOM), folders, or patterns in quotes. A model without the JSON of cxr export needs --classes, --pixels or
-        --logits.
+        PNG, TIFF, BMP, WebP, DICOM), folders, or patterns in quotes. A model without the JSON of cxr export needs
+        --classes, --pixels or --logits.
     as_json : bool
         Print JSON.
     as_csv : bool

@@ -99,7 +99,8 @@ def folders(app, doctree):
     name = app.env.docname
     for node in list(doctree.findall(addnodes.pending_xref)):
         path = (ROOT / name).parent.joinpath(node["reftarget"]).resolve()
-        if node.get("reftype") == "myst" and path.is_dir() and path.is_relative_to(ROOT):
+        page = node.get("refdomain") == "doc"  # whose target has no suffix: results/folds.md, beside the folder folds
+        if node.get("reftype") == "myst" and not page and path.is_dir() and path.is_relative_to(ROOT):
             pages = ((above / "README").relative_to(ROOT).as_posix() for above in (path, *path.parents))
             page = next(page for page in pages if page in app.env.found_docs)
             uri = relative_uri(app.builder.get_target_uri(name), app.builder.get_target_uri(page))

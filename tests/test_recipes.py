@@ -40,7 +40,9 @@ def test_every_recipe_builds_small_and_says_where_it_comes_from(name):
     assert recipe.name == name and recipe.system
     if recipe.split:  # published, not our own
         assert any(other.claims for other in map(recipes.get, recipes.names()) if other.system == recipe.system)
-    assert recipe.table()["value"].map(bool).all()
+    table = recipe.table()
+    assert table["value"].map(bool).all() and table.loc["interpolation", "value"] == recipe.interpolation
+    assert set(recipe.reasons) <= set(table.index)
 
 
 def test_variations_add_layers_and_penalties():

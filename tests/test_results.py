@@ -105,6 +105,17 @@ def test_a_kept_split_is_the_one_that_its_name_says(path, monkeypatch):
     assert (table["label"] == (table["kind"] != "normal")).all()
 
 
+def test_what_is_said_to_compute_a_figure_again_gives_the_kept_one(monkeypatch):
+    (code,) = re.findall(r"(?ms)^```python\n(.*?)^```$", (RESULTS / "README.md").read_text("utf-8"))
+    monkeypatch.chdir(RESULTS.parent)
+    exec(code, found := {})
+    kept = grid.results(RESULTS)["smote_224-published-s0"]["metrics"]["test"]["at_half"]
+    again = {"accuracy": found["accuracy"], "auc": found["auc"]}
+    assert again == {name: pytest.approx(kept[name]["value"], abs=1e-6) for name in again}
+    for name in again:
+        assert list(found["interval"].loc[name]) == pytest.approx(list(kept[name].values()), abs=1e-6)
+
+
 def test_the_ablations_are_as_notebook_06_tells_them():
     table = files.read_csv(RESULTS / "ablations.csv").set_index(["setting", "recipe"])  # test_tables makes it anew
     assert (table.loc["augmentation", "accuracy_low"] > 0).all()

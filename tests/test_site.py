@@ -90,6 +90,18 @@ def test_each_page_has_one_title_and_no_source_shows_through(pages):
         assert article.count("<h1") == (path.name not in ("index.html", "search.html")), path
 
 
+def test_a_link_to_a_page_opens_that_page(site, pages):
+    seen = 0
+    for path, text in pages.items():
+        page = ROOT / path.relative_to(site).with_suffix(".md")
+        prose = re.sub(r"(?ms)^```.*?^```$|`[^`\n]*`", "", page.read_text(encoding="utf-8")) if page.is_file() else ""
+        linked = {(path.parent / f"{name}.html").resolve() for name in re.findall(r"\]\(([^)\s:#]+)\.md[)#]", prose)}
+        opened = {(path.parent / target.partition("#")[0]).resolve() for target in re.findall(r'href="([^":#]+)', text)}
+        assert (linked & pages.keys()) - {path} <= opened, page
+        seen += len(linked & pages.keys())
+    assert seen > 100
+
+
 def test_no_page_loads_anything_from_elsewhere(pages):
     loads = r'<(?:script|img|iframe|source)\b[^>]*\bsrc="(?:https?:)?//[^"]*"|<link\b[^>]*\bhref="(?:https?:)?//[^"]*"'
     found = {found for text in pages.values() for found in re.findall(loads, text)}

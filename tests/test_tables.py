@@ -32,6 +32,8 @@ def copy_pages(to):
     """Copy what the tables are written into, and the figures of others."""
     shutil.copytree(RESULTS / "systems", to / "results" / "systems")
     shutil.copy(ROOT / "README.md", to)
+    (to / "docs").mkdir()
+    shutil.copy(ROOT / "docs" / "use.md", to / "docs")
     (to / "results" / "models").mkdir()
     (to / "results" / "audited").mkdir()
     (to / "notebooks").mkdir()
@@ -83,10 +85,10 @@ def test_a_changed_number_is_found_in_every_line(wanted, tmp_path):
 @pytest.mark.parametrize(
     ("name", "there", "edited"),
     [
-        ("results/claims.md", "| 32 | .9375 |", "| 23 | .9375 |"),
+        ("results/claims.md", "| 32 | .9375 [", "| 23 | .9375 ["),
         ("results/claims.csv", ",0.9375,32,0.7919,", ",0.9375,32,0.9719,"),
         ("results/README.md", "| 2024-07-05 |", "| 2024-05-07 |"),
-        ("results/systems/002.md", "| .9151 |", "| .9515 |"),
+        ("results/systems/002.md", "| .9151 [", "| .9515 ["),
         ("results/grid.csv", "0 of 3", "3 of 3"),
         ("results/ablations.csv", "setting", "3"),
     ],
@@ -147,6 +149,17 @@ def test_every_cell_that_is_kept_is_counted_in_its_row(wanted):
         assert seeds.startswith(f"{kept.get(f'{recipe}-{protocol}', 0)} of ")
 
 
+def test_the_answers_of_every_cell_that_is_kept_are_linked(wanted):
+    linked = re.findall(r"\]\(runs/([^)]+)\.predictions\.csv\.gz\)", wanted[RESULTS / "all-runs.md"])
+    assert sorted(linked) == sorted(grid.results(RESULTS))
+
+
+def test_a_file_in_another_commit_than_the_one_that_was_read_is_said():
+    for names, commit in (["smote_224"], "0a1b4d1"), (["plain_300"], "4622a28"):
+        assert f"the [README of the commit {commit}](https://github.com/" in tables._older(names)
+    assert tables._older(["plain_64"]) == ""
+
+
 def test_our_network_stands_among_published_ones_by_auc():
     figures = {"accuracy": 0.9, "auc": 0.97, "sensitivity": 0.95, "specificity": 0.8}
     ends = {f"{m}{e}": figures[m] + d for m in figures for e, d in
@@ -166,7 +179,7 @@ def test_our_network_stands_among_published_ones_by_auc():
 def test_a_verdict_on_some_of_the_seeds_is_called_so_far():
     row = {
         "system": "9", "recipe": "r", "metric": "test_accuracy", "claim": "c", "source": "README", "n": 624,
-        "published": ".9", "dataset": "",
+        "published": ".9", "dataset": "", "low": None, "high": None,
         "reconstruction": False, "ours": 0.8, "ours_min": 0.7, "ours_max": 0.9, "seeds": "2 of 3",
         "honest": None, "honest_low": None, "honest_high": None, "honest_seeds": "0 of 3", "why": "Why.",
     }  # fmt: skip
@@ -176,6 +189,10 @@ def test_a_verdict_on_some_of_the_seeds_is_called_so_far():
     assert "Of 1 performances of the five systems: 1 *reproduced*. *So far* means that seeds are missing." in some
     every = tables.claims_block(pd.DataFrame([row | {"verdict": "reproduced", "seeds": "3 of 3"}]))
     assert "| .800 (.700–.900) | not run yet | reproduced |" in every
+    known = {"low": 0.87, "high": 0.92, "honest": 0.8, "honest_low": 0.75, "honest_high": 0.85}
+    known["honest_seeds"] = "3 of 3"
+    whole = tables.claims_block(pd.DataFrame([row | known | {"verdict": "reproduced", "seeds": "3 of 3"}]))
+    assert "| .9 [.870–.920] | .800 (.700–.900) | .800 [.750–.850] | reproduced |" in whole
     fact = tables.claims_block(pd.DataFrame([row | {"verdict": verdicts.NOT_RUN}]))
     assert "so far" not in fact.lower() and "so far" not in every.lower()
 
@@ -210,5 +227,10 @@ def test_every_system_with_claims_has_a_page_that_says_what_was_wrong(wanted):
             assert f"## {title}" in page or (number == "003" and title.startswith("What"))
         claimed = [claim for r in map(recipes.get, recipes.names()) if r.number == number for claim in r.claims]
         assert claimed and all(f"| {claim.text} |" in page for claim in claimed)
+        assert (
+            "](../claims.md#the-rules-of-the-verdicts)" in page and "](../all-runs.md#the-answers-of-each-run)" in page
+        )
+        for name in (r.name for r in map(recipes.get, recipes.names()) if r.number == number):
+            assert f"- `{name}`: " in page and f"](../../cxr_utils/recipes/{name}.py)" in page
     for number in ("002", "004"):
         assert "wrongly accused" in (RESULTS / "systems" / f"{number}.md").read_text()

@@ -31,6 +31,7 @@ def outputs(root: Path) -> dict[Path, str]:
     summary, ablations, hospital = made["grid.csv"], made["ablations.csv"], out / "elsewhere"
     pages = {
         root / "README.md": {"figures": figures_block(summary, ablations, hospital / "networks.csv")},
+        root / "docs" / "use.md": {"errs": errs_block(out)},
         out / "README.md": {"sources": sources_block()},
         out / "how-far.md": {
             "lead": lead_block(summary, published, out / "reference.json"),
@@ -41,6 +42,7 @@ def outputs(root: Path) -> dict[Path, str]:
         out / "all-runs.md": {
             "coverage": coverage_block(files.read_csv(out / "coverage.csv")),
             "grid": grid_block(summary),
+            "answers": answers_block(out),
             "ablations": ablations_block(ablations),
             "reads": reads_block(files.read_csv(out / "test_reads.csv")),
         },
@@ -105,19 +107,85 @@ def system_block(number: str, made: dict[str, pd.DataFrame]) -> str:
     names = row["recipes"].split(", ")
     lines = [
         f"Read at [{row['link'][-40:]}]({row['link']}), of {row['date']}; licence: {row['licence']}. "
-        f"What could be read: {row['read']}. Here its recipes are {' and '.join(f'`{name}`' for name in names)}.",
+        f"What could be read: {row['read']}.{_older(names)}",
         "",
-        "| claim | where | published | ours, its way | verdict, and why |",
-        "| --- | --- | ---: | ---: | --- |",
+        "| claim | where | n | published | ours, its way | verdict, and why |",
+        "| --- | --- | ---: | ---: | ---: | --- |",
     ]
     claimed = made["claims.csv"]
     for claim in claimed[claimed["recipe"].isin(names)].to_dict(orient="records"):
         where = f"[{claim['source']}, {claim['place']}]({claim['address']})"
         verdict = f"*{claim['verdict']}*. {claim['why']}"
-        lines.append(f"| {claim['claim']} | {where} | {claim['published']} | {_ours(claim)} | {verdict} |")
+        cells = [claim["claim"], where, _count(claim), _published(claim), _ours(claim), verdict]
+        lines.append(f"| {' | '.join(cells)} |")
+    lines += [
+        "",
+        "*n*: on how many images the figure was measured, where that is known. In square brackets: 95% interval, of a "
+        "published figure by those images alone. In round brackets: the lowest and the highest of our seeds. "
+        "[The rules of the verdicts](../claims.md#the-rules-of-the-verdicts).",
+        "",
+        "Our runs on the official test set, answers from .5 on ([what each column says](../all-runs.md)):",
+    ]
     runs = made["grid.csv"]
     runs = runs[runs["recipe"].str.fullmatch("|".join(f"{name}(-.*)?" for name in names))]
-    return "\n".join([*lines, "", "Our runs on the official test set:", "", grid_block(runs, told=False)])
+    networks = [_network(name, runs[runs["recipe"] == name]) for name in runs["recipe"].unique()]
+    answers = "Each run's answers, to compute its figures again: [all runs](../all-runs.md#the-answers-of-each-run)."
+    return "\n".join([*lines, "", grid_block(runs, told=False), "", *networks, "", answers])
+
+
+def _older(names: list[str]) -> str:
+    """Say which file is replicated as it stood in another commit than the one that was read."""
+    every = [(recipe, claim) for recipe in map(recipes.get, names) for claim in recipe.claims if claim.commit]
+    told = {
+        f"the [{claim.source} of the commit {claim.commit[:7]}]({recipe.published.link(claim).partition('?')[0]})"
+        for recipe, claim in every
+    }
+    return f" What is replicated is {' and '.join(sorted(told))}, so its claims link there." if told else ""
+
+
+def _network(name: str, runs: pd.DataFrame) -> str:
+    """Say what a network of a system's page is, and on which images its runs were validated."""
+    base, changes = grid.VARIANTS.get(name, (name, {}))
+    recipe, told = recipes.get(base), []
+    for row in runs[runs["validates_on"] != ""].to_dict(orient="records"):
+        how = grid.Cell(name, row["protocol"], 0).get_recipe().validation
+        told.append(f"{row['protocol']}: {how} ({row['validation_images']:,} images)")
+    if changes:
+        what = f"`{base}`, but " + " and ".join(f"`{key}` is {value or 'none'}" for key, value in changes.items())
+    else:
+        what = f"{recipe.title}; [its settings](../../cxr_utils/recipes/{base}.py), or `cxr recipes {base}`"
+    return f"- `{name}`: {what}." + (f" Validation, {'; '.join(told)}." if told else "")
+
+
+def answers_block(out: Path) -> str:
+    """Link the answers of each kept run: what its figures can be computed again from."""
+    lines, kept = [], {}
+    for cell in grid.results(out):
+        recipe, protocol, seed = cell.rsplit("-", 2)
+        kept.setdefault((recipe, protocol), []).append((int(seed[1:]), cell))
+    for recipe, protocol in sorted(kept, key=lambda key: (key[0], key[1] == "honest")):
+        seeds = [f"[{seed}](runs/{cell}.predictions.csv.gz)" for seed, cell in sorted(kept[recipe, protocol])]
+        lines.append(f"| {recipe} | {protocol} | {', '.join(seeds)} |")
+    head = ["| network | protocol | by seed |", "| --- | --- | --- |"]
+    return "\n".join([*head, *lines]) if lines else f"The grid is {verdicts.NOT_RUN}."
+
+
+def errs_block(out: Path) -> str:
+    """Say how often the shipped network is wrong: on its own test set, and in another hospital."""
+    own, there = out / "models" / "reference.json", out / "elsewhere" / "reference.json"
+    if not own.is_file() or not there.is_file():
+        return f"How often the shipped network is wrong is {verdicts.NOT_RUN}."
+    named, elsewhere = files.read_json(own)["run"], files.read_json(there)["groups"]["all"]["metrics"]
+    test = grid.results(out)[f"{named['recipe']}-{named['protocol']}-s{named['seed']}"]["metrics"]["test"]
+    accuracy, other = (verdicts.shown(one["at_half"]["accuracy"]["value"]) for one in (test, elsewhere))
+    miss, alarm = (f"{1 - test['at_half'][metric]['value']:.1%}" for metric in ("sensitivity", "specificity"))
+    return (
+        f"How often it is wrong stands in its [model card](../results/models/model-card.md). On its own test set of "
+        f"{test['images']:,} images the shipped network has an accuracy of {accuracy}: it misses {miss} of PNEUMONIA, "
+        f"and calls {alarm} of NORMAL similar to PNEUMONIA. On {elsewhere['images']:,} films of another hospital its "
+        f"accuracy is {other}, and its AUC {verdicts.shown(elsewhere['at_half']['auc']['value'])}: little better than "
+        "chance. So an answer for a film from elsewhere says next to nothing."
+    )
 
 
 def differences(wanted: dict[Path, str]) -> list[str]:
@@ -148,10 +216,14 @@ def figures_block(summary: pd.DataFrame, ablations: pd.DataFrame, networks: Path
     if own is None or there is None or change.empty:
         return f"The three figures are {verdicts.NOT_RUN}."
     there, change = there.set_index("network").loc["reference"], change.iloc[0]
-    carried = f"AUC on films of [another hospital](results/limits.md), of {there['seeds']:.0f} such networks"
+    again = len(list((networks.parent / "runs").glob("reference-honest-s*.json")))
+    carried = (
+        f"AUC on films of [another hospital](results/limits.md), of {there['seeds']:.0f} networks of that recipe, "
+        f"{again} of them trained again for it; on their own test set they have {verdicts.shown(there['auc_test'])}"
+    )
     rows = [
         ("accuracy of our own network, trained from scratch, on the official test set", own, "accuracy"),
-        (f"{carried}, which have {verdicts.shown(there['auc_test'])} on their own test set", there, "all"),
+        (carried, there, "all"),
         ("what augmentation adds to its [accuracy](results/all-runs.md#what-a-setting-changed)", change, "accuracy"),
     ]
     lines = ["| figure | value | 95% interval |", "| --- | ---: | ---: |"]
@@ -366,7 +438,9 @@ def runtime_block(out: Path) -> str:
         lines.append(f"| {name} | {len(took)} | {a_run} | {took.sum() / 60:,.1f} |")
     machines = kept.groupby(["processor", "cores", "system"]).size()
     shown = [f"{n} on {cpu}, {cores} core{'s' * (cores > 1)}, {system}" for (cpu, cores, system), n in machines.items()]
-    return "\n".join([*lines, "", f"Their machines: {'; '.join(shown)}."])
+    hours = (kept["minutes"] * kept["cores"]).sum() / 60 / 2
+    told = f"Runs on one core went two side by side: on two cores, the whole took about {hours:.0f} hours."
+    return "\n".join([*lines, "", f"Their machines: {'; '.join(shown)}. {told}"])
 
 
 def elsewhere_index(path: Path) -> str:
@@ -489,10 +563,10 @@ def claims_block(table: pd.DataFrame) -> str:
         cells = [
             f"[{system}](systems/{system}.md) `{row['recipe']}`",
             row["claim"],
-            "" if pd.isna(row["n"]) else f"{row['n']:,}",
-            row["published"],
+            _count(row),
+            _published(row),
             _ours(row),
-            _figure(row, "honest", "_low", "_high", "honest_seeds"),
+            _figure(row, "honest", "_low", "_high", "honest_seeds", "[]"),
             row["verdict"] + so_far,
         ]
         lines.append(f"| {' | '.join(cells)} |")
@@ -519,14 +593,23 @@ def _ours(row: dict) -> str:
     return f"reconstruction: {ours}" if row["reconstruction"] and not pd.isna(row["ours"]) else ours
 
 
-def _figure(row: dict, name: str, low: str, high: str, seeds: str) -> str:
+def _count(row: dict) -> str:
+    return "" if pd.isna(row["n"]) else f"{row['n']:,}"
+
+
+def _published(row: dict) -> str:
+    """Write a published figure, and where its images are known the 95% interval that their number gives it."""
+    return row["published"] if pd.isna(row["low"]) else f"{row['published']} [{_ends(row, '', 'low', 'high')}]"
+
+
+def _figure(row: dict, name: str, low: str, high: str, seeds: str, brackets: str = "()") -> str:
     """Write a mean with its two limits, and how many seeds it is of where some are missing."""
     if pd.isna(row[name]):
         return verdicts.NOT_RUN if row[seeds] else ""
     limits = dict.fromkeys(verdicts.shown(row[f"{name}{end}"]) for end in (low, high))
     told = ["–".join(limits)] if len(limits) == 2 else []
     told += [] if _complete(row[seeds]) else [f"{row[seeds]} seeds"]
-    return verdicts.shown(row[name]) + (f" ({', '.join(told)})" if told else "")
+    return verdicts.shown(row[name]) + (f" {brackets[0]}{', '.join(told)}{brackets[1]}" if told else "")
 
 
 #: Verdicts that rest on our runs alone: they hold "so far" while seeds are missing.

@@ -23,6 +23,8 @@ from cxr_utils.errors import BadInput, printable
 from cxr_utils.predict import outside
 
 LEFT_OUT = "left out: its name is not that of an image"
+#: Of a folder that `find` gave back as it is.
+EMPTY = "holds no image, in folders below neither; JPEG, PNG, TIFF, BMP, WebP and DICOM files are answered"
 NOTICE = "For teaching and research. This is no diagnosis, and does not replace medical judgement."
 LIKE_PNEUMONIA = "similar to images labelled PNEUMONIA"
 LIKE_NORMAL = "similar to images labelled NORMAL"
@@ -232,7 +234,8 @@ def predict(
         try:
             return images.look(path, at_least=predictor.at_least, then=predictor.prepare, content=content(path))
         except BadInput as error:
-            return None, [str(error).removeprefix(f"{printable(path)}: ")]
+            empty = path.is_dir() and find([path]) == [path]
+            return None, [EMPTY if empty else str(error).removeprefix(f"{printable(path)}: ")]
 
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool, bar:
         for start in range(0, len(paths), _BATCH):  # whole folders must not lie in memory at once
@@ -642,7 +645,9 @@ def _no_formula(text: str) -> str:
 
 
 def as_text(predictor: Predictor, answers: Sequence[Answer]) -> str:
-    """Write answers as a table for a terminal, with what the columns mean; files that can't be read are left out.
+    """Write answers as a table for a terminal, with what the columns mean and where it stands how often the model errs.
+
+    Files that can't be read are left out.
 
     Parameters
     ----------
@@ -657,8 +662,5 @@ def as_text(predictor: Predictor, answers: Sequence[Answer]) -> str:
         Empty if no image could be read.
     """
     read = [answer for answer in answers if not answer.error]
-    if not read:
-        return ""
-    usual = predictor.check and predictor.model.meaning == models.Meaning(pixels=(0, 1))
-    template = Path(__file__).with_name("answers.txt.j2")
-    return _pages.fill(template, predictor=predictor, read=read, usual=usual, notice=NOTICE).rstrip()
+    template, usual = Path(__file__).with_name("answers.txt.j2"), models.Meaning(pixels=(0, 1))
+    return _pages.fill(template, predictor=predictor, read=read, usual=usual, notice=NOTICE).rstrip() if read else ""

@@ -402,14 +402,13 @@ class Recipe:
 
         Examples
         --------
-        >>> get("plain_224").table().loc["image_size", "value"]
-        '224'
+        >>> get("smote_224").table().loc[["image_size", "interpolation", "layers"], "value"].tolist()
+        ['224', 'area', 'see its layers']
         """
         shown = {k: v for k, v in self.settings().items() if k not in ("width", "dropout", "l2", "batchnorm") or v}
-        shown |= {"validation": self.validation}
-        rows = [(name, _words(value), self.reasons.get(name, "")) for name, value in shown.items()]
-        # Some reasons are for what no setting of its own holds.
-        rows += [(name, "see its layers", why) for name, why in self.reasons.items() if name not in shown]
+        shown |= {"validation": self.validation, "interpolation": self.interpolation}
+        every, layers = {**shown, **self.reasons}, "see its layers"  # which some reasons are for, not for a setting
+        rows = [(name, _words(shown.get(name, layers)), self.reasons.get(name, "")) for name in every]
         return pd.DataFrame(rows, columns=["setting", "value", "why ours"]).set_index("setting")
 
     def build(self, *, seed: int = 0, compiled: bool = True) -> keras.Model:

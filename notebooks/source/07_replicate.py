@@ -286,9 +286,10 @@ tables["validation of 16 images"].round(3)
 # %% [markdown] tags=["further"]
 # ## A second ruler: five folds
 #
-# A test set wears out: whoever reads it often, and keeps what looks well, has chosen on it. This one was read hundreds of times
-# here, and by everyone who publishes on it, and its 624 images leave two points of doubt. So the 5,232 images of train and val
-# were dealt into [five folds](../results/folds.md). A network is trained five times, each time without one fold, and
+# A test set wears out: whoever reads it often, and keeps what looks well, has chosen on it. This one was read
+# [many times here](../results/all-runs.md#readings-of-the-test-set), and by everyone who publishes on it, and its
+# 624 images leave two points of doubt. So the 5,232 images of train and val were dealt into
+# [five folds](../results/folds.md). A network is trained five times, each time without one fold, and
 # answers for that fold once. Runs of 60 neighbouring numbers stay whole, so that images which one machine took in a row
 # are not on both sides, and the interval is drawn over these runs.
 #

@@ -212,6 +212,14 @@ def test_folders_patterns_and_files(tmp_path):
     assert predict.find([tmp_path / "none*"]) == [tmp_path / "none*"]
 
 
+def test_a_folder_without_an_image_is_said_to_be_that_and_others_are_answered(model, films, tmp_path, capsys):
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below/notes.txt").write_text("x")
+    assert cli.main(["predict", str(model), str(tmp_path), str(films[0])]) == 1
+    shown = capsys.readouterr()
+    assert films[0].name in shown.out and shown.err.splitlines()[-1] == f"cxr: {tmp_path}: {predict.EMPTY}"
+
+
 def test_pictures_of_other_formats_in_a_folder_are_named(tmp_path):
     for name in ("a.gif", "b.HEIC", "c.jp2", "d.jfif", "1.2.840.113", "notes.txt", "e.json", ".hidden.gif"):
         (tmp_path / name).write_bytes(bytes(128) + b"DICM" if name[0] == "1" else b"GIF89a")
@@ -221,7 +229,9 @@ def test_pictures_of_other_formats_in_a_folder_are_named(tmp_path):
 
 def test_the_answering_model_is_named_above_the_table(model, films, capsys):
     assert cli.main(["predict", str(model), str(films[0])]) == 0
-    assert capsys.readouterr().out.startswith(f"model: {model}\n")
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"model: {model}\n") and "  NORMAL below  PNEUMONIA below  " in shown
+    assert f"how often it is wrong, on its own test images and elsewhere: {model.with_name('model-card.md')}" in shown
 
 
 @pytest.mark.parametrize(
