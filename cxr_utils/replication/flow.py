@@ -25,6 +25,7 @@ from cxr_utils.replication.values import (
     WORDS,
     Value,
     added,
+    apart,
     column,
     filled,
     is_a,
@@ -33,7 +34,6 @@ from cxr_utils.replication.values import (
     part_of,
     parts_in,
 )
-from cxr_utils.replication.values import RULES as RULES
 
 #: Deeper calls are not followed, more steps are not made, a longer source is not read.
 DEEP, STEPS, SOURCE = 14, 60_000, 2_000_000
@@ -52,11 +52,12 @@ class Event:
     Attributes
     ----------
     name : str
-        "train", "validate", "score", "split", "moved", "resample", "scale", "compare", "choose" or "seed".
+        "train", "validate", "score", "split", "moved", "scale", "leak", "compare", "equal", "choose", "seed"; of what
+        `auditor` itself sees "typed" and "measure".
     place : str
         The cell and the line.
     value : Value
-        The images; of "compare" its items are labels and answers.
+        The images; "apart" if labels and answers that are compared are in different orders.
     """
 
     name: str
@@ -251,7 +252,7 @@ class Program:
         if equal and all(len(each.texts) == 1 and UNKNOWN not in min(each.texts) for each in found):
             return Value([str((found[0].texts == found[1].texts) == isinstance(node.ops[0], ast.Eq))])
         if equal or not any(isinstance(each, ast.Constant) for each in (node.left, *node.comparators)):
-            self._note("equal" if equal else "choose", Value((), mixed(found).marks, dict(enumerate(found))))
+            self._note("equal" if equal else "choose", mixed(found).but(*["apart"] * apart(*found)))
         return mixed(found).but(*["score"] * (equal and all(each.flat().parts for each in found)))
 
     def _see_ListComp(self, node, env):
@@ -406,7 +407,7 @@ class Program:
                 owner.marks |= {*rule.get("owner", ()), *(data.marks & SIDES)} if "owner" in rule else set()
                 each = each.passed(self.steps) if "pass" in rule else each
                 if "note" in rule:
-                    self._note(rule["note"], Value(marks=each.marks, items=dict(enumerate(given[1:3]))))
+                    self._note(rule["note"], each.but(*["apart"] * apart(*given[1:3])))
                 return Value(marks=each.marks, items={SPLIT: each} if rule.get("note") == "split" else {})
         if is_a("fits", name):
             return self._fit(args, options, owner)

@@ -5,6 +5,7 @@ What is known of folders and libraries stands in ``auditor.toml``.
 
 from __future__ import annotations
 
+import itertools
 import re
 import tomllib
 from collections.abc import Iterable
@@ -147,3 +148,13 @@ def part_of(path: str) -> str | None:
 def parts_in(*values: Value) -> set[str]:
     """Return the parts that values are of, or that their texts name."""
     return {part for value in values for part in (*value.parts, *map(part_of, value.texts)) if part}
+
+
+def apart(*both: Value) -> bool:
+    """Return whether one is of one pass over a shuffled loader, the other of another or in the order of files."""
+    for said, true in itertools.permutations([each.flat().marks for each in both], 2):
+        one, other = ({mark for mark in marks if mark.startswith("pass ")} for marks in (said, true))
+        in_order = "in order" in true or (true & said & PARTS and "shuffled" not in true)
+        if one and one.isdisjoint(other) and (other or in_order):
+            return True
+    return False
