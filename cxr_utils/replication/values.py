@@ -5,13 +5,14 @@ What is known of folders and libraries stands in ``auditor.toml``.
 
 from __future__ import annotations
 
+import ast
 import itertools
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 UNKNOWN = "*"
 #: More possible texts, letters or items than these, and no more is known of them.
@@ -19,7 +20,7 @@ TEXTS, LETTERS, ITEMS = 12, 1000, 100
 PARTS = {"train", "val", "test", "all"}
 SIDES = {"split", "grouped"}
 RULES = tomllib.loads(Path(__file__).with_name("auditor.toml").read_text("utf-8"))
-CALLS = RULES.pop("calls")
+CALLS, ALIKE = RULES.pop("calls"), RULES.pop("alike")
 WORDS = {name: re.compile(pattern) for name, pattern in RULES.pop("words").items()}
 
 
@@ -59,6 +60,12 @@ class Value:
         """Return the parts of the dataset that its images are of."""
         return self.marks & PARTS
 
+    @property
+    def key(self) -> Any:
+        """Return the key or number that it is, where that is known."""
+        text = min(self.texts) if len(self.texts) == 1 else ""
+        return int(text) if text.isdecimal() else text or None
+
     def flat(self) -> Value:
         """Return the marks of it and of all that it holds."""
         held, todo = set(), {self}
@@ -81,6 +88,67 @@ class Value:
         marks = {f"pass {name}" if mark == "shuffled" else mark for mark in self.marks}
         return Value(self.texts, marks, self.items, self.what)
 
+    def then(self, other: Value, between: str = "") -> Value:
+        """Return its text and then the other, or what both lists hold."""
+        ends = itertools.product(self.texts or [UNKNOWN], other.texts or [UNKNOWN]) if self.texts or other.texts else ()
+        items = [*self.items.values(), *other.items.values()][:ITEMS] if self.items and other.items else []
+        texts = {start.removesuffix(between) + between + end for start, end in ends}
+        return Value(texts, mixed([self, other]).marks, dict(enumerate(items)))
+
+    def filled(self, values: Iterable[Value]) -> Value:
+        """Return a text whose places, such as ``%s`` or ``{}``, hold these."""
+        form = self
+        for each in values:
+            pairs = itertools.product(form.texts, each.texts or [UNKNOWN])
+            texts = [WORDS["place"].sub(lambda _, new=new: new, text, count=1) for text, new in pairs]
+            form = Value(texts, form.marks)
+        return form
+
+    def column(self, name: str) -> Value:
+        """Return a column of a table of figures: they are of the part that its name says."""
+        named = WORDS["side"].findall(name)[-1:] if "score" in self.marks and len(self.parts) > 1 else []
+        return Value(self.texts, {*named, *(self.marks - (PARTS if named else set()))}, self.items)
+
+
+class Call(NamedTuple):
+    """A call: its code, what it calls by its last name, the object before that, arguments and options."""
+
+    node: ast.Call
+    name: str
+    owner: Value
+    args: list[Value]
+    options: dict[str, Value]
+
+    @property
+    def given(self) -> dict[Any, Value]:
+        """Return all that it works on, by number and name."""
+        return {"of": self.owner, **dict(enumerate(self.args)), **self.options}
+
+    @property
+    def data(self) -> Value:
+        """Return the images that it works on: those that a key reads, else the object's and the arguments'."""
+        key = self.options.get("key", Value()).flat()
+        return key if key.parts else mixed([self.owner, *self.args] if self.args else self.given.values())
+
+    @property
+    def folders(self) -> Value:
+        """Return the images of the folders that it reads."""
+        where = [*self.args, *(each for key, each in self.options.items() if is_a("where", key))]
+        found = joined([Value(), *(each for each in where if each.texts or each.parts)])
+        return found.but(parts={part_of(text) or "all" for text in found.texts} | found.parts)
+
+    def rules(self, asked: Iterable[str]) -> Iterator[dict[str, Any]]:
+        """Yield those of `CALLS` that fit; ``auditor.toml`` says what they may need."""
+        given = self.given
+        asked = {*asked, *given, *ast.unparse(self.node.func).split("."), f"{len(self.args)} args"}
+        asked |= {"in " + " ".join(sorted(parts_in(*given.values()))), *{"no shuffle"} - {f"no {key}" for key in given}}
+        asked |= {f"{key} {mark}" for key, each in given.items() for mark in each.marks}
+        asked |= {f"{a} to {b}" for a in parts_in(*self.args[:1]) for b in parts_in(*self.args[1:2])}
+        asked |= {f"{key}={text}" for key, each in given.items() for text in each.texts}
+        for rule in CALLS:
+            if re.fullmatch(rule["names"], self.name) and asked.intersection(rule.get("needs", [self.name])):
+                yield rule
+
 
 def joined(values: Iterable[Value], deep: int = 2) -> Value:
     """Return what may be any of these."""
@@ -95,32 +163,6 @@ def joined(values: Iterable[Value], deep: int = 2) -> Value:
 def mixed(values: Iterable[Value]) -> Value:
     """Return images made from all of these."""
     return Value(marks=frozenset().union(*(value.flat().marks for value in values)))
-
-
-def added(left: Value, right: Value, between: str = "") -> Value:
-    """Return one text after the other, or what both lists hold."""
-    both = left.texts or right.texts
-    texts = (
-        {a.removesuffix(between) + between + b for a in left.texts or [UNKNOWN] for b in right.texts or [UNKNOWN]}
-        if both
-        else ()
-    )
-    items = [*left.items.values(), *right.items.values()][:ITEMS] if left.items and right.items else []
-    return Value(texts, mixed([left, right]).marks, dict(enumerate(items)))
-
-
-def filled(form: Value, values: Iterable[Value]) -> Value:
-    """Return a text whose places, such as ``%s`` or ``{}``, hold these."""
-    for each in values:
-        pairs = [(text, new) for text in form.texts for new in each.texts or [UNKNOWN]]
-        form = Value([WORDS["place"].sub(lambda _, new=new: new, text, count=1) for text, new in pairs], form.marks)
-    return form
-
-
-def column(table: Value, name: str) -> Value:
-    """Return a column of a table of figures: they are of the part that its name says."""
-    named = WORDS["side"].findall(name)[-1:] if "score" in table.marks and len(table.parts) > 1 else []
-    return Value(table.texts, {*named, *(table.marks - (PARTS if named else set()))}, table.items)
 
 
 def part_of(path: str) -> str | None:
