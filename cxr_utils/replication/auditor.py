@@ -11,8 +11,8 @@ from typing import Any
 
 from cxr_utils.errors import BadInput, printable
 from cxr_utils.replication.flow import Event, Program, at
-from cxr_utils.replication.pages import cells, figures
-from cxr_utils.replication.values import RULES, WORDS
+from cxr_utils.replication.values import RULES, WORDS, is_a
+from cxr_utils.replication.verdicts import countable, interval
 
 FOUND, CANT_TELL, NOT_FOUND = "found", "can't tell", "not found"
 
@@ -43,28 +43,63 @@ def audit(path: Path) -> list[dict[str, str]]:
     >>> next(one["place"] for one in audit(path) if one["mistake"] == "image_split")
     'line 1'
     """
-    program, texts, broken = Program(path.parent), [], ["it is empty"]
+    program, parts, broken = Program(path.parent), _cells(path), "it is empty"
     try:
-        for place, source, is_code in cells(path):
-            if not is_code:
-                texts.append((place, source))
-                continue
+        for place, source in [part[:2] for part in parts if part[2]]:
             try:
-                program.read("" if WORDS["no_python"].match(source) else WORDS["magic"].sub(r"\1pass", source), place)
+                program.read(source, place)
             except (SyntaxError, ValueError) as error:
-                broken.append(f"{place}: {error}".removeprefix(": "))
-            texts += [(at(place, n), line.partition("#")[2]) for n, line in enumerate(source.splitlines(), 1)]
+                broken = f"{place}: {error}".removeprefix(": ")
         program.finish()
     except (RecursionError, MemoryError):
         raise BadInput(f"{path}: is nested too deeply to be read") from None
     if not program.nodes:
-        raise BadInput(f"{path}: no code in it that Python 3 can read ({printable(broken[-1][:100])})")
-    events = [*program.events, *_told(program, texts)]
+        raise BadInput(f"{path}: no code in it that Python 3 can read ({broken[:100]})")
+    events = [*program.events, *_told(program, parts)]
     return [
         {"mistake": name, "result": result, "place": place, "says": rule["look" if result == CANT_TELL else "found"],
          **{key: rule[key] for key in ("why", "mend", "lesson")}}
         for name, rule in RULES.items() for result, place in [_judged(rule, events)]
     ]  # fmt: skip
+
+
+def figures(path: Path) -> list[dict[str, Any]]:
+    """Look at the figures of results that a page, such as a README, has.
+
+    Parameters
+    ----------
+    path : Path
+        A text.
+
+    Returns
+    -------
+    list of dict
+        ``line`` (from 1), ``figure`` (as it stands), ``possible`` (of 624, 5,216 and 16 images, those of which it can
+        be a share, rounded or cut), ``low`` and ``high`` (its 95% interval if it is of the 624 of test).
+
+    Raises
+    ------
+    BadInput
+        It can't be read.
+
+    Examples
+    --------
+    >>> path = Path("README.md")
+    >>> _ = path.write_text("It reaches an accuracy of 91.51% on test.", encoding="utf-8")
+    >>> [(one["figure"], one["possible"]) for one in figures(path)]
+    [('91.51%', [624, 5216])]
+    """
+    found = []
+    for number, line in enumerate(_text(path).splitlines(), 1):
+        for said in WORDS["figure"].finditer(line[:3000]):
+            text, percent = said[1] or said[2], "%" in (said[1] or said[2])
+            digits = text.rstrip("% ")
+            value, places = float(digits) / (100 if percent else 1), len(digits.partition(".")[2]) + 2 * percent
+            if value <= 1:
+                low, high = interval(value, 624)
+                possible = [n for n in (624, 5216, 16) if countable(value, places, n)]
+                found.append({"line": number, "figure": text, "possible": possible, "low": low, "high": high})
+    return found
 
 
 def report(paths: Iterable[Path]) -> tuple[list[dict[str, Any]], int]:
@@ -96,8 +131,8 @@ def report(paths: Iterable[Path]) -> tuple[list[dict[str, Any]], int]:
     """
     files: list[dict[str, Any]] = []
     for top in paths:
-        inside = [p for p in sorted(top.rglob("*")) if p.suffix in (".py", ".ipynb", ".md") and p.is_file()]
-        inside = [p for p in inside if not WORDS["left_out"].search(f"{top.name}/{p.relative_to(top).as_posix()}")]
+        files_in = sorted(filter(Path.is_file, top.rglob("*")))
+        inside = [path for path in files_in if is_a("audited", f"{top.name}/{path.relative_to(top).as_posix()}")]
         if top.is_dir() and not inside:
             raise BadInput(f"{top}: has no notebook, script or page in it")
         for path in inside if top.is_dir() else [top]:
@@ -127,12 +162,14 @@ def _those(events, names, of=None, marks=(), no=(), times=1, along=(), unless=()
     return [] if other or len(found) < times else found
 
 
-def _told(program: Program, texts: list[tuple[str, str]]) -> Iterator[Event]:
+def _told(program: Program, parts: list[tuple[str, str, bool]]) -> Iterator[Event]:
     """Yield what is no way of images: figures in what people read (prose, comments, prints), and measures by name."""
-    for place, text in texts:
-        for each in re.split(r"\n\s*\n", text):
-            if not WORDS["cited"].search(each) and WORDS["figure"].search(each[:3000]):
-                yield Event("typed", place)
+    for place, source, is_code in parts:
+        lines = [(at(place, n), line.partition("#")[2]) for n, line in enumerate(source.splitlines(), 1)]
+        for where, text in lines if is_code else [(place, source)]:
+            for each in re.split(r"\n\s*\n", text):
+                if not WORDS["cited"].search(each) and WORDS["figure"].search(each[:3000]):
+                    yield Event("typed", where)
     for place, node in program.nodes:
         match node:
             case ast.Call(func=ast.Name(id="print")):
@@ -142,3 +179,31 @@ def _told(program: Program, texts: list[tuple[str, str]]) -> Iterator[Event]:
             case ast.keyword(arg="metrics", value=named) | ast.Call(func=named) | (ast.Name(ctx=ast.Store()) as named):
                 if WORDS["measure"].search(ast.unparse(named)):
                     yield Event("measure", at(place, node.lineno))
+
+
+def _text(path: Path) -> str:
+    most = 100 if path.suffix == ".ipynb" else 2  # with its outputs a notebook may be large
+    try:
+        if path.stat().st_size > most * 10**6:
+            raise BadInput(f"{path}: has more than {most} MB; clear its outputs, or name the part that matters")
+        return path.read_text("utf-8-sig", errors="replace")
+    except OSError as error:
+        raise BadInput(f"{path}: {error.strerror or error}; name a notebook, a script or a folder") from None
+
+
+def _cells(path: Path) -> list[tuple[str, str, bool]]:
+    """Return of each cell, or of a script, what it is called, its text, and whether it is code."""
+    import nbformat
+
+    text = _text(path)
+    if path.suffix != ".ipynb":
+        return [("", text, True)]
+    try:
+        book = nbformat.reads(text, as_version=4)
+        language = str(book.metadata.get("kernelspec", {}).get("language") or "python")
+        found = [(f"cell {n}", str(cell.source), cell.cell_type == "code") for n, cell in enumerate(book.cells)]
+    except Exception:  # whatever nbformat trips over
+        raise BadInput(f"{path}: is no notebook, or not a whole one; open and save it in JupyterLab") from None
+    if not language.lower().startswith("python"):
+        raise BadInput(f"{path}: is written in {printable(language)}; only Python can be read")
+    return found

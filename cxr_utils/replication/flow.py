@@ -14,21 +14,8 @@ import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cxr_utils.replication.values import (
-    ALIKE,
-    ITEMS,
-    PARTS,
-    SIDES,
-    WORDS,
-    Call,
-    Value,
-    apart,
-    is_a,
-    joined,
-    mixed,
-    part_of,
-    parts_in,
-)
+from cxr_utils.replication import values
+from cxr_utils.replication.values import PARTS, SIDES, WORDS, Call, Value, is_a, joined, mixed, part_of, parts_in
 
 #: Deeper calls are not followed, more steps are not made, a longer source is not read.
 DEEP, STEPS, SOURCE = 14, 60_000, 2_000_000
@@ -102,10 +89,11 @@ class Program:
         if len(source) > SOURCE:
             raise ValueError(f"it has more than {SOURCE:,} letters")
         with warnings.catch_warnings(action="ignore"):
-            tree = ast.parse(source)
+            tree = ast.parse("" if WORDS["no_python"].match(source) else WORDS["magic"].sub(r"\1pass", source))
         self.nodes += ((place, node) for node in ast.walk(tree))
-        self.place = place
+        here, self.place = self.place, place
         self._see(tree, self.env if env is None else env)
+        self.place = here
 
     def finish(self) -> None:
         """Go through the functions that nobody called: another file may."""
@@ -124,7 +112,7 @@ class Program:
             return Value()
         self.line = node.lineno if isinstance(node, ast.stmt) else self.line
         kind = type(node).__name__
-        if see := getattr(self, f"_see_{ALIKE.get(kind, kind)}", None):
+        if see := getattr(self, f"_see_{values.ALIKE.get(kind, kind)}", None):
             return see(node, env) or Value()
         return mixed([self._see(each, env) for each in ast.iter_child_nodes(node)])
 
@@ -201,10 +189,10 @@ class Program:
         return functools.reduce(Value.then, found, Value([""]))
 
     def _see_Tuple(self, node, env):
-        return Value(items={number: self._see(each, env) for number, each in enumerate(node.elts[:ITEMS])})
+        return Value(items={number: self._see(each, env) for number, each in enumerate(node.elts[: values.ITEMS])})
 
     def _see_Dict(self, node, env):
-        pairs = zip(node.keys[:ITEMS], node.values[:ITEMS], strict=True)
+        pairs = zip(node.keys[: values.ITEMS], node.values[: values.ITEMS], strict=True)
         return Value(items={self._see(key, env).key: self._see(each, env) for key, each in pairs})
 
     def _see_BinOp(self, node, env):
@@ -224,16 +212,16 @@ class Program:
         if equal and not any(each.key is None for each in found):
             return Value([str((found[0].texts == found[1].texts) == isinstance(node.ops[0], ast.Eq))])
         if equal or not any(isinstance(each, ast.Constant) for each in (node.left, *node.comparators)):
-            self._note("equal" if equal else "choose", mixed(found).but(*["apart"] * apart(*found)))
+            self._note("equal" if equal else "choose", mixed(found).but(*["apart"] * values.apart(*found)))
         return mixed(found).but(*["score"] * (equal and all(each.flat().parts for each in found)))
 
     def _see_ListComp(self, node, env):
         inner, made, (first, *others) = dict(env), {}, node.generators
-        for number, item in enumerate(self._each(self._see(first.iter, env))):
+        for item in self._each(self._see(first.iter, env)):
             self._assign(first.target, item, inner)
             for other in others:
                 self._assign(other.target, self._see(other.iter, inner).one(), inner)
-            key = self._see(node.key, inner).key if isinstance(node, ast.DictComp) else number
+            key = self._see(node.key, inner).key if isinstance(node, ast.DictComp) else len(made)
             made[key] = self._see(getattr(node, "elt", None) or node.value, inner)
         return Value(marks=["many"], items=made)
 
@@ -314,23 +302,23 @@ class Program:
         defaults = itertools.zip_longest(reversed(names), reversed([*spec.defaults, *spec.kw_defaults]))
         inner |= {name: self._see(default, env) for name, default in defaults}
         inner |= dict(zip(names, args, strict=False)) | options
-        here = self.place, self.line
-        self.place = place
+        here, self.place = (self.place, self.line), place
         self.stack.append(id(node))
         self._see(ast.Module(node.body, []), inner)
         self.stack.pop()
+        if is_a("validates", node.name):
+            self._note("validate", inner["return "].flat())
         self.place, self.line = here
         return None if node.name == "__init__" else inner["return "]
 
     def _module(self, name: str) -> dict[str, Value]:
         """Read a module of the program's own, if it lies beside it."""
         tops = [self.folder, *self.folder.parents[:2]] if self.folder and name not in self.modules else []
-        env, here = self.modules.setdefault(name, {}), self.place
+        env = self.modules.setdefault(name, {})
         files = (top / f"{name.replace('.', '/')}{end}" for top in tops for end in (".py", "/__init__.py"))
         with contextlib.suppress(StopIteration, SyntaxError, ValueError, OSError):  # it is not what is audited
             path = next(filter(Path.is_file, files))
             self.read(path.read_text("utf-8-sig", errors="replace"), path.name, env)
-        self.place = here
         return env
 
     # --- what libraries do
@@ -349,23 +337,20 @@ class Program:
 
     def _mark(self, call, rule, marks):
         """Do what a rule says."""
-        named = call.options.get(rule.get("named"))
-        parts = parts_in(named) if named else rule.get("parts")
         whole = [call.folders if "reads" in rule else call.data]
         for data in [call.given[key] for key in rule["takes"] if key in call.given] if "takes" in rule else whole:
-            found = data.but(*marks, parts=parts)
+            found = data.but(*marks, parts=rule.get("parts", parts_in(data, data.flat())))
             call.owner.marks |= {*rule["owner"], *(found.marks & SIDES)} if "owner" in rule else set()
             found = found.passed(self.steps) if "pass" in rule else found
             if "note" in rule:
-                self._note(rule["note"], found.but(*["apart"] * apart(*[*call.given.values()][1:3])))
+                self._note(rule["note"], found.but(*["apart"] * values.apart(*[*call.given.values()][1:3])))
         given = Value(marks=found.marks, items={SPLIT: found} if rule.get("note") == "split" else {})
         return None if "more" in rule else given
 
     def _path(self, call, rule, marks):
         """Put a path together."""
-        return functools.reduce(
-            lambda a, b: a.then(b, "/"), [*call.given.values()][not call.owner.texts :] or [Value()]
-        )
+        pieces = [call.owner, *call.args][not call.owner.texts :] or [Value()]
+        return functools.reduce(lambda start, end: start.then(end, "/"), pieces)
 
     def _same(self, call, rule, marks):
         """Give what is given, as a list or as a text."""
@@ -389,29 +374,18 @@ class Program:
     def _copies(self, call) -> set[str]:
         """Note where copies of images are written beside these, and say whether such a folder is read."""
         texts = {text for each in call.given.values() for text in each.texts}
-        tops = {WORDS["in_it"].sub("", text) for text in texts}
+        tops = {WORDS["in_it"].sub("", text) for text in texts} - {""}
         self.grown |= call.options.get("save_to_dir", Value()).texts
-        if is_a("lists", call.name):
-            self.listed |= tops | texts
-        elif (
-            is_a("writes", call.name) and len(tops) == 1 and (call.name.startswith("copy") or not texts <= self.listed)
-        ):
-            self.grown |= tops & self.listed
-        again = any(is_a("made", top) or new.startswith(top) for top in tops - {""} for new in {"", *self.grown})
+        self.listed |= tops | texts if is_a("lists", call.name) else set()
+        new = is_a("copies", call.name) or (is_a("writes", call.name) and not texts <= self.listed)
+        self.grown |= tops & self.listed if new and len(tops) == 1 else set()
+        again = any(is_a("made", top) or folder.startswith(top) for top in tops for folder in {"", *self.grown})
         return {"resampled"} if again else set()
 
     def _join(self, call, rule, marks):
         """Join images: with changed ones, or with some of themselves, they are more than there were."""
         joins = (call.args or [call.owner])[0]
-        kinds = {
-            (each.parts, "changed" in each.marks)
-            for each in map(Value.flat, joins.items.values() or call.given.values())
-        }
+        parts = [each.flat() for each in joins.items.values() or call.given.values()]
+        kinds = {(each.parts, "changed" in each.marks) for each in parts}
         grows = WORDS["again"].search(ast.unparse(call.node)) or any((of, not new) in kinds for of, new in kinds)
         joins.marks |= {"many", "resampled"} if grows else {"many"}
-
-    def _fitted(self, call, rule, marks):
-        """Say what validates beside: the loader of Lightning's module."""
-        if "val_dataloader" in self.methods:
-            self._note("validate", (self._follow(self.methods["val_dataloader"], [], {}) or Value()).flat())
-        return Value()

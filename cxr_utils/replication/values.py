@@ -141,10 +141,11 @@ class Call(NamedTuple):
         """Yield those of `CALLS` that fit; ``auditor.toml`` says what they may need."""
         given = self.given
         asked = {*asked, *given, *ast.unparse(self.node.func).split("."), f"{len(self.args)} args"}
-        asked |= {"in " + " ".join(sorted(parts_in(*given.values()))), *{"no shuffle"} - {f"no {key}" for key in given}}
+        asked |= {"no shuffle"} - {f"no {key}" for key in given}
         asked |= {f"{key} {mark}" for key, each in given.items() for mark in each.marks}
-        asked |= {f"{a} to {b}" for a in parts_in(*self.args[:1]) for b in parts_in(*self.args[1:2])}
         asked |= {f"{key}={text}" for key, each in given.items() for text in each.texts}
+        asked |= {f"{a} to {b}" for a in parts_in(*self.args[:1]) for b in parts_in(*self.args[1:2])}
+        asked.add(" ".join(sorted(parts_in(*given.values()))))
         for rule in CALLS:
             if re.fullmatch(rule["names"], self.name) and asked.intersection(rule.get("needs", [self.name])):
                 yield rule
