@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cxr_utils.replication import values
-from cxr_utils.replication.values import PARTS, SIDES, WORDS, Call, Value, is_a, joined, mixed, part_of, parts_in
+from cxr_utils.replication.values import PARTS, SIDES, WORDS, Call, Value, is_a, joined, mixed, parts_in
 
 #: Deeper calls are not followed, more steps are not made, a longer source is not read.
 DEEP, STEPS, SOURCE = 14, 60_000, 2_000_000
-SPLIT = "sides "  # among the items of a value: it holds the sides of a split
 
 
 def at(place: str, line: int) -> str:
@@ -240,9 +239,7 @@ class Program:
         if key in owner.items:
             return owner.items[key]
         if isinstance(key, str):
-            found, named = owner.one().column(key), part_of(key)
-            if named and len(found.parts - {"all"}) != 1:
-                return Value(found.texts, {named, *(found.marks - PARTS)})
+            found = owner.one().column(key)
             return Value(found.texts, found.marks | marks, found.items)
         found = owner.one().passed(ast.unparse(node))
         if isinstance(node.slice, ast.Slice):
@@ -277,7 +274,7 @@ class Program:
                 env[target.id] = value.but(*["named"] * sides, parts=words) if by_name else value
             case ast.Tuple() | ast.List():
                 for number, each in enumerate(target.elts):
-                    self._assign(each, value.items.get(number) or value.one(), env, SPLIT in value.items)
+                    self._assign(each, value.items.get(number) or value.one(), env, "sides" in value.marks)
             case ast.Attribute(attr="shuffle"):
                 self._see(target.value, env).marks -= {"shuffled"} if "False" in value.texts else set()
             case ast.Attribute():
@@ -344,8 +341,7 @@ class Program:
             found = found.passed(self.steps) if "pass" in rule else found
             if "note" in rule:
                 self._note(rule["note"], found.but(*["apart"] * values.apart(*[*call.given.values()][1:3])))
-        given = Value(marks=found.marks, items={SPLIT: found} if rule.get("note") == "split" else {})
-        return None if "more" in rule else given
+        return None if "more" in rule else found
 
     def _path(self, call, rule, marks):
         """Put a path together."""

@@ -81,7 +81,7 @@ class Value:
 
     def one(self) -> Value:
         """Return what one of many is."""
-        return joined([Value(self.texts, self.marks - {"many"}), *self.items.values()])
+        return joined([Value(self.texts, self.marks - {"many", "sides"}), *self.items.values()])
 
     def passed(self, name: object) -> Value:
         """Return it as it comes in one pass over it: if it is shuffled, then in an order of its own."""
@@ -105,8 +105,9 @@ class Value:
         return form
 
     def column(self, name: str) -> Value:
-        """Return a column of a table of figures: they are of the part that its name says."""
-        named = WORDS["side"].findall(name)[-1:] if "score" in self.marks and len(self.parts) > 1 else []
+        """Return what stands under a name: images, or figures of a table, of the part that the name says."""
+        several, sides = "score" in self.marks and len(self.parts) > 1, WORDS["side"].findall(name)[-1:]
+        named = sides if several else {part_of(name)} - {None} if len(self.parts - {"all"}) != 1 else ()
         return Value(self.texts, {*named, *(self.marks - (PARTS if named else set()))}, self.items)
 
 
