@@ -149,7 +149,7 @@ class Program:
                 found.append(self._see(ast.Module(body, []) if isinstance(body, list) else body, ways[-1]))
         env |= {name: joined(way[name] for way in ways if name in way) for way in ways for name in way}
         value = joined(found)
-        return value if value.marks or value.items or value.what else Value(value.texts, test.flat().marks)
+        return value if value.marks or value.items else Value(value.texts, test.flat().marks)
 
     def _see_For(self, node, env):
         """Go through a loop; what is judged between the epochs of a training validates it, and chooses nothing else."""
@@ -175,13 +175,13 @@ class Program:
         own = self._module(getattr(node, "module", node.names[0].name) or "")
         self.attrs |= own
         names = {(each.asname or each.name).partition(".")[0]: each.name for each in node.names}
-        env |= own if "*" in names else {name: own.get(of) or Value(what=of) for name, of in names.items()}
+        env |= own if "*" in names else {name: own.get(of) or Value() for name, of in names.items()}
 
     def _see_Constant(self, node, env):
         return Value([str(node.value)]) if isinstance(node.value, str | int) else Value()
 
     def _see_Name(self, node, env):
-        return env.get(node.id) or Value(what=node.id)
+        return env.get(node.id) or Value()
 
     def _see_JoinedStr(self, node, env):
         found = [self._see(each.value if isinstance(each, ast.FormattedValue) else each, env) for each in node.values]
@@ -231,7 +231,7 @@ class Program:
             return held[node.attr]
         if is_a("labels", node.attr) and owner.parts:
             return owner.but("in order")
-        return Value(owner.texts, owner.flat().column(node.attr).marks, what=node.attr)
+        return Value(owner.texts, owner.flat().column(node.attr).marks)
 
     def _see_Subscript(self, node, env):
         owner, index = self._see(node.value, env), self._see(node.slice, env)
@@ -257,7 +257,7 @@ class Program:
         name = getattr(node.func, "attr", getattr(node.func, "id", ""))
         call = Call(node, name, owner or Value(), args, options)
         self.said.add(f"after {name}")
-        own = func.what if isinstance(func.what, tuple) else self.methods.get(name) if owner else None
+        own = func.what or (self.methods.get(name) if owner else None)
         found, data = own and self._follow(own, args, options), mixed(call.given.values())
         found = found or self._library(call)
         if is_a("judges", name) and data.parts and "answers" not in data.marks:
@@ -356,8 +356,8 @@ class Program:
 
     def _add(self, call, rule, marks):
         """Put something into a list."""
-        kind = "changed" if "changed" in mixed(call.args).marks else "plain"
-        call.owner.marks |= call.data.marks - {"plain"} | parts_in(*call.given.values()) | {"many", kind}
+        new = set() if "changed" in mixed(call.args).marks else {"plain"}
+        call.owner.marks |= call.data.marks - {"plain"} | parts_in(*call.given.values()) | {"many", *new}
         return Value()
 
     def _pair(self, call, rule, marks):

@@ -43,7 +43,7 @@ class Value:
     items : dict
         What it holds, by key or number, where that is written out.
     what : object
-        The function or class of the program, with the names that it sees and its place; or a name of a library.
+        The function or class of the program, with the names that it sees and its place.
     """
 
     texts: Iterable[str] = frozenset()
@@ -127,9 +127,8 @@ class Call(NamedTuple):
 
     @property
     def data(self) -> Value:
-        """Return the images that it works on: those that a key reads, else the object's and the arguments'."""
-        key = self.options.get("key", Value()).flat()
-        return key if key.parts else mixed([self.owner, *self.args] if self.args else self.given.values())
+        """Return the images that it works on: the object's and the arguments', else the options'."""
+        return mixed([self.owner, *self.args] if self.args else self.given.values())
 
     @property
     def folders(self) -> Value:
@@ -159,7 +158,7 @@ def joined(values: Iterable[Value], deep: int = 2) -> Value:
         return values[0] if len(values) == 1 else mixed(values)
     items = {key: joined((v.items[key] for v in values if key in v.items), deep - 1) for v in values for key in v.items}
     texts, marks = (frozenset().union(*each) for each in zip(*((v.texts, v.marks) for v in values), strict=True))
-    return Value(texts, marks, items, next((v.what for v in values if v.what is not None), None))
+    return Value(texts, marks, items, next((v.what for v in values if v.what), None))
 
 
 def mixed(values: Iterable[Value]) -> Value:
