@@ -63,9 +63,9 @@ class Program:
 
     def __init__(self, folder: Path | None = None):
         self.folder, self.place, self.line, self.steps = folder, "", 0, 0
-        self.events, self.nodes, self.said = [], [], set()
+        self.events, self.nodes, self.stack, self.said = [], [], [], set()
         self.env, self.attrs, self.methods = {}, {}, {}  # the last two of all objects of the program together
-        self.uncalled, self.modules, self.stack, self.epochs = {}, {}, [], [False]
+        self.uncalled, self.modules = {}, {}
         self.listed, self.grown = set(), set()  # folders whose images were read, and where copies came to these
 
     def read(self, source: str, place: str, env: dict[str, Value] | None = None) -> None:
@@ -155,24 +155,30 @@ class Program:
         """Go through a loop; what is judged between the epochs of a training validates it, and chooses nothing else."""
         over, target = self._see(getattr(node, "iter", None), env), getattr(node, "target", None)
         epochs, start = target is None or "epoch" in ast.unparse(target).lower(), len(self.events)
-        self.epochs.append(epochs)
         for item in self._each(over):
             self._assign(target, item, env)
             self._see(ast.Module([*node.body, *node.orelse], []), env)
-        self.epochs.pop()
         inside, data = self.events[start:], over.flat()
-        step = max((each.name for each in inside if each.name.startswith("step")), default="")
+        steps = [each.name for each in inside if each.name.startswith("step") or (epochs and each.name == "train")]
+        step = max(steps, default="")
         if step == "step 2" or (step and epochs):
             inside = [each._replace(name="validate") if each.name == "score" else each for each in inside]
         self.events[start:] = [each for each in inside if not (epochs and each.name == "choose")]
         if step:
             self._note("train", data)
-            self._note("step 2" if step == "step 1" and not epochs else "step 3", data)
+            self._note("step 2" if step < "step 2" and not epochs else "step 3", data)
         elif data.marks & (PARTS | SIDES):
             self._note("score", data)
 
     def _see_Import(self, node, env):
-        own = self._module(getattr(node, "module", node.names[0].name) or "")
+        """Import names, from a module of the program's own if it lies beside it."""
+        module = getattr(node, "module", node.names[0].name) or ""
+        tops = [self.folder, *self.folder.parents[:2]] if self.folder and module not in self.modules else []
+        own = self.modules.setdefault(module, {})
+        files = (top / f"{module.replace('.', '/')}{end}" for top in tops for end in (".py", "/__init__.py"))
+        with contextlib.suppress(StopIteration, SyntaxError, ValueError, OSError):  # it is not what is audited
+            path = next(filter(Path.is_file, files))
+            self.read(path.read_text("utf-8-sig", errors="replace"), path.name, own)
         self.attrs |= own
         names = {(each.asname or each.name).partition(".")[0]: each.name for each in node.names}
         env |= own if "*" in names else {name: own.get(of) or Value() for name, of in names.items()}
@@ -215,11 +221,10 @@ class Program:
         return mixed(found).but(*["score"] * (equal and all(each.flat().parts for each in found)))
 
     def _see_ListComp(self, node, env):
-        inner, made, (first, *others) = dict(env), {}, node.generators
+        inner, made, first = dict(env), {}, node.generators[0]
         for item in self._each(self._see(first.iter, env)):
-            self._assign(first.target, item, inner)
-            for other in others:
-                self._assign(other.target, self._see(other.iter, inner).one(), inner)
+            for each in node.generators:
+                self._assign(each.target, item if each is first else self._see(each.iter, inner).one(), inner)
             key = self._see(node.key, inner).key if isinstance(node, ast.DictComp) else len(made)
             made[key] = self._see(getattr(node, "elt", None) or node.value, inner)
         return Value(marks=["many"], items=made)
@@ -238,10 +243,7 @@ class Program:
         key, marks = index.key, index.marks & {*SIDES, "named", "changed"}
         if key in owner.items:
             return owner.items[key]
-        if isinstance(key, str):
-            found = owner.one().column(key)
-            return Value(found.texts, found.marks | marks, found.items)
-        found = owner.one().passed(ast.unparse(node))
+        found = owner.one().column(key) if isinstance(key, str) else owner.one().passed(ast.unparse(node))
         if isinstance(node.slice, ast.Slice):
             marks |= {"slice", *(owner.marks & {"many"})}
         elif isinstance(node.slice, ast.Tuple) and "many" in owner.marks:
@@ -308,28 +310,18 @@ class Program:
         self.place, self.line = here
         return None if node.name == "__init__" else inner["return "]
 
-    def _module(self, name: str) -> dict[str, Value]:
-        """Read a module of the program's own, if it lies beside it."""
-        tops = [self.folder, *self.folder.parents[:2]] if self.folder and name not in self.modules else []
-        env = self.modules.setdefault(name, {})
-        files = (top / f"{name.replace('.', '/')}{end}" for top in tops for end in (".py", "/__init__.py"))
-        with contextlib.suppress(StopIteration, SyntaxError, ValueError, OSError):  # it is not what is audited
-            path = next(filter(Path.is_file, files))
-            self.read(path.read_text("utf-8-sig", errors="replace"), path.name, env)
-        return env
-
     # --- what libraries do
 
     def _library(self, call: Call) -> Value:
         """Say what a function of a library gives, by the rules for it, and note what it does to images."""
         marks = self._copies(call)
-        for rule in call.rules(self.said | {"in epochs"} if self.epochs[-1] else self.said):
+        for rule in call.rules(self.said):
             marks |= {*rule.get("marks", ())}
             if found := getattr(self, f"_{rule.get('does', 'mark')}")(call, rule, marks):
                 return found
         first = (call.args or [call.owner])[0]
         items = {**first.items, **call.options} if is_a("holds", call.name) else {}
-        texts = (call.owner if call.owner.texts else first).texts if is_a("globs", call.name) else ()
+        texts = call.owner.texts or first.texts if is_a("globs", call.name) else ()
         return Value(texts, call.data.marks | marks | parts_in(*call.given.values()), items)
 
     def _mark(self, call, rule, marks):

@@ -133,21 +133,19 @@ class Call(NamedTuple):
     @property
     def folders(self) -> Value:
         """Return the images of the folders that it reads."""
-        where = [*self.args, *(each for key, each in self.options.items() if is_a("where", key))]
-        found = joined([Value(), *(each for each in where if each.texts or each.parts)])
-        return found.but(parts={part_of(text) or "all" for text in found.texts} | found.parts)
+        named = [each for key, each in self.given.items() if is_a("where", str(key))]
+        where = [each for each in named if each.texts or each.parts]
+        return mixed(where).but(parts=mixed(where).parts.union(part_of(t) or "all" for v in where for t in v.texts))
 
     def rules(self, asked: Iterable[str]) -> Iterator[dict[str, Any]]:
         """Yield those of `CALLS` that fit; ``auditor.toml`` says what they may need."""
         given = self.given
         asked = {*asked, *given, *ast.unparse(self.node.func).split("."), f"{len(self.args)} args"}
         asked |= {"no shuffle"} - {f"no {key}" for key in given}
-        asked |= {f"{key} {mark}" for key, each in given.items() for mark in each.marks}
-        asked |= {f"{key}={text}" for key, each in given.items() for text in each.texts}
-        asked |= {f"{a} to {b}" for a in parts_in(*self.args[:1]) for b in parts_in(*self.args[1:2])}
-        asked.add(" ".join(sorted(parts_in(*given.values()))))
+        asked |= {f"{k} {said}" for k, v in given.items() for said in (*v.marks, *v.texts, *parts_in(v))}
         for rule in CALLS:
-            if re.fullmatch(rule["names"], self.name) and asked.intersection(rule.get("needs", [self.name])):
+            needs = rule.get("needs", [self.name])
+            if re.fullmatch(rule["names"], self.name) and any(asked.issuperset(n.split(" and ")) for n in needs):
                 yield rule
 
 
