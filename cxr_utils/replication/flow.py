@@ -202,8 +202,7 @@ class Program:
 
     def _see_BinOp(self, node, env):
         left, right = self._see(node.left, env), self._see(node.right, env)
-        by_mean = isinstance(node.op, ast.Sub | ast.Div) and "mean" in right.marks
-        if by_mean and right.marks.isdisjoint({"score", "answers"}):
+        if isinstance(node.op, ast.Sub | ast.Div) and right.marks & {"mean", "score", "answers"} == {"mean"}:
             self._note("scale" if right.parts != {"test"} else "", right)  # each by its own mean tells nothing
             return left.but("scaled")
         if isinstance(node.op, ast.Mod) and any(map(WORDS["place"].search, left.texts)):

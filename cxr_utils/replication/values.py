@@ -97,12 +97,11 @@ class Value:
 
     def filled(self, values: Iterable[Value]) -> Value:
         """Return a text whose places, such as ``%s`` or ``{}``, hold these."""
-        form = self
-        for each in values:
-            pairs = itertools.product(form.texts, each.texts or [UNKNOWN])
-            texts = [WORDS["place"].sub(lambda _, new=new: new, text, count=1) for text, new in pairs]
-            form = Value(texts, form.marks)
-        return form
+        ways = itertools.product(self.texts, *(each.texts or [UNKNOWN] for each in values))
+        few = itertools.islice(ways, TEXTS + 1)  # one more than are kept: then no more is known of them
+        place = WORDS["place"]
+        texts = {place.sub(lambda at, new=new: new.pop(0) if new else at[0], text) for text, *new in few}
+        return Value(texts, self.marks)
 
     def column(self, name: str) -> Value:
         """Return what stands under a name: images, or figures of a table, of the part that the name says."""
@@ -139,10 +138,9 @@ class Call(NamedTuple):
 
     def rules(self, asked: Iterable[str]) -> Iterator[dict[str, Any]]:
         """Yield those of `CALLS` that fit; ``auditor.toml`` says what they may need."""
-        given = self.given
-        asked = {*asked, *given, *ast.unparse(self.node.func).split("."), f"{len(self.args)} args"}
-        asked |= {"no shuffle"} - {f"no {key}" for key in given}
-        asked |= {f"{k} {said}" for k, v in given.items() for said in (*v.marks, *v.texts, *parts_in(v))}
+        asked = {*asked, *self.given, *ast.unparse(self.node.func).split("."), f"{len(self.args)} args"}
+        asked |= {"no shuffle"} - {f"no {key}" for key in self.given}
+        asked |= {f"{k} {said}" for k, v in self.given.items() for said in (*v.marks, *v.texts, *parts_in(v))}
         for rule in CALLS:
             needs = rule.get("needs", [self.name])
             if re.fullmatch(rule["names"], self.name) and any(asked.issuperset(n.split(" and ")) for n in needs):
