@@ -332,7 +332,7 @@ class Program:
             found = found.passed(self.steps) if "pass" in rule else found
             if "note" in rule:
                 self._note(rule["note"], found.but(*["apart"] * values.apart(*[*call.given.values()][1:3])))
-        return None if "more" in rule else found
+        return {"more": None, "nothing": Value()}.get(rule.get("then"), found)
 
     def _path(self, call, rule, marks):
         """Put a path together."""
