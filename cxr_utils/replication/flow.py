@@ -159,8 +159,7 @@ class Program:
             self._assign(target, item, env)
             self._see(ast.Module([*node.body, *node.orelse], []), env)
         inside, data = self.events[start:], over.flat()
-        steps = [each.name for each in inside if each.name.startswith("step") or (epochs and each.name == "train")]
-        step = max(steps, default="")
+        step = max((e.name for e in inside if e.name.startswith("step") or (epochs and e.name == "train")), default="")
         if step == "step 2" or (step and epochs):
             inside = [each._replace(name="validate") if each.name == "score" else each for each in inside]
         self.events[start:] = [each for each in inside if not (epochs and each.name == "choose")]
@@ -349,7 +348,6 @@ class Program:
         """Put something into a list."""
         new = set() if "changed" in mixed(call.args).marks else {"plain"}
         call.owner.marks |= call.data.marks - {"plain"} | parts_in(*call.given.values()) | {"many", *new}
-        return Value()
 
     def _pair(self, call, rule, marks):
         """Go through several things side by side, or through keys and what stands under them."""
@@ -372,7 +370,7 @@ class Program:
     def _join(self, call, rule, marks):
         """Join images: with changed ones, or with some of themselves, they are more than there were."""
         joins = (call.args or [call.owner])[0]
-        parts = [each.flat() for each in joins.items.values() or call.given.values()]
-        kinds = {(each.parts, "changed" in each.marks) for each in parts}
+        held = map(Value.flat, joins.items.values() or call.given.values())
+        kinds = {(each.parts, "changed" in each.marks) for each in held}
         grows = WORDS["again"].search(ast.unparse(call.node)) or any((of, not new) in kinds for of, new in kinds)
         joins.marks |= {"many", "resampled"} if grows else {"many"}
