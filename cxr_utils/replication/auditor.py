@@ -4,16 +4,15 @@
 """
 
 import ast
-import itertools
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from cxr_utils.errors import BadInput, printable
-from cxr_utils.replication import flow
-from cxr_utils.replication.flow import PARTS, SIDES, WORDS, Event, Value
-from cxr_utils.replication.pages import cells, figures
+from cxr_utils.replication.flow import Event, Program, at
+from cxr_utils.replication.values import RULES, WORDS, is_a
+from cxr_utils.replication.verdicts import countable, interval
 
 FOUND, CANT_TELL, NOT_FOUND = "found", "can't tell", "not found"
 
@@ -29,8 +28,8 @@ def audit(path: Path) -> list[dict[str, str]]:
     Returns
     -------
     list of dict
-        Of each of `flow.RULES`: ``mistake``, ``result`` ("found", "not found", "can't tell"), ``place`` (cell and line;
-        empty where nothing was found), and of the rule ``says``, ``why``, ``mend`` and ``lesson``.
+        Of each of `values.RULES`: ``mistake``, ``result`` ("found", "not found", "can't tell"), ``place`` (cell and
+        line; empty where nothing was found), and of the rule ``says``, ``why``, ``mend`` and ``lesson``.
 
     Raises
     ------
@@ -44,27 +43,63 @@ def audit(path: Path) -> list[dict[str, str]]:
     >>> next(one["place"] for one in audit(path) if one["mistake"] == "image_split")
     'line 1'
     """
-    program, texts, broken = flow.Program(path.parent), [], ["it is empty"]
+    program, parts, broken = Program(path.parent), _cells(path), "it is empty"
     try:
-        for place, source, is_code in cells(path):
-            if not is_code:
-                texts.append((place, source))
-                continue
+        for place, source in [part[:2] for part in parts if part[2]]:
             try:
-                program.read("" if WORDS["no_python"].match(source) else WORDS["magic"].sub(r"\1pass", source), place)
+                program.read(source, place)
             except (SyntaxError, ValueError) as error:
-                broken.append(f"{place}: {error}".removeprefix(": "))
-            texts += [(flow.at(place, n), line.partition("#")[2]) for n, line in enumerate(source.splitlines(), 1)]
+                broken = f"{place}: {error}".removeprefix(": ")
         program.finish()
     except (RecursionError, MemoryError):
         raise BadInput(f"{path}: is nested too deeply to be read") from None
     if not program.nodes:
-        raise BadInput(f"{path}: no code in it that Python 3 can read ({printable(broken[-1][:100])})")
+        raise BadInput(f"{path}: no code in it that Python 3 can read ({broken[:100]})")
+    events = [*program.events, *_told(program, parts)]
     return [
         {"mistake": name, "result": result, "place": place, "says": rule["look" if result == CANT_TELL else "found"],
          **{key: rule[key] for key in ("why", "mend", "lesson")}}
-        for (name, rule), (result, place) in zip(flow.RULES.items(), _judged(program, texts), strict=True)
+        for name, rule in RULES.items() for result, place in [_judged(rule, events)]
     ]  # fmt: skip
+
+
+def figures(path: Path) -> list[dict[str, Any]]:
+    """Look at the figures of results that a page, such as a README, has.
+
+    Parameters
+    ----------
+    path : Path
+        A text.
+
+    Returns
+    -------
+    list of dict
+        ``line`` (from 1), ``figure`` (as it stands), ``possible`` (of 624, 5,216 and 16 images, those of which it can
+        be a share, rounded or cut), ``low`` and ``high`` (its 95% interval if it is of the 624 of test).
+
+    Raises
+    ------
+    BadInput
+        It can't be read.
+
+    Examples
+    --------
+    >>> path = Path("README.md")
+    >>> _ = path.write_text("It reaches an accuracy of 91.51% on test.", encoding="utf-8")
+    >>> [(one["figure"], one["possible"]) for one in figures(path)]
+    [('91.51%', [624, 5216])]
+    """
+    found = []
+    for number, line in enumerate(_text(path).splitlines(), 1):
+        for said in WORDS["figure"].finditer(line[:3000]):
+            text, percent = said[1] or said[2], "%" in (said[1] or said[2])
+            digits = text.rstrip("% ")
+            value, places = float(digits) / (100 if percent else 1), len(digits.partition(".")[2]) + 2 * percent
+            if value <= 1:
+                low, high = interval(value, 624)
+                possible = [n for n in (624, 5216, 16) if countable(value, places, n)]
+                found.append({"line": number, "figure": text, "possible": possible, "low": low, "high": high})
+    return found
 
 
 def report(paths: Iterable[Path]) -> tuple[list[dict[str, Any]], int]:
@@ -96,8 +131,8 @@ def report(paths: Iterable[Path]) -> tuple[list[dict[str, Any]], int]:
     """
     files: list[dict[str, Any]] = []
     for top in paths:
-        inside = [p for p in sorted(top.rglob("*")) if p.suffix in (".py", ".ipynb", ".md") and p.is_file()]
-        inside = [p for p in inside if not WORDS["left_out"].search(f"{top.name}/{p.relative_to(top).as_posix()}")]
+        files_in = sorted(filter(Path.is_file, top.rglob("*")))
+        inside = [path for path in files_in if is_a("audited", f"{top.name}/{path.relative_to(top).as_posix()}")]
         if top.is_dir() and not inside:
             raise BadInput(f"{top}: has no notebook, script or page in it")
         for path in inside if top.is_dir() else [top]:
@@ -110,60 +145,65 @@ def report(paths: Iterable[Path]) -> tuple[list[dict[str, Any]], int]:
     return files, 2 if any("error" in each for each in files) else int(hit)
 
 
-def _judged(program: flow.Program, texts: list) -> Iterator[tuple[str, str]]:
-    """Yield result and place of each rule, in their order."""
-
-    def those(*names: str, of: str | None = None, marks: Iterable[str] = (), no: Iterable[str] = ()) -> list[Event]:
-        """Return the events of these names whose images are of one part, have all of `marks`, and none of `no`."""
-        found = [each for each in program.events if each.name in names and each.value.marks.issuperset(marks)]
-        return [e for e in found if e.value.marks.isdisjoint(no) and (of is None or e.value.parts == {of})]
-
-    def result(found: list[Event], unsure: list[Event] = ()) -> tuple[str, str]:
-        return (FOUND, found[0].place) if found else (CANT_TELL, unsure[0].place) if unsure else (NOT_FOUND, "")
-
-    judged, unknown = ("score", "compare"), those("validate", no=PARTS | SIDES)
-    real = those(*judged, of="test", no=["named"])  # then a side of a split that is called test is another
-    yield result(those("validate", of="test", no=["named"] if real else []), unknown)
-    sixteen = those("validate", of="val", no=SIDES)
-    yield result([] if those("moved") else sixteen, sixteen or unknown)
-    yield result([each for each in those("compare", "equal") if _apart(*each.value.items.values())])
-    cut = those("validate", marks=["slice"]) if those("train", marks=["slice"]) else []
-    drawn = those("validate", *judged, marks=["split"], no=["grouped"])
-    yield result([*those("moved"), *drawn, *cut])
-    yield result(those("split", marks=["resampled"]) + those("split", marks=["plain", "changed"]))
-    several = len(those("train")) > 1 and len(those(*judged, of="test")) > 1
-    yield result(those("choose", of="test", marks=["score"]), those(*judged) if several else [])
-    yield result([Event("typed", place) for place, text in _said(program, texts) if WORDS["figure"].search(text)])
-    sides = [each for each in those("leak") if each.value.marks & SIDES]
-    yield result(those("scale", marks=["test"]) + those("split", marks=["scaled"]) + sides)
-    nowhere = [Event("", "nowhere")] if those("train") else []
-    yield result([] if those("seed") or those("train", marks=["seed"]) else nowhere)
-    yield result([] if any(map(WORDS["measure"].search, _names(program))) else nowhere)
+def _judged(rule: dict[str, Any], events: list[Event]) -> tuple[str, str]:
+    """Return result and place of a rule."""
+    for result, queries in ((FOUND, rule["seen"]), (CANT_TELL, rule.get("unsure", []))):
+        for query in queries:
+            if found := _those(events, **query):
+                return result, rule.get("where", found[0].place)
+    return NOT_FOUND, ""
 
 
-def _apart(*both: Value) -> bool:
-    """Return whether one is of one pass over a shuffled loader, the other of another or in the order of files."""
-    for said, true in itertools.permutations([each.flat().marks for each in both], 2):
-        one, other = ({mark for mark in marks if mark.startswith("pass ")} for marks in (said, true))
-        in_order = "in order" in true or (true & said & PARTS and "shuffled" not in true)
-        if one and one.isdisjoint(other) and (other or in_order):
-            return True
-    return False
+def _those(events, names, of=None, marks=(), no=(), times=1, along=(), unless=()) -> list[Event]:
+    """Return the events that a query asks for; ``auditor.toml`` says what its keys mean."""
+    found = [each for each in events if each.name in names and each.value.marks.issuperset(marks)]
+    found = [each for each in found if each.value.marks.isdisjoint(no) and (of is None or each.value.parts == {of})]
+    other = any(_those(events, **each) for each in unless) or not all(_those(events, **each) for each in along)
+    return [] if other or len(found) < times else found
 
 
-def _said(program: flow.Program, texts: list) -> Iterator[tuple[str, str]]:
-    """Yield what people read: prose, comments, and what is printed as it stands."""
-    for place, text in texts:
-        yield from ((place, each[:3000]) for each in re.split(r"\n\s*\n", text) if not WORDS["cited"].search(each))
+def _told(program: Program, parts: list[tuple[str, str, bool]]) -> Iterator[Event]:
+    """Yield what is no way of images: figures in what people read (prose, comments, prints), and measures by name."""
+    for place, source, is_code in parts:
+        lines = [(at(place, n), line.partition("#")[2]) for n, line in enumerate(source.splitlines(), 1)]
+        for where, text in lines if is_code else [(place, source)]:
+            for each in re.split(r"\n\s*\n", text):
+                if not WORDS["cited"].search(each) and WORDS["figure"].search(each[:3000]):
+                    yield Event("typed", where)
     for place, node in program.nodes:
-        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "print":
-            text = " ".join(str(each.value) for each in node.args if isinstance(each, ast.Constant))
-            yield flow.at(place, node.lineno), WORDS["share"].sub(r"accuracy \g<0>", text[:3000])
-
-
-def _names(program: flow.Program) -> Iterator[str]:
-    """Yield the names of what is called, measured and assigned."""
-    for _, node in program.nodes:
         match node:
+            case ast.Call(func=ast.Name(id="print")):
+                text = " ".join(str(each.value) for each in node.args if isinstance(each, ast.Constant))
+                if WORDS["figure"].search(WORDS["share"].sub(r"accuracy \g<0>", text[:3000])):
+                    yield Event("typed", at(place, node.lineno))
             case ast.keyword(arg="metrics", value=named) | ast.Call(func=named) | (ast.Name(ctx=ast.Store()) as named):
-                yield ast.unparse(named)
+                if WORDS["measure"].search(ast.unparse(named)):
+                    yield Event("measure", at(place, node.lineno))
+
+
+def _text(path: Path) -> str:
+    most = 100 if path.suffix == ".ipynb" else 2  # with its outputs a notebook may be large
+    try:
+        if path.stat().st_size > most * 10**6:
+            raise BadInput(f"{path}: has more than {most} MB; clear its outputs, or name the part that matters")
+        return path.read_text("utf-8-sig", errors="replace")
+    except OSError as error:
+        raise BadInput(f"{path}: {error.strerror or error}; name a notebook, a script or a folder") from None
+
+
+def _cells(path: Path) -> list[tuple[str, str, bool]]:
+    """Return of each cell, or of a script, what it is called, its text, and whether it is code."""
+    import nbformat
+
+    text = _text(path)
+    if path.suffix != ".ipynb":
+        return [("", text, True)]
+    try:
+        book = nbformat.reads(text, as_version=4)
+        language = str(book.metadata.get("kernelspec", {}).get("language") or "python")
+        found = [(f"cell {n}", str(cell.source), cell.cell_type == "code") for n, cell in enumerate(book.cells)]
+    except Exception:  # whatever nbformat trips over
+        raise BadInput(f"{path}: is no notebook, or not a whole one; open and save it in JupyterLab") from None
+    if not language.lower().startswith("python"):
+        raise BadInput(f"{path}: is written in {printable(language)}; only Python can be read")
+    return found

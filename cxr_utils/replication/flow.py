@@ -9,35 +9,16 @@ known of libraries stands in ``auditor.toml``.
 import ast
 import contextlib
 import functools
-import re
+import itertools
 import warnings
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from cxr_utils.replication.values import (
-    CALLS,
-    ITEMS,
-    PARTS,
-    SIDES,
-    UNKNOWN,
-    WORDS,
-    Value,
-    added,
-    column,
-    filled,
-    is_a,
-    joined,
-    mixed,
-    part_of,
-    parts_in,
-)
-from cxr_utils.replication.values import RULES as RULES
+from cxr_utils.replication import values
+from cxr_utils.replication.values import PARTS, SIDES, WORDS, Call, Value, is_a, joined, mixed, parts_in
 
 #: Deeper calls are not followed, more steps are not made, a longer source is not read.
 DEEP, STEPS, SOURCE = 14, 60_000, 2_000_000
-SPLIT = "sides "  # among the items of a value: it holds the sides of a split
 
 
 def at(place: str, line: int) -> str:
@@ -45,30 +26,23 @@ def at(place: str, line: int) -> str:
     return f"{place}, line {line}".removeprefix(", ")
 
 
-@dataclass(frozen=True)
-class Event:
+class Event(NamedTuple):
     """What happens to images.
 
     Attributes
     ----------
     name : str
-        "train", "validate", "score", "split", "moved", "resample", "scale", "compare", "choose" or "seed".
+        "train", "validate", "score", "split", "moved", "scale", "leak", "compare", "equal", "choose", "seed"; of what
+        `auditor` itself sees "typed" and "measure".
     place : str
         The cell and the line.
     value : Value
-        The images; of "compare" its items are labels and answers.
+        The images; "apart" if labels and answers that are compared are in different orders.
     """
 
     name: str
     place: str
-    value: Value = field(default_factory=Value)
-
-
-@dataclass
-class _Loop:
-    epochs: bool
-    trains: int = 0  # 1: there is a step of training in it, 2: a loop with such a step, 3: a loop with such a loop
-    events: list[Event] = field(default_factory=list)
+    value: Value = Value()
 
 
 class Program:
@@ -89,11 +63,10 @@ class Program:
 
     def __init__(self, folder: Path | None = None):
         self.folder, self.place, self.line, self.steps = folder, "", 0, 0
-        self.events, self.nodes, self.calls = [], [], set()
+        self.events, self.nodes, self.stack, self.said = [], [], [], set()
         self.env, self.attrs, self.methods = {}, {}, {}  # the last two of all objects of the program together
-        self.uncalled, self.modules, self.stack = {}, {}, []
+        self.uncalled, self.modules = {}, {}
         self.listed, self.grown = set(), set()  # folders whose images were read, and where copies came to these
-        self.loops = [_Loop(epochs=False, events=self.events)]
 
     def read(self, source: str, place: str, env: dict[str, Value] | None = None) -> None:
         """Go through a cell or script.
@@ -115,10 +88,11 @@ class Program:
         if len(source) > SOURCE:
             raise ValueError(f"it has more than {SOURCE:,} letters")
         with warnings.catch_warnings(action="ignore"):
-            tree = ast.parse(source)
+            tree = ast.parse("" if WORDS["no_python"].match(source) else WORDS["magic"].sub(r"\1pass", source))
         self.nodes += ((place, node) for node in ast.walk(tree))
-        self.place = place
-        self._run(tree.body, self.env if env is None else env)
+        here, self.place = self.place, place
+        self._see(tree, self.env if env is None else env)
+        self.place = here
 
     def finish(self) -> None:
         """Go through the functions that nobody called: another file may."""
@@ -126,13 +100,9 @@ class Program:
             self._follow(next(iter(self.uncalled.values())), [], {})
 
     def _note(self, name: str, value: Value) -> None:
-        self.loops[-1].events.append(Event(name, at(self.place, self.line), value))
+        self.events.append(Event(name, at(self.place, self.line), value))
 
     # --- each kind of statement and expression
-
-    def _run(self, body: Iterable[ast.AST], env: dict[str, Value]) -> None:
-        for node in body:
-            self._see(node, env)
 
     def _see(self, node: ast.AST | None, env: dict[str, Value]) -> Value:
         """Go through any node by the method of its name, else through what it is made of."""
@@ -140,7 +110,8 @@ class Program:
         if node is None or self.steps > STEPS:
             return Value()
         self.line = node.lineno if isinstance(node, ast.stmt) else self.line
-        if see := getattr(self, f"_see_{type(node).__name__}", None):
+        kind = type(node).__name__
+        if see := getattr(self, f"_see_{values.ALIKE.get(kind, kind)}", None):
             return see(node, env) or Value()
         return mixed([self._see(each, env) for each in ast.iter_child_nodes(node)])
 
@@ -160,8 +131,6 @@ class Program:
             self._assign(target, value, env)
         return value
 
-    _see_AnnAssign = _see_NamedExpr = _see_Assign
-
     def _see_AugAssign(self, node, env):
         self._assign(node.target, self._see(ast.BinOp(node.target, node.op, node.value), env), env)
 
@@ -172,148 +141,125 @@ class Program:
         env["return "] = joined([self._see(node.value, env), env.get("return ", Value())])
 
     def _see_If(self, node, env):
-        test = self._see(node.test, env).texts
-        ways = [(dict(env), body) for body, no in ((node.body, {"False"}), (node.orelse, {"True"})) if test != no]
-        for way, body in ways:
-            self._run(body, way)
-        env |= {name: joined(way[name] for way, _ in ways if name in way) for way, _ in ways for name in way}
+        """Go through both ways, or the one that its test leaves; what neither tells, the test does."""
+        test, found, ways = self._see(node.test, env), [], []
+        for body, no in ((node.body, {"False"}), (node.orelse, {"True"})):
+            if test.texts != no:
+                ways.append(dict(env))
+                found.append(self._see(ast.Module(body, []) if isinstance(body, list) else body, ways[-1]))
+        env |= {name: joined(way[name] for way in ways if name in way) for way in ways for name in way}
+        value = joined(found)
+        return value if value.marks or value.items else Value(value.texts, test.flat().marks)
 
     def _see_For(self, node, env):
         """Go through a loop; what is judged between the epochs of a training validates it, and chooses nothing else."""
         over, target = self._see(getattr(node, "iter", None), env), getattr(node, "target", None)
-        self.loops.append(_Loop(target is None or "epoch" in ast.unparse(target).lower()))
+        epochs, start = target is None or "epoch" in ast.unparse(target).lower(), len(self.events)
         for item in self._each(over):
             self._assign(target, item, env)
-            self._run([*node.body, *node.orelse], env)
-        loop, outer, data = self.loops.pop(), self.loops[-1], over.flat()
-        if loop.trains == 2 or (loop.trains and loop.epochs):
-            loop.events = [replace(each, name="validate") if each.name == "score" else each for each in loop.events]
-        outer.events += [each for each in loop.events if not (loop.epochs and each.name == "choose")]
-        if loop.trains:
+            self._see(ast.Module([*node.body, *node.orelse], []), env)
+        inside, data = self.events[start:], over.flat()
+        step = max((e.name for e in inside if e.name.startswith("step") or (epochs and e.name == "train")), default="")
+        if step == "step 2" or (step and epochs):
+            inside = [each._replace(name="validate") if each.name == "score" else each for each in inside]
+        self.events[start:] = [each for each in inside if not (epochs and each.name == "choose")]
+        if step:
             self._note("train", data)
-            outer.trains = max(outer.trains, 3 if loop.epochs else loop.trains + 1)
+            self._note("step 2" if step < "step 2" and not epochs else "step 3", data)
         elif data.marks & (PARTS | SIDES):
             self._note("score", data)
 
-    _see_AsyncFor = _see_While = _see_For
-
     def _see_Import(self, node, env):
-        own = self._module(getattr(node, "module", node.names[0].name) or "")
+        """Import names, from a module of the program's own if it lies beside it."""
+        module = getattr(node, "module", node.names[0].name) or ""
+        tops = [self.folder, *self.folder.parents[:2]] if self.folder and module not in self.modules else []
+        own = self.modules.setdefault(module, {})
+        files = (top / f"{module.replace('.', '/')}{end}" for top in tops for end in (".py", "/__init__.py"))
+        with contextlib.suppress(StopIteration, SyntaxError, ValueError, OSError):  # it is not what is audited
+            path = next(filter(Path.is_file, files))
+            self.read(path.read_text("utf-8-sig", errors="replace"), path.name, own)
         self.attrs |= own
-        env |= own if node.names[0].name == "*" else {}
-        for name in node.names:
-            env[(name.asname or name.name).partition(".")[0]] = own.get(name.name) or Value(what=name.name)
-
-    _see_ImportFrom = _see_Import
+        names = {(each.asname or each.name).partition(".")[0]: each.name for each in node.names}
+        env |= own if "*" in names else {name: own.get(of) or Value() for name, of in names.items()}
 
     def _see_Constant(self, node, env):
         return Value([str(node.value)]) if isinstance(node.value, str | int) else Value()
 
     def _see_Name(self, node, env):
-        return env.get(node.id) or Value(what=node.id)
+        return env.get(node.id) or Value()
 
     def _see_JoinedStr(self, node, env):
         found = [self._see(each.value if isinstance(each, ast.FormattedValue) else each, env) for each in node.values]
-        return functools.reduce(added, found, Value([""]))
+        return functools.reduce(Value.then, found, Value([""]))
 
     def _see_Tuple(self, node, env):
-        return Value(items={number: self._see(each, env) for number, each in enumerate(node.elts[:ITEMS])})
-
-    _see_List = _see_Set = _see_Tuple
+        return Value(items={number: self._see(each, env) for number, each in enumerate(node.elts[: values.ITEMS])})
 
     def _see_Dict(self, node, env):
-        pairs = zip(node.keys[:ITEMS], node.values[:ITEMS], strict=True)
-        return Value(items={_key(self._see(key, env)): self._see(each, env) for key, each in pairs})
+        pairs = zip(node.keys[: values.ITEMS], node.values[: values.ITEMS], strict=True)
+        return Value(items={self._see(key, env).key: self._see(each, env) for key, each in pairs})
 
     def _see_BinOp(self, node, env):
         left, right = self._see(node.left, env), self._see(node.right, env)
-        between = {ast.Add: "", ast.Div: "/"}.get(type(node.op))
-        if (
-            "mean" in right.marks
-            and isinstance(node.op, ast.Sub | ast.Div)
-            and right.marks.isdisjoint({"score", "answers"})
-        ):
+        if isinstance(node.op, ast.Sub | ast.Div) and right.marks & {"mean", "score", "answers"} == {"mean"}:
             self._note("scale" if right.parts != {"test"} else "", right)  # each by its own mean tells nothing
             return left.but("scaled")
         if isinstance(node.op, ast.Mod) and any(map(WORDS["place"].search, left.texts)):
-            return filled(left, right.items.values() or [right])
-        return mixed([left, right]) if between is None else added(left, right, between)
-
-    def _see_IfExp(self, node, env):
-        test = self._see(node.test, env)
-        ways = [each for each, no in ((node.body, {"False"}), (node.orelse, {"True"})) if test.texts != no]
-        found = joined(self._see(each, env) for each in ways)
-        return found if found.marks or found.items or found.what else Value(found.texts, test.flat().marks)
+            return left.filled(right.items.values() or [right])
+        between = {ast.Add: "", ast.Div: "/"}.get(type(node.op))
+        return mixed([left, right]) if between is None else left.then(right, between)
 
     def _see_Compare(self, node, env):
         found = [self._see(each, env) for each in (node.left, *node.comparators)]
         equal = isinstance(node.ops[0], ast.Eq | ast.NotEq)
-        if equal and all(len(each.texts) == 1 and UNKNOWN not in min(each.texts) for each in found):
+        if equal and not any(each.key is None for each in found):
             return Value([str((found[0].texts == found[1].texts) == isinstance(node.ops[0], ast.Eq))])
         if equal or not any(isinstance(each, ast.Constant) for each in (node.left, *node.comparators)):
-            self._note("equal" if equal else "choose", Value((), mixed(found).marks, dict(enumerate(found))))
+            self._note("equal" if equal else "choose", mixed(found).but(*["apart"] * values.apart(*found)))
         return mixed(found).but(*["score"] * (equal and all(each.flat().parts for each in found)))
 
     def _see_ListComp(self, node, env):
-        inner, made, (first, *others) = dict(env), {}, node.generators
-        for number, item in enumerate(self._each(self._see(first.iter, env))):
-            self._assign(first.target, item, inner)
-            for other in others:
-                self._assign(other.target, self._see(other.iter, inner).one(), inner)
-            key = _key(self._see(node.key, inner)) if isinstance(node, ast.DictComp) else number
+        inner, made, first = dict(env), {}, node.generators[0]
+        for item in self._each(self._see(first.iter, env)):
+            for each in node.generators:
+                self._assign(each.target, item if each is first else self._see(each.iter, inner).one(), inner)
+            key = self._see(node.key, inner).key if isinstance(node, ast.DictComp) else len(made)
             made[key] = self._see(getattr(node, "elt", None) or node.value, inner)
         return Value(marks=["many"], items=made)
 
-    _see_SetComp = _see_GeneratorExp = _see_DictComp = _see_ListComp
-
     def _see_Attribute(self, node, env, owner=None):
         owner = owner or self._see(node.value, env)
-        if node.attr in self.attrs and not owner.parts:
-            return self.attrs[node.attr]
-        if node.attr in owner.items:
-            return owner.items[node.attr]
+        held = owner.items if owner.parts else owner.items | self.attrs
+        if node.attr in held:
+            return held[node.attr]
         if is_a("labels", node.attr) and owner.parts:
             return owner.but("in order")
-        return Value(owner.texts, column(owner.flat(), node.attr).marks, what=node.attr)
+        return Value(owner.texts, owner.flat().column(node.attr).marks)
 
     def _see_Subscript(self, node, env):
         owner, index = self._see(node.value, env), self._see(node.slice, env)
-        key = _key(index)
+        key, marks = index.key, index.marks & {*SIDES, "named", "changed"}
         if key in owner.items:
             return owner.items[key]
-        found = owner.one() if isinstance(key, str) else owner.one().passed(ast.unparse(node))
-        found = column(found, key) if isinstance(key, str) else found
-        if isinstance(key, str) and (named := part_of(key)) and len(found.parts - {"all"}) != 1:
-            return Value(found.texts, {named, *(found.marks - PARTS)})
-        whole = owner.marks & {"many"} if isinstance(node.slice, ast.Slice | ast.Tuple) else set()
-        cut = (
-            {"slice"}
-            if isinstance(node.slice, ast.Slice)
-            else {"changed"}
-            if whole and "::-1" in ast.unparse(node)
-            else set()
-        )
-        return Value(found.texts, found.marks | cut | whole | index.marks & {*SIDES, "named", "changed"}, found.items)
+        found = owner.one().column(key) if isinstance(key, str) else owner.one().passed(ast.unparse(node))
+        if isinstance(node.slice, ast.Slice):
+            marks |= {"slice", *(owner.marks & {"many"})}
+        elif isinstance(node.slice, ast.Tuple) and "many" in owner.marks:
+            marks |= {"many", *["changed"] * ("::-1" in ast.unparse(node))}
+        return Value(found.texts, found.marks | marks, found.items)
 
     def _see_Call(self, node, env):
         args = [self._see(each, env) for each in node.args]
         options = {each.arg or "**": self._see(each.value, env) for each in node.keywords}
         options |= options.pop("**", Value()).items
-        name = getattr(node.func, "attr", getattr(node.func, "id", ""))
         owner = self._see(node.func.value, env) if isinstance(node.func, ast.Attribute) else None
         func = self._see_Attribute(node.func, env, owner) if owner else self._see(node.func, env)
-        self.calls.add(name)
-        if is_a("steps", name) or (is_a("fits", name) and self.loops[-1].epochs):
-            self.loops[-1].trains = max(self.loops[-1].trains, 1)
-        given = [owner or Value(), *args, *options.values()]
-        if is_a("joins", name) and args:  # images with changed ones, or with some of themselves
-            kinds = {(part.flat().parts, "changed" in part.flat().marks) for part in args[0].items.values() or given}
-            grows = WORDS["again"].search(ast.unparse(node)) or any((of, not new) in kinds for of, new in kinds)
-            args[0].marks |= {"many", "resampled"} if grows else {"many"}
-        data = mixed(given)
-        own = func.what if isinstance(func.what, tuple) else self.methods.get(name) if owner else None
-        found = self._follow(own, args, options) if own else None
-        found = found or self._library(name, ast.unparse(node.func), given, args, options, data)
+        name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+        call = Call(node, name, owner or Value(), args, options)
+        self.said.add(f"after {name}")
+        own = func.what or (self.methods.get(name) if owner else None)
+        found, data = own and self._follow(own, args, options), mixed(call.given.values())
+        found = found or self._library(call)
         if is_a("judges", name) and data.parts and "answers" not in data.marks:
             self._note("score", data)
         return found
@@ -328,14 +274,14 @@ class Program:
                 env[target.id] = value.but(*["named"] * sides, parts=words) if by_name else value
             case ast.Tuple() | ast.List():
                 for number, each in enumerate(target.elts):
-                    self._assign(each, value.items.get(number) or value.one(), env, SPLIT in value.items)
+                    self._assign(each, value.items.get(number) or value.one(), env, "sides" in value.marks)
             case ast.Attribute(attr="shuffle"):
                 self._see(target.value, env).marks -= {"shuffled"} if "False" in value.texts else set()
             case ast.Attribute():
                 self.attrs[target.attr] = joined([self.attrs.get(target.attr, value), value])
             case ast.Subscript():
                 owner = self._see(target.value, env)
-                owner.items = {**owner.items, _key(self._see(target.slice, env)): value}
+                owner.items = {**owner.items, self._see(target.slice, env).key: value}
 
     def _each(self, over: Value) -> list[Value]:
         """Return what a loop goes over: each one where they differ in what matters."""
@@ -348,121 +294,83 @@ class Program:
         if id(node) in self.stack or len(self.stack) >= DEEP:
             return None
         self.uncalled.pop(id(node), None)
-        spec, inner = node.args, {name: value for name, value in env.items() if name != "return "}
+        spec, inner = node.args, env | {"return ": Value()}
         names = [each.arg for each in (*spec.posonlyargs, *spec.args, *spec.kwonlyargs) if each.arg != "self"]
-        given = [*spec.defaults, *spec.kw_defaults]
-        defaults = [*[None] * (len(names) - len(given)), *given]
-        inner |= {name: self._see(default, env) for name, default in zip(names, defaults, strict=True)}
+        defaults = itertools.zip_longest(reversed(names), reversed([*spec.defaults, *spec.kw_defaults]))
+        inner |= {name: self._see(default, env) for name, default in defaults}
         inner |= dict(zip(names, args, strict=False)) | options
-        here = self.place, self.line
-        self.place = place
+        here, self.place = (self.place, self.line), place
         self.stack.append(id(node))
-        self._run(node.body, inner)
+        self._see(ast.Module(node.body, []), inner)
         self.stack.pop()
+        if is_a("validates", node.name):
+            self._note("validate", inner["return "].flat())
         self.place, self.line = here
-        return None if node.name == "__init__" else inner.get("return ") or Value()
-
-    def _module(self, name: str) -> dict[str, Value]:
-        """Read a module of the program's own, if it lies beside it."""
-        tops = [self.folder, *self.folder.parents[:2]] if self.folder and name not in self.modules else []
-        env, here = self.modules.setdefault(name, {}), (self.place, self.line)
-        for path in (top / f"{name.replace('.', '/')}{end}" for top in tops for end in (".py", "/__init__.py")):
-            with contextlib.suppress(SyntaxError, ValueError, OSError):  # it is not what is audited
-                if not env and path.is_file():
-                    self.read(path.read_text("utf-8-sig", errors="replace"), path.name, env)
-        self.place, self.line = here
-        return env
+        return None if node.name == "__init__" else inner["return "]
 
     # --- what libraries do
 
-    def _library(self, name, full, given, args, options, data) -> Value:
-        """Say what a function of a library gives, by its name, and note what it does to images."""
-        owner, first = given[0], args[0] if args else given[0]
-        if is_a("paths", name) or (name == "join" and not (owner.texts and len(args) == 1)):
-            return functools.reduce(lambda left, right: added(left, right, "/"), given[not owner.texts :] or [Value()])
-        if name == "sorted":
-            self._note("choose", data)
-        if is_a("same", name) and (args or owner.texts):
-            return filled(owner, given[1:]) if owner.texts else first.passed(self.steps)
-        if is_a("adds", name) and len(args) == 1:
-            kind = "changed" if "changed" in mixed(args).marks else "plain"
-            owner.marks |= data.marks - {"plain"} | parts_in(*given) | {"many", kind}
-            return Value()
-        if name == "items" and owner.items:
-            args = [Value(items=dict(enumerate(Value([str(key)]) for key in owner.items))), owner]
-        if name in ("zip", "items") and args:
-            rows = zip(*((each.items or {0: each.one()}).values() for each in args), strict=False)
-            return Value(items={n: Value(items=dict(enumerate(row))) for n, row in enumerate(rows)})
-        asked = {*full.split("."), *(f"of {mark}" for mark in owner.marks), *(f"after {call}" for call in self.calls)}
-        asked |= options.keys() | {f"on {mark}" for mark in first.marks}
-        asked |= {f"{key}={text}" for key, each in [*enumerate(args), *options.items()] for text in each.texts}
-        copies = self._copies(name, given, options)
-        data = mixed([owner, *args]) if args else data
-        data = options["key"].flat() if "key" in options and options["key"].flat().parts else data
-        for rule in CALLS:
-            if re.fullmatch(rule["names"], name) and asked.intersection(rule.get("needs", [name])):
-                named = options.get(rule.get("named"))
-                each = data.but(*rule.get("marks", ()), parts=parts_in(named) if named else rule.get("parts"))
-                owner.marks |= {*rule.get("owner", ()), *(data.marks & SIDES)} if "owner" in rule else set()
-                each = each.passed(self.steps) if "pass" in rule else each
-                if "note" in rule:
-                    self._note(rule["note"], Value(marks=each.marks, items=dict(enumerate(given[1:3]))))
-                return Value(marks=each.marks, items={SPLIT: each} if rule.get("note") == "split" else {})
-        if is_a("fits", name):
-            return self._fit(args, options, owner)
-        if is_a("moves", name) and "train" in parts_in(*args[:1]) and parts_in(*args[1:2]) & {"val", "test"}:
-            self._note("moved", data)
-        if is_a("folders", name):
-            return self._folders(name, args, options, copies)
-        found = (owner if owner.texts else first).texts if is_a("globs", name) else ()
-        return Value(
-            marks=data.marks | copies | parts_in(*given),
-            items={"dict": options, "DataFrame": first.items}.get(name, {}),
-            texts=found,
-        )
+    def _library(self, call: Call) -> Value:
+        """Say what a function of a library gives, by the rules for it, and note what it does to images."""
+        marks = self._copies(call)
+        for rule in call.rules(self.said):
+            marks |= {*rule.get("marks", ())}
+            if found := getattr(self, f"_{rule.get('does', 'mark')}")(call, rule, marks):
+                return found
+        first = (call.args or [call.owner])[0]
+        items = {**first.items, **call.options} if is_a("holds", call.name) else {}
+        texts = call.owner.texts or first.texts if is_a("globs", call.name) else ()
+        return Value(texts, call.data.marks | marks | parts_in(*call.given.values()), items)
 
-    def _copies(self, name, given, options) -> set[str]:
+    def _mark(self, call, rule, marks):
+        """Do what a rule says."""
+        whole = [call.folders if "reads" in rule else call.data]
+        for data in [call.given[key] for key in rule["takes"] if key in call.given] if "takes" in rule else whole:
+            found = data.but(*marks, parts=rule.get("parts", parts_in(data, data.flat())))
+            call.owner.marks |= {*rule["owner"], *(found.marks & SIDES)} if "owner" in rule else set()
+            found = found.passed(self.steps) if "pass" in rule else found
+            if "note" in rule:
+                self._note(rule["note"], found.but(*["apart"] * values.apart(*[*call.given.values()][1:3])))
+        return {"more": None, "nothing": Value()}.get(rule.get("then"), found)
+
+    def _path(self, call, rule, marks):
+        """Put a path together."""
+        pieces = [call.owner, *call.args][not call.owner.texts :] or [Value()]
+        return functools.reduce(lambda start, end: start.then(end, "/"), pieces)
+
+    def _same(self, call, rule, marks):
+        """Give what is given, as a list or as a text."""
+        if call.owner.texts:
+            return call.owner.filled([*call.args, *call.options.values()])
+        return call.args[0].passed(self.steps) if call.args else None
+
+    def _add(self, call, rule, marks):
+        """Put something into a list."""
+        new = set() if "changed" in mixed(call.args).marks else {"plain"}
+        call.owner.marks |= call.data.marks - {"plain"} | parts_in(*call.given.values()) | {"many", *new}
+
+    def _pair(self, call, rule, marks):
+        """Go through several things side by side, or through keys and what stands under them."""
+        keys = Value(items=dict(enumerate(Value([str(key)]) for key in call.owner.items)))
+        args = [keys, call.owner] if call.owner.items else call.args
+        rows = zip(*((each.items or {0: each.one()}).values() for each in args), strict=False)
+        return Value(items={n: Value(items=dict(enumerate(row))) for n, row in enumerate(rows)}) if args else None
+
+    def _copies(self, call) -> set[str]:
         """Note where copies of images are written beside these, and say whether such a folder is read."""
-        texts = {text for each in given for text in each.texts}
-        tops = {WORDS["in_it"].sub("", text) for text in texts}
-        self.grown |= options.get("save_to_dir", Value()).texts
-        if is_a("lists", name):
-            self.listed |= tops | texts
-        elif is_a("writes", name) and len(tops) == 1 and (name.startswith("copy") or not texts <= self.listed):
-            self.grown |= tops & self.listed
-        again = any(is_a("made", top) or new.startswith(top) for top in tops - {""} for new in {"", *self.grown})
+        texts = {text for each in call.given.values() for text in each.texts}
+        tops = {WORDS["in_it"].sub("", text) for text in texts} - {""}
+        self.grown |= call.options.get("save_to_dir", Value()).texts
+        self.listed |= tops | texts if is_a("lists", call.name) else set()
+        new = is_a("copies", call.name) or (is_a("writes", call.name) and not texts <= self.listed)
+        self.grown |= tops & self.listed if new and len(tops) == 1 else set()
+        again = any(is_a("made", top) or folder.startswith(top) for top in tops for folder in {"", *self.grown})
         return {"resampled"} if again else set()
 
-    def _folders(self, name, args, options, copies) -> Value:
-        """Say what Keras' and torchvision's readers of folders give."""
-        where = [*args, *(options[key] for key in ("directory", "root", "dataframe") if key in options)]
-        found = joined([Value(), *(each for each in where if each.texts or each.parts)])
-        parts = {part_of(text) or "all" for text in found.texts} | found.parts
-        shuffled = name != "ImageFolder" and options.get("shuffle", Value(["True"])).texts == {"True"}
-        drawn = {"subset", "validation_split"} & options.keys() and parts != {"val"}
-        changed = "random" in mixed([*args, *options.values()]).marks
-        found = found.but(*copies, *["shuffled"] * shuffled, *["changed"] * changed, parts=parts)
-        if drawn:
-            self._note("split", found)
-        return found.but(*["split"] * bool(drawn))
-
-    def _fit(self, args, options, owner) -> Value:
-        """Note what trains and what validates."""
-        held = [each for key, each in options.items() if is_a("validation", key)]
-        data = mixed([owner, *args[:2], *(each for each in options.values() if each not in held)])
-        self._note("train", data.but(*{"seed"} & options.keys()))
-        if "validation_split" in options:
-            self._note("split", data)
-            held.append(data.but("split"))
-        held += (each for each in args[2:3] if each.flat().marks & (PARTS | SIDES))  # Lightning's trainer
-        if "val_dataloader" in self.methods:
-            held.append(self._follow(self.methods["val_dataloader"], [], {}) or Value())
-        for each in held:
-            self._note("validate", each.flat())
-        return Value()
-
-
-def _key(value: Value) -> Any:
-    """Return the key or number that a value is, where that is known."""
-    (text, *others) = value.texts or [""]
-    return None if others or not text else int(text) if text.isdecimal() else text
+    def _join(self, call, rule, marks):
+        """Join images: with changed ones, or with some of themselves, they are more than there were."""
+        joins = (call.args or [call.owner])[0]
+        held = map(Value.flat, joins.items.values() or call.given.values())
+        kinds = {(each.parts, "changed" in each.marks) for each in held}
+        grows = WORDS["again"].search(ast.unparse(call.node)) or any((of, not new) in kinds for of, new in kinds)
+        joins.marks |= {"many", "resampled"} if grows else {"many"}

@@ -5,12 +5,14 @@ What is known of folders and libraries stands in ``auditor.toml``.
 
 from __future__ import annotations
 
+import ast
+import itertools
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 UNKNOWN = "*"
 #: More possible texts, letters or items than these, and no more is known of them.
@@ -18,7 +20,7 @@ TEXTS, LETTERS, ITEMS = 12, 1000, 100
 PARTS = {"train", "val", "test", "all"}
 SIDES = {"split", "grouped"}
 RULES = tomllib.loads(Path(__file__).with_name("auditor.toml").read_text("utf-8"))
-CALLS = RULES.pop("calls")
+CALLS, ALIKE = RULES.pop("calls"), RULES.pop("alike")
 WORDS = {name: re.compile(pattern) for name, pattern in RULES.pop("words").items()}
 
 
@@ -41,7 +43,7 @@ class Value:
     items : dict
         What it holds, by key or number, where that is written out.
     what : object
-        The function or class of the program, with the names that it sees and its place; or a name of a library.
+        The function or class of the program, with the names that it sees and its place.
     """
 
     texts: Iterable[str] = frozenset()
@@ -58,6 +60,12 @@ class Value:
         """Return the parts of the dataset that its images are of."""
         return self.marks & PARTS
 
+    @property
+    def key(self) -> Any:
+        """Return the key or number that it is, where that is known."""
+        text = min(self.texts) if len(self.texts) == 1 else ""
+        return int(text) if text.isdecimal() else text or None
+
     def flat(self) -> Value:
         """Return the marks of it and of all that it holds."""
         held, todo = set(), {self}
@@ -73,12 +81,70 @@ class Value:
 
     def one(self) -> Value:
         """Return what one of many is."""
-        return joined([Value(self.texts, self.marks - {"many"}), *self.items.values()])
+        return joined([Value(self.texts, self.marks - {"many", "sides"}), *self.items.values()])
 
     def passed(self, name: object) -> Value:
         """Return it as it comes in one pass over it: if it is shuffled, then in an order of its own."""
         marks = {f"pass {name}" if mark == "shuffled" else mark for mark in self.marks}
         return Value(self.texts, marks, self.items, self.what)
+
+    def then(self, other: Value, between: str = "") -> Value:
+        """Return its text and then the other, or what both lists hold."""
+        ends = itertools.product(self.texts or [UNKNOWN], other.texts or [UNKNOWN]) if self.texts or other.texts else ()
+        items = [*self.items.values(), *other.items.values()][:ITEMS] if self.items and other.items else []
+        texts = {start.removesuffix(between) + between + end for start, end in ends}
+        return Value(texts, mixed([self, other]).marks, dict(enumerate(items)))
+
+    def filled(self, values: Iterable[Value]) -> Value:
+        """Return a text whose places, such as ``%s`` or ``{}``, hold these."""
+        ways = itertools.product(self.texts, *(each.texts or [UNKNOWN] for each in values))
+        few = itertools.islice(ways, TEXTS + 1)  # one more than are kept: then no more is known of them
+        place = WORDS["place"]
+        texts = {place.sub(lambda at, new=new: new.pop(0) if new else at[0], text) for text, *new in few}
+        return Value(texts, self.marks)
+
+    def column(self, name: str) -> Value:
+        """Return what stands under a name: images, or figures of a table, of the part that the name says."""
+        several, sides = "score" in self.marks and len(self.parts) > 1, WORDS["side"].findall(name)[-1:]
+        named = sides if several else {part_of(name)} - {None} if len(self.parts - {"all"}) != 1 else ()
+        return Value(self.texts, {*named, *(self.marks - (PARTS if named else set()))}, self.items)
+
+
+class Call(NamedTuple):
+    """A call: its code, what it calls by its last name, the object before that, arguments and options."""
+
+    node: ast.Call
+    name: str
+    owner: Value
+    args: list[Value]
+    options: dict[str, Value]
+
+    @property
+    def given(self) -> dict[Any, Value]:
+        """Return all that it works on, by number and name."""
+        return {"of": self.owner, **dict(enumerate(self.args)), **self.options}
+
+    @property
+    def data(self) -> Value:
+        """Return the images that it works on: the object's and the arguments', else the options'."""
+        return mixed([self.owner, *self.args] if self.args else self.given.values())
+
+    @property
+    def folders(self) -> Value:
+        """Return the images of the folders that it reads."""
+        named = [each for key, each in self.given.items() if is_a("where", str(key))]
+        where = [each for each in named if each.texts or each.parts]
+        return mixed(where).but(parts=mixed(where).parts.union(part_of(t) or "all" for v in where for t in v.texts))
+
+    def rules(self, asked: Iterable[str]) -> Iterator[dict[str, Any]]:
+        """Yield those of `CALLS` that fit; ``auditor.toml`` says what they may need."""
+        asked = {*asked, *self.given, *ast.unparse(self.node.func).split("."), f"{len(self.args)} args"}
+        asked |= {"no shuffle"} - {f"no {key}" for key in self.given}
+        asked |= {f"{k} {said}" for k, v in self.given.items() for said in (*v.marks, *v.texts, *parts_in(v))}
+        for rule in CALLS:
+            needs = rule.get("needs", [self.name])
+            if re.fullmatch(rule["names"], self.name) and any(asked.issuperset(n.split(" and ")) for n in needs):
+                yield rule
 
 
 def joined(values: Iterable[Value], deep: int = 2) -> Value:
@@ -88,38 +154,12 @@ def joined(values: Iterable[Value], deep: int = 2) -> Value:
         return values[0] if len(values) == 1 else mixed(values)
     items = {key: joined((v.items[key] for v in values if key in v.items), deep - 1) for v in values for key in v.items}
     texts, marks = (frozenset().union(*each) for each in zip(*((v.texts, v.marks) for v in values), strict=True))
-    return Value(texts, marks, items, next((v.what for v in values if v.what is not None), None))
+    return Value(texts, marks, items, next((v.what for v in values if v.what), None))
 
 
 def mixed(values: Iterable[Value]) -> Value:
     """Return images made from all of these."""
     return Value(marks=frozenset().union(*(value.flat().marks for value in values)))
-
-
-def added(left: Value, right: Value, between: str = "") -> Value:
-    """Return one text after the other, or what both lists hold."""
-    both = left.texts or right.texts
-    texts = (
-        {a.removesuffix(between) + between + b for a in left.texts or [UNKNOWN] for b in right.texts or [UNKNOWN]}
-        if both
-        else ()
-    )
-    items = [*left.items.values(), *right.items.values()][:ITEMS] if left.items and right.items else []
-    return Value(texts, mixed([left, right]).marks, dict(enumerate(items)))
-
-
-def filled(form: Value, values: Iterable[Value]) -> Value:
-    """Return a text whose places, such as ``%s`` or ``{}``, hold these."""
-    for each in values:
-        pairs = [(text, new) for text in form.texts for new in each.texts or [UNKNOWN]]
-        form = Value([WORDS["place"].sub(lambda _, new=new: new, text, count=1) for text, new in pairs], form.marks)
-    return form
-
-
-def column(table: Value, name: str) -> Value:
-    """Return a column of a table of figures: they are of the part that its name says."""
-    named = WORDS["side"].findall(name)[-1:] if "score" in table.marks and len(table.parts) > 1 else []
-    return Value(table.texts, {*named, *(table.marks - (PARTS if named else set()))}, table.items)
 
 
 def part_of(path: str) -> str | None:
@@ -147,3 +187,13 @@ def part_of(path: str) -> str | None:
 def parts_in(*values: Value) -> set[str]:
     """Return the parts that values are of, or that their texts name."""
     return {part for value in values for part in (*value.parts, *map(part_of, value.texts)) if part}
+
+
+def apart(*both: Value) -> bool:
+    """Return whether one is of one pass over a shuffled loader, the other of another or in the order of files."""
+    for said, true in itertools.permutations([each.flat().marks for each in both], 2):
+        one, other = ({mark for mark in marks if mark.startswith("pass ")} for marks in (said, true))
+        in_order = "in order" in true or (true & said & PARTS and "shuffled" not in true)
+        if one and one.isdisjoint(other) and (other or in_order):
+            return True
+    return False

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from cxr_utils import cli
 from cxr_utils.errors import BadInput
-from cxr_utils.replication import auditor, flow
+from cxr_utils.replication import auditor
+from cxr_utils.replication.values import RULES
 
-EXAMPLES = [(name, kind, number) for name, rule in flow.RULES.items() for kind in ("wrong", "right")
+EXAMPLES = [(name, kind, number) for name, rule in RULES.items() for kind in ("wrong", "right")
             for number in range(len(rule[kind]))]  # fmt: skip
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 any_files = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
@@ -32,14 +33,14 @@ def result(path, name):
 
 @pytest.mark.parametrize(("name", "kind", "number"), EXAMPLES)
 def test_each_example_is_judged_as_it_says(tmp_path, name, kind, number):
-    found = result(script(tmp_path, flow.RULES[name][kind][number]), name)
+    found = result(script(tmp_path, RULES[name][kind][number]), name)
     assert found["result"] == {"wrong": auditor.FOUND, "right": auditor.NOT_FOUND}[kind]
     assert bool(found["place"]) == (kind == "wrong")
 
 
 def test_a_rule_says_what_its_mistake_is_and_where_it_is_taught():
     lessons = {path.name[:2] for path in NOTEBOOKS.glob("*.ipynb")}
-    for rule in flow.RULES.values():
+    for rule in RULES.values():
         assert rule["lesson"] in lessons and rule["wrong"] and rule["right"]
         assert all(rule[key] and not rule[key].endswith(".") for key in ("found", "why", "mend", "look"))
 
@@ -82,7 +83,7 @@ for epoch in range(3):
 
 def test_what_it_can_not_see_it_does_not_claim(tmp_path):
     found = result(script(tmp_path, "model.fit(a, validation_data=load(config['where']))"), "test_validates")
-    assert found["result"] == auditor.CANT_TELL and found["says"] == flow.RULES["test_validates"]["look"]
+    assert found["result"] == auditor.CANT_TELL and found["says"] == RULES["test_validates"]["look"]
 
 
 def test_no_alarm_on_our_own_lessons_but_what_they_show_on_purpose():
@@ -209,7 +210,7 @@ def test_the_kept_answers_are_of_sixty_works_and_name_nobody():
     import pandas as pd
 
     table = pd.read_csv(RESULTS / "audited" / "works.csv")
-    assert set(table["mistake"]) == set(flow.RULES) and table["work"].nunique() == 60
+    assert set(table["mistake"]) == set(RULES) and table["work"].nunique() == 60
     assert table["work"].str.fullmatch("[0-9a-f]{16}").all()
     assert set(table["half"]) == {"made by", "kept back"}
 
