@@ -134,6 +134,7 @@ def test_what_can_not_be_read_is_said_in_one_line(tmp_path, capsys, name, text, 
         "import " + "a" * 300 + "\nfrom .. import b\n",
         "auc()\nzip()\nos.path.join()\nlist()\n''.format()\nshutil.move()\nf()()\nmodel.fit(*a, **b)\nImageFolder()\n",
         "def a():\n    def b():\n        a()\n    return b\n",
+        "a = {b: 1, c: 2}\nmodel.fit(x, **a)\n",  # options whose names are not known
     ],
 )
 def test_what_grows_without_end_is_read_to_its_end(tmp_path, text):
