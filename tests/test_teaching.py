@@ -147,7 +147,10 @@ def answered(numbers, home):
 
 def test_an_answer_stands_beside_its_exercise():
     for number, answer in builder.answers().items():
-        assert f"On the sample with seed 0 it gives {answer}." in builder.guide(COURSE[number[:2]])
+        assert (
+            f"On the sample with seed 0 it gives {answer}.{builder.OTHERWISE * (number in builder.TRAINED)}\n"
+            in builder.guide(COURSE[number[:2]])
+        )
     without = {"03.1", "04.1", "04.3"}  # an array, a kernel, what fit returns
     assert set(builder.answers()) | without == {number for lesson in COURSE.values() for number in lesson.tasks}
     assert f"{eval(COURSE['04'].tasks['04.2'][1].rpartition('added = ')[2]):,}" == builder.answers()["04.2"]
@@ -184,7 +187,7 @@ def test_answers_are_what_the_trained_networks_give():
         pytest.skip("needs the runs of the earlier stages of make test")
     for number, said in answered(TRAINED, home).items():
         kept = builder.answers()[number]
-        assert abs(float(said) - float(kept)) < 0.03 if kept[0].isdigit() else said == kept, number
+        assert abs(float(said) - float(kept)) < 0.1 if kept[0].isdigit() else said == kept, number
 
 
 #: What a person typed into the guide, and what the executed lesson shows in its place.
