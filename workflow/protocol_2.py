@@ -13,16 +13,17 @@ METRICS = ("accuracy", "auc", "sensitivity", "specificity")
 
 
 class Measured(NamedTuple):
-    """The mean over seeds, and the lowest and highest seed."""
+    """The mean over seeds, the lowest and highest seed, and how many there are."""
 
     mean: float
     low: float
     high: float
+    seeds: int
 
     @classmethod
     def of(cls, values: list[float]) -> "Measured | None":
         """Summarise the seeds; None if there are none."""
-        return cls(sum(values) / len(values), min(values), max(values)) if values else None
+        return cls(sum(values) / len(values), min(values), max(values), len(values)) if values else None
 
     def __str__(self) -> str:
         """Write the mean, and in brackets the range where seeds differ."""
@@ -47,9 +48,10 @@ def measured(out: Path, recipe: str) -> dict[str, Measured | None]:
     rows = files.read_csv(kept).set_index("network") if kept.is_file() else None
     if rows is not None and recipe in rows.index:
         row = rows.loc[recipe].dropna()
-        said |= {view: Measured(*(float(row[f"{view}{end}"]) for end in ("", "_min", "_max"))) for view in ("AP", "PA")}
-        if (chest := f"AP, {CHEST}") in row:
-            said[chest] = Measured.of([float(row[chest])])
+        for view in ("AP", "PA"):
+            said[view] = Measured(*(float(row[f"{view}{end}"]) for end in ("", "_min", "_max")), int(row["seeds"]))
+        if (chest := f"AP, {CHEST}") in row:  # of which the mean alone is kept
+            said[chest] = said["AP"]._replace(mean=float(row[chest]), low=float(row[chest]), high=float(row[chest]))
     return said
 
 
@@ -59,10 +61,11 @@ def at(judged: dict, metric: str) -> float:
 
 
 def reached(first: dict[str, Measured | None], second: dict[str, Measured | None]) -> dict[str, bool | None]:
-    """Say of each aim of the protocol whether it was reached; None where something is not measured yet."""
+    """Say of each aim of the protocol whether it was reached; None where a seed is not measured yet."""
 
-    def every(condition, *needed):
-        return None if None in needed else bool(condition(*needed))
+    def every(condition, *needed, seeds=5):
+        there = all(one is not None and one.seeds >= seeds for one in needed)
+        return bool(condition(*needed)) if there else None
 
     def above(old, new):
         return new.low > old.high
@@ -76,7 +79,7 @@ def reached(first: dict[str, Measured | None], second: dict[str, Measured | None
         "elsewhere": every(lambda ap, pa, covered: ap.mean >= 0.80 and pa.mean >= 0.70 and covered.mean < ap.mean,
                            second.get("AP"), second.get("PA"), second.get(f"AP, {CHEST}")),
         "folds": every(lambda a, b, c, d: above(a, b) and above(c, d), first["folds, auc"], second["folds, auc"],
-                       first["folds, accuracy"], second["folds, accuracy"]),
+                       first["folds, accuracy"], second["folds, accuracy"], seeds=3),
         "context": every(lambda accuracy, auc: accuracy.mean >= 0.946 and auc.mean >= 0.991,
                          second["test, accuracy"], second["test, auc"]),
     }  # fmt: skip
@@ -100,7 +103,7 @@ ROWS = {
 def block(out: Path) -> str:
     """Lay out the aims and what was reached."""
     found = [measured(out, recipe) for recipe in RECIPES]
-    answers = {True: "yes", False: "**no**", None: NOT_RUN}
+    answers = {True: "yes", False: "**no**", None: "not known yet"}
     verdicts = reached(*found)
     lines = ["| means over seeds | aim | protocol 1 | protocol 2 | reached |", "| --- | --- | ---: | ---: | --- |"]
     for name, (what, aim, measures) in ROWS.items():
@@ -108,5 +111,8 @@ def block(out: Path) -> str:
         if name == "spread":
             cells = ["…" if (m := one[measures[0]]) is None else shown(m.high - m.low) for one in found]
         cells = [NOT_RUN if set(cell) <= set("… /") else cell for cell in cells]
+        for place, one in enumerate(found):
+            if (kept := one.get(measures[0])) and kept.seeds < (planned := 3 if name == "folds" else 5):
+                cells[place] += f" ({kept.seeds} of {planned} seeds)"
         lines.append(f"| {what} | {aim} | {' | '.join(cells)} | {answers[verdicts[name]]} |")
     return "\n".join(lines)

@@ -17,7 +17,7 @@ import protocol_2
 
 from cxr_utils import evaluation, files, recipes
 from cxr_utils.errors import BadInput, CxrError
-from cxr_utils.replication import claims, flow, grid, verdicts
+from cxr_utils.replication import claims, grid, values, verdicts
 
 ROOT = Path(__file__).parents[1]
 
@@ -525,7 +525,7 @@ def audited_block(works: pd.DataFrame, own: pd.DataFrame) -> str:
         cells = [row[name] for name in ("cases", "precision", "recall", "cant_tell")] + [
             verdicts.shown(row["kappa"], 2)
         ]
-        lines.append(f"| {number}: {flow.RULES[row['mistake']]['found']} | {' | '.join(map(str, cells))} |")
+        lines.append(f"| {number}: {values.RULES[row['mistake']]['found']} | {' | '.join(map(str, cells))} |")
     lines += [
         "",
         f"Four of the mistakes are rare in public programs. For these, {len(own)} short programs are of our own",
@@ -537,7 +537,7 @@ def audited_block(works: pd.DataFrame, own: pd.DataFrame) -> str:
     ]
     kept = own[own["half"] == "kept back"].rename(columns={"has": "settled"})
     found = audited.measures(kept.assign(first=kept["settled"], second=kept["settled"])).set_index("mistake")
-    for number, (name, rule) in enumerate(flow.RULES.items(), 1):
+    for number, (name, rule) in enumerate(values.RULES.items(), 1):
         if name in found.index:
             cells = [str(found.loc[name, column]) for column in ("cases", "precision", "recall", "cant_tell")]
             lines.append(f"| {number}: {rule['found']} | {' | '.join(cells)} |")
