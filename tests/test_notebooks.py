@@ -181,7 +181,7 @@ def test_exercises_come_in_four_parts(name):
     assert all("..." in stub.source for stub in stubs)
     for number, cell in zip(checks, cells(name, tag="check"), strict=True):  # hint and solution on request
         for ask in ("hint", "solution"):
-            assert cell.source.count(f'\n# exercises.{ask}("{number}")') == 1, cell.source
+            assert cell.source.count(f'\n#exercises.{ask}("{number}")') == 1, cell.source
     assert not any("solution" in cell.metadata.tags for cell in cells(name))
 
 

@@ -32,8 +32,8 @@ def kept(request, place):
 def judged(kept, place):
     predictions = evaluation.read_predictions(place / "runs" / f"{kept['cell']}.predictions.csv.gz")
     split = files.read_csv(RESULTS / "splits" / f"{kept['split']}.csv.gz")
-    fixed = kept["recipe"].get("threshold")
-    return predictions, split, evaluation.judge(predictions, split, validate_on=kept["validate_on"], threshold=fixed)
+    rule = {name: kept["recipe"].get(name) for name in ("threshold", "sensitivity")}
+    return predictions, split, evaluation.judge(predictions, split, validate_on=kept["validate_on"], **rule)
 
 
 def without_ends(nested):

@@ -202,7 +202,8 @@ def test_what_is_kept_of_cells_is_what_their_answers_give(path):
         rows = ledger.loc[[cell.name]]
         assert rows["reads"].tolist() == [0] and f"{fold} was read once" in rows["remark"].iloc[0]
         table = evaluation.read_predictions(RESULTS / "folds" / "runs" / f"{cell.name}.predictions.csv.gz")
-        same(record["metrics"], evaluation.judge(table, split, threshold=record["recipe"].get("threshold")))
+        rule = {name: record["recipe"].get(name) for name in ("threshold", "sensitivity")}
+        same(record["metrics"], evaluation.judge(table, split, **rule))
         table = table[table["split"] == "test"]
         mine = answers.loc[table["path"]]
         assert (mine["split"] == fold).all() and (mine["probability"].to_numpy() == table["probability"]).all()
