@@ -449,6 +449,40 @@ def read_json(path: str | Path) -> Any:
         raise BadInput(f"{path}: not a readable JSON file ({error}); {_AS_IT_WAS}") from None
 
 
+def read_text(path: Path, *, most: int) -> str:
+    """Read a text that somebody else wrote; what is no UTF-8 in it is replaced.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    most : int
+        Megabytes that it may have.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    BadInput
+        It is missing, can't be read, or is too large.
+
+    Examples
+    --------
+    >>> Path("a.md").write_text("An accuracy of 91.5%", encoding="utf-8")
+    20
+    >>> read_text(Path("a.md"), most=2)
+    'An accuracy of 91.5%'
+    """
+    try:
+        if path.stat().st_size > most * 10**6:
+            raise BadInput(f"{path}: has more than {most} MB; clear its outputs, or name the part that matters")
+        return path.read_text("utf-8-sig", errors="replace")
+    except OSError as error:
+        raise BadInput(f"{path}: {error.strerror or error}; name a file that is there, or a folder") from None
+
+
 def _no_number(name: str) -> None:
     raise ValueError(f"{name} in it is no number")
 

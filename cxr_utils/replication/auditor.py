@@ -4,15 +4,15 @@
 """
 
 import ast
-import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from cxr_utils import files
 from cxr_utils.errors import BadInput, printable
 from cxr_utils.replication.flow import Event, Program, at
 from cxr_utils.replication.values import RULES, WORDS, is_a
-from cxr_utils.replication.verdicts import countable, interval
+from cxr_utils.replication.verdicts import figures
 
 FOUND, CANT_TELL, NOT_FOUND = "found", "can't tell", "not found"
 
@@ -63,45 +63,6 @@ def audit(path: Path) -> list[dict[str, str]]:
     ]  # fmt: skip
 
 
-def figures(path: Path) -> list[dict[str, Any]]:
-    """Look at the figures of results that a page, such as a README, has.
-
-    Parameters
-    ----------
-    path : Path
-        A text.
-
-    Returns
-    -------
-    list of dict
-        ``line`` (from 1), ``figure`` (as it stands), ``possible`` (of 624, 5,216 and 16 images, those of which it can
-        be a share, rounded or cut), ``low`` and ``high`` (its 95% interval if it is of the 624 of test).
-
-    Raises
-    ------
-    BadInput
-        It can't be read.
-
-    Examples
-    --------
-    >>> path = Path("README.md")
-    >>> _ = path.write_text("It reaches an accuracy of 91.51% on test.", encoding="utf-8")
-    >>> [(one["figure"], one["possible"]) for one in figures(path)]
-    [('91.51%', [624, 5216])]
-    """
-    found = []
-    for number, line in enumerate(_text(path).splitlines(), 1):
-        for said in WORDS["figure"].finditer(line[:3000]):
-            text, percent = said[1] or said[2], "%" in (said[1] or said[2])
-            digits = text.rstrip("% ")
-            value, places = float(digits) / (100 if percent else 1), len(digits.partition(".")[2]) + 2 * percent
-            if value <= 1:
-                low, high = interval(value, 624)
-                possible = [n for n in (624, 5216, 16) if countable(value, places, n)]
-                found.append({"line": number, "figure": text, "possible": possible, "low": low, "high": high})
-    return found
-
-
 def report(paths: Iterable[Path]) -> tuple[list[dict[str, Any]], int]:
     """Audit files, and all that lie in folders.
 
@@ -113,8 +74,9 @@ def report(paths: Iterable[Path]) -> tuple[list[dict[str, Any]], int]:
 
     Returns
     -------
-    files : list of dict
-        ``path``, and ``results`` (from `audit`), ``figures`` (from `figures`) or ``error`` (why it can't be read).
+    found : list of dict
+        ``path``, and ``results`` (from `audit`), ``figures`` (from `verdicts.figures`) or ``error`` (why it can't be
+        read).
     status : int
         0: nothing found; 1: something; 2: something can't be read.
 
@@ -129,20 +91,20 @@ def report(paths: Iterable[Path]) -> tuple[list[dict[str, Any]], int]:
     >>> report([Path("train.py")])[1]
     0
     """
-    files: list[dict[str, Any]] = []
+    found: list[dict[str, Any]] = []
     for top in paths:
-        files_in = sorted(filter(Path.is_file, top.rglob("*")))
-        inside = [path for path in files_in if is_a("audited", f"{top.name}/{path.relative_to(top).as_posix()}")]
+        below = ((path, f"{top.name}/{path.relative_to(top).as_posix()}") for path in sorted(top.rglob("*")))
+        inside = [path for path, name in below if path.is_file() and is_a("audited", name)]
         if top.is_dir() and not inside:
             raise BadInput(f"{top}: has no notebook, script or page in it")
         for path in inside if top.is_dir() else [top]:
             try:
                 what, read = ("figures", figures) if path.suffix == ".md" else ("results", audit)
-                files.append({"path": printable(str(path)), what: read(path)})
+                found.append({"path": printable(str(path)), what: read(path)})
             except BadInput as error:
-                files.append({"path": printable(str(path)), "error": str(error).removeprefix(f"{path}: ")})
-    hit = any(one["result"] == FOUND for each in files for one in each.get("results", []))
-    return files, 2 if any("error" in each for each in files) else int(hit)
+                found.append({"path": printable(str(path)), "error": str(error).removeprefix(f"{path}: ")})
+    hit = any(one["result"] == FOUND for each in found for one in each.get("results", []))
+    return found, 2 if any("error" in each for each in found) else int(hit)
 
 
 def _judged(rule: dict[str, Any], events: list[Event]) -> tuple[str, str]:
@@ -167,7 +129,7 @@ def _told(program: Program, parts: list[tuple[str, str, bool]]) -> Iterator[Even
     for place, source, is_code in parts:
         lines = [(at(place, n), line.partition("#")[2]) for n, line in enumerate(source.splitlines(), 1)]
         for where, text in lines if is_code else [(place, source)]:
-            for each in re.split(r"\n\s*\n", text):
+            for each in WORDS["paragraph"].split(text):
                 if not WORDS["cited"].search(each) and WORDS["figure"].search(each[:3000]):
                     yield Event("typed", where)
     for place, node in program.nodes:
@@ -181,21 +143,11 @@ def _told(program: Program, parts: list[tuple[str, str, bool]]) -> Iterator[Even
                     yield Event("measure", at(place, node.lineno))
 
 
-def _text(path: Path) -> str:
-    most = 100 if path.suffix == ".ipynb" else 2  # with its outputs a notebook may be large
-    try:
-        if path.stat().st_size > most * 10**6:
-            raise BadInput(f"{path}: has more than {most} MB; clear its outputs, or name the part that matters")
-        return path.read_text("utf-8-sig", errors="replace")
-    except OSError as error:
-        raise BadInput(f"{path}: {error.strerror or error}; name a notebook, a script or a folder") from None
-
-
 def _cells(path: Path) -> list[tuple[str, str, bool]]:
     """Return of each cell, or of a script, what it is called, its text, and whether it is code."""
     import nbformat
 
-    text = _text(path)
+    text = files.read_text(path, most=100 if path.suffix == ".ipynb" else 2)  # with its outputs one may be large
     if path.suffix != ".ipynb":
         return [("", text, True)]
     try:

@@ -63,10 +63,11 @@ class Program:
 
     def __init__(self, folder: Path | None = None):
         self.folder, self.place, self.line, self.steps = folder, "", 0, 0
-        self.events, self.nodes, self.stack, self.said = [], [], [], set()
-        self.env, self.attrs, self.methods = {}, {}, {}  # the last two of all objects of the program together
-        self.uncalled, self.modules = {}, {}
-        self.listed, self.grown = set(), set()  # folders whose images were read, and where copies came to these
+        self.events, self.nodes, self.stack = [], [], []
+        # `attrs` and `methods` are those of all objects of the program together
+        self.env, self.attrs, self.methods, self.uncalled, self.modules = {}, {}, {}, {}, {}
+        # `listed`: folders whose images were read; `grown`: those of them where copies came to these
+        self.said, self.listed, self.grown = set(), set(), set()
 
     def read(self, source: str, place: str, env: dict[str, Value] | None = None) -> None:
         """Go through a cell or script.

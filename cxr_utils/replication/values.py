@@ -17,8 +17,7 @@ from typing import Any, NamedTuple
 UNKNOWN = "*"
 #: More possible texts, letters or items than these, and no more is known of them.
 TEXTS, LETTERS, ITEMS = 12, 1000, 100
-PARTS = {"train", "val", "test", "all"}
-SIDES = {"split", "grouped"}
+PARTS, SIDES = {"train", "val", "test", "all"}, {"split", "grouped"}
 RULES = tomllib.loads(Path(__file__).with_name("auditor.toml").read_text("utf-8"))
 CALLS, ALIKE = RULES.pop("calls"), RULES.pop("alike")
 WORDS = {name: re.compile(pattern) for name, pattern in RULES.pop("words").items()}

@@ -79,11 +79,11 @@ def choose(page, menu, item):
     page.locator(".lm-Menu").get_by_text(item, exact=True).click()
 
 
-def run(page, item, *, meanwhile=None):
-    """Choose an item of the menu Run; wait until no cell waits any more; see that none failed."""
+def run(page, item, *, meanwhile=None, queued="at(-1)"):
+    """Choose an item of the menu Run; wait until cells are `queued`, and then none any more; see that none failed."""
     choose(page, "Run", item)
     prompts = "[...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].map(one => one.innerText.includes('*'))"
-    page.wait_for_function(f"{prompts}.at(-1)")
+    page.wait_for_function(f"{prompts}.{queued}")
     errors = page.locator(".jp-OutputArea-output[data-mime-type$=error]")
     if meanwhile:
         meanwhile.or_(errors).first.wait_for()
@@ -127,7 +127,7 @@ def test_a_learner_does_a_lesson(browser, clone, learner, address, tmp_path):
     for key in ["End"] * 3 + ["Backspace"] * len("settings.epochs,"):  # the line may be wrapped
         page.keyboard.press(key)
     page.keyboard.type("2,")
-    run(page, "Run Selected Cell")
+    run(page, "Run Selected Cell", queued="includes(true)")
     trained.scroll_into_view_if_needed()
     runs = {path.parent.name: json.loads(path.read_text()) for path in clone.glob("runs/sample/plain_224-s0*/run.json")}
     assert runs.pop("plain_224-s0")["epochs"] == 8 and [record["epochs"] for record in runs.values()] == [2]

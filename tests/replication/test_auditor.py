@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from cxr_utils import cli
 from cxr_utils.errors import BadInput
-from cxr_utils.replication import auditor
+from cxr_utils.replication import auditor, verdicts
 from cxr_utils.replication.values import RULES
 
 EXAMPLES = [(name, kind, number) for name, rule in RULES.items() for kind in ("wrong", "right")
@@ -145,7 +145,7 @@ def test_what_grows_without_end_is_read_to_its_end(tmp_path, text):
 def test_what_no_person_wrote_is_too_long(tmp_path):
     for name, says in (("a.py", "more than 2 MB"), ("a.md", "more than 2 MB")):
         with pytest.raises(BadInput, match=says):
-            (auditor.figures if name == "a.md" else auditor.audit)(script(tmp_path, "x = 1\n" * 400_000, name))
+            (verdicts.figures if name == "a.md" else auditor.audit)(script(tmp_path, "x = 1\n" * 400_000, name))
     script(tmp_path, "x = 1\n" * 400_000, "own.py")
     assert result(script(tmp_path, "import own\nmodel.fit(a)"), "no_seed")["result"] == auditor.FOUND
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("x = 1\n" * 400_000)])
@@ -201,7 +201,7 @@ def test_figures_of_a_page_are_held_against_the_sizes_of_the_sets(tmp_path):
     page = script(
         tmp_path, "Test accuracy: 91.51%\n\nAccuracy 98.16% on train, recall 93.75%.\nSeed 42, 0.5", "README.md"
     )
-    found = {one["figure"]: one for one in auditor.figures(page)}
+    found = {one["figure"]: one for one in verdicts.figures(page)}
     assert found["91.51%"]["possible"] == [624, 5216] and found["91.51%"]["line"] == 1
     assert 624 not in found["98.16%"]["possible"] and 16 in found["93.75%"]["possible"]
     assert found["91.51%"]["low"] == pytest.approx(0.8904, abs=1e-3)
