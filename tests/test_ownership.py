@@ -58,13 +58,13 @@ def stand_ins(trained):  # which has to be made without them
 
 
 @pytest.fixture(scope="module")
-def template(stand_ins, sample_data, tmp_path_factory):
+def template(stand_ins, tmp_path_factory):
     """Return a project with a fetched sample, predictions and their split."""
     home = tmp_path_factory.mktemp("template")
     (home / "notebooks").mkdir()
     for name in ("01_a", "02_b"):
         notebook(home / "notebooks", name, "1")
-    folder = shutil.copytree(sample_data, home / "data") / "sample"
+    folder = sources.fetch("sample", data_dir=home / "data")  # of few pictures: see `stand_ins`
     split = splits.grouped(dataset.scan(folder), validation=0.4)
     files.write_csv(home / "split.csv", split)
     split = split.assign(split=split["part"], probability=np.linspace(0.1, 0.9, len(split)).round(3))
