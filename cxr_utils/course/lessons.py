@@ -95,7 +95,7 @@ def compare(what: str, guess: Any, found: Any, *, within: float = 0.1) -> None:
     Examples
     --------
     >>> compare("NORMAL found", 0.9, 0.02)
-    NORMAL found: you said 0.9, it is 0.02. (0.1 off would count as right.)
+    NORMAL found: you said 0.9, it is 0.02. (Up to 0.1 off counts as right.)
     >>> compare("The best way", "smote", "SMOTE")
     ✅ The best way: you said smote, it is SMOTE.
     >>> compare("The share of PNEUMONIA", None, 0.706)
@@ -121,7 +121,7 @@ def compare(what: str, guess: Any, found: Any, *, within: float = 0.1) -> None:
     else:
         right = str(guess).strip().lower() == str(found).strip().lower()
     _GUESSED[what] = bool(right)
-    near = f" ({within:g} off would count as right.)" if number and within and not right else ""
+    near = f" (Up to {within:g} off counts as right.)" if number and within and not right else ""
     print(f"{'✅ ' if right else ''}{what}: you said {guess}, it is {shown}.{near}")
 
 
