@@ -647,6 +647,8 @@ def _parsed(content: bytes, options: dict[str, Any]) -> pd.DataFrame:
         raise ValueError(f"{max(counts):,} columns and {sum(counts):,} values; is it the right file?")
     del lines, counts
     usual = {"sep": separator.decode(), "low_memory": False, "skipinitialspace": True}
+    if tuple(map(int, pd.__version__.split(".")[:2])) < (3, 1):  # later ones read each float as it was written
+        usual["float_precision"] = "round_trip"
     table = pd.read_csv(io.BytesIO(content), **usual | options).rename(columns=str.strip)
     if table.columns.has_duplicates:
         raise ValueError("two of its columns have one name")

@@ -5,7 +5,10 @@ import sys
 from pathlib import Path
 
 import measured
+import pandas as pd
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from cxr_utils import files
 from cxr_utils.errors import BadInput
@@ -155,6 +158,14 @@ def test_tables_that_can_not_be_read_say_why(tmp_path, content, words):
     (tmp_path / "a.csv.gz").write_bytes(gzip.compress(content, 1))
     with pytest.raises(BadInput, match=words):
         files.read_csv(tmp_path / "a.csv.gz")
+
+
+@given(st.lists(st.floats(0, 1), min_size=1))
+@example([0.13299979269504547])  # pandas 2.2 read another one, so committed answers had another identity
+def test_numbers_are_read_as_they_were_written_whatever_the_pandas(tmp_path_factory, numbers):
+    path = tmp_path_factory.getbasetemp() / "numbers.csv"
+    path.write_text(files.as_csv(pd.DataFrame({"x": numbers})))
+    assert files.read_csv(path)["x"].tolist() == numbers
 
 
 def test_a_missing_column_is_named_beside_those_that_are_there(tmp_path):
