@@ -1,6 +1,7 @@
 """A plugin of `make test-colab`: a test that needs a package which Colab lacks is skipped, and says which one.
 
-What is raised in place of the missing import is a failure: there the words for a person are tested.
+What is raised in place of the missing import is a failure: there the words for a person are tested. But if a test waits
+for another error or a warning, it is the missing import that it got.
 """
 
 import doctest
@@ -22,9 +23,12 @@ def _lacking(words):
 def _skipping():
     try:
         return (yield)
-    except (ModuleNotFoundError, doctest.UnexpectedException) as error:
+    except (ModuleNotFoundError, doctest.UnexpectedException, doctest.DocTestFailure, pytest.fail.Exception) as error:
         cause = error.exc_info[1] if isinstance(error, doctest.UnexpectedException) else error
-        if isinstance(cause, ModuleNotFoundError) and (name := _lacking(str(cause))):
+        cause = error.__context__ if isinstance(error, pytest.fail.Exception) else cause
+        words = error.got if isinstance(error, doctest.DocTestFailure) else str(cause)
+        missing = isinstance(cause, ModuleNotFoundError) or isinstance(error, doctest.DocTestFailure)
+        if missing and (name := _lacking(words)):
             pytest.skip(f"needs {name}, which Colab lacks")
         raise
 
