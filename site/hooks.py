@@ -123,6 +123,20 @@ def code(app, doctree, name):
                 break
 
 
+def fields(app, what, name, found, options, lines):
+    """Leave out what Python itself writes of a named tuple's field; the class says what each is."""
+    if lines and lines[0].startswith("Alias for field number"):
+        del lines[:]
+
+
+def constants(app, doctree):
+    """Cut the value of a long constant: its comment says what it holds, and the code is a click away."""
+    for node in doctree.findall(addnodes.desc_annotation):
+        value = node.astext()
+        if value.startswith(" = ") and len(value) > LONG:
+            node.children = [nodes.Text(f"{value[:LONG]} …")]
+
+
 def explore(app, error):
     """Write what the page with the figures to explore draws."""
     if error is None:
@@ -139,6 +153,8 @@ def setup(app):
     app.connect("doctree-read", solved, priority=100)  # before the titles are collected
     app.connect("doctree-read", figures)
     app.connect("doctree-read", shapes)
+    app.connect("doctree-read", constants)
+    app.connect("autodoc-process-docstring", fields)
     app.connect("doctree-read", folders)
     app.connect("doctree-resolved", code)
     app.connect("build-finished", explore)

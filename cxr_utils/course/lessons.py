@@ -254,10 +254,8 @@ def seal(protocol: Mapping[str, Any], folder: str | Path, runs: Mapping[str, Any
     elif (kept := files.read_record(path, *SEALED))["digest"] != digest:
         words = {name: value for name, value in kept["protocol"].items() if name != "networks"}
         if words == dict(protocol):
-            _same_networks(kept["protocol"], runs or {})
-        way_out = "report what that one gives. For a second look at test move the file away: your ledger will count it"
-        if not os.path.lexists(path.with_name(ledger.NAME)):
-            way_out = f"nothing has read test yet: if it was a slip, lessons.take_back({str(folder)!r}), and seal anew"
+            _same_networks(kept["protocol"], runs or {}, folder)
+        way_out = _way_out(folder, "report what that one gives")
         raise BadInput(f"{Path(folder) / path.name}: holds another protocol, sealed before ({words}); {way_out}")
     return digest
 
@@ -314,11 +312,18 @@ def _trained(run: Any) -> str:
     return files.digest(files.as_csv(run.history.drop(columns="seconds")))
 
 
-def _same_networks(protocol: Mapping[str, Any], runs: Mapping[str, Any]) -> None:
+def _way_out(folder: str | Path, rather: str) -> str:
+    """Say how another protocol can be sealed: freely, until test was read for this one."""
+    if os.path.lexists(files.resolve(folder) / ledger.NAME):
+        return f"{rather}. For a second look at test move protocol.json away: your ledger will count it"
+    return f"nothing has read test yet: if it was a slip, lessons.take_back({str(folder)!r}), and seal anew"
+
+
+def _same_networks(protocol: Mapping[str, Any], runs: Mapping[str, Any], folder: str | Path) -> None:
     known = protocol.get("networks", {})
     for name, run in runs.items():
         if name in known and known[name] != _trained(run):
-            way_out = "go back to its settings, or move protocol.json away for a second look at test, which counts"
+            way_out = _way_out(folder, "go back to its settings")
             raise BadInput(f"runs: {name!r} is another network than was sealed, trained anew since; {way_out}")
 
 
@@ -352,7 +357,7 @@ def open_test(runs: Mapping[str, Any], pixels: Any, split: Any, *, seal: str, fo
     kept = files.read_record(path, *SEALED)["digest"] if path.is_file() else "no protocol"
     if kept != seal:
         raise BadInput(f"seal: {seal!r}, but {path} holds {kept}; seal your protocol first, and give the digest")
-    _same_networks(sealed(folder), runs)
+    _same_networks(sealed(folder), runs, folder)
     for run in runs.values():
         ledger.enter(path.parent, cell=run.folder.name, identity=seal, protocol="sealed")
     return {name: evaluation.predict(run, pixels, split, entered=True) for name, run in runs.items()}

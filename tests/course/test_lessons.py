@@ -164,7 +164,7 @@ def test_a_slip_is_refused_before_it_is_sealed_and_can_be_taken_back_until_test_
     lessons.open_test(runs("plain"), None, None, seal=digest, folder=exam)
     with pytest.raises(BadInput, match="test was read for its protocol, so it stays"):
         lessons.take_back(exam)
-    with pytest.raises(BadInput, match="move the file away"):
+    with pytest.raises(BadInput, match=r"move protocol\.json away: your ledger will count it"):
         lessons.seal(PROTOCOL, exam)
     assert lessons.sealed(exam)["figure"] == "accuracy"
 
@@ -200,11 +200,14 @@ def test_another_network_under_a_sealed_name_is_refused(exam):
     trained("augmented", 0.250001)  # by another seed, say
     for again in (lambda: lessons.seal(PROTOCOL, exam, both),
                   lambda: lessons.open_test(both, None, None, seal=digest, folder=exam)):  # fmt: skip
-        with pytest.raises(BadInput, match="^runs: 'augmented' is another network"):
+        with pytest.raises(BadInput, match="^runs: 'augmented' is another network.*nothing has read test yet: .*take_back"):
             again()
     assert not (exam / ledger.NAME).exists()
     trained("augmented", 0.25)
     assert set(lessons.open_test(both, None, None, seal=digest, folder=exam)) == set(both)
+    trained("augmented", 0.250001)
+    with pytest.raises(BadInput, match="go back to its settings. For a second look at test"):
+        lessons.open_test(both, None, None, seal=digest, folder=exam)
 
 
 def test_what_is_open_can_not_be_sealed(exam):
