@@ -129,9 +129,11 @@ def installing(dev):
 
 
 def linting():
-    """Return the commands that look at the code without running it."""
+    """Return the commands that look at the code: its style, floors, docstrings with their examples, types, imports."""
     modules = sorted(glob.glob(os.path.join("cxr_utils", "**", "*.py"), recursive=True))
-    with_example = [path for path in modules if not re.match("cxr_utils.sources.[a-z]", path)]
+    with_example = [
+        path for path in modules if not re.match("cxr_utils.(sources.[a-z]|predict|replication|course)", path)
+    ]
     return [
         [program("ruff"), "check", "."],
         [program("ruff"), "format", "--check", "."],
@@ -139,6 +141,7 @@ def linting():
         [program("numpydoc"), "lint", "--ignore", "EX01", *modules],
         [program("numpydoc"), "lint", *with_example],
         [program("mypy")],
+        [*light(2), "cxr_utils", "tests/test_environment.py::test_each_import_is_declared"],
     ]
 
 
@@ -210,7 +213,7 @@ def lint(into=None):
 def light(workers):
     """Return the command of the tests that train nothing."""
     spread = ["-n", str(workers), "--dist", "loadfile"]
-    return [program("pytest"), "-q", *spread, "-m", "not long and not slow", "--durations=10"]
+    return [program("pytest"), "-q", *spread, "-m", "not long and not slow"]
 
 
 def stage(name, work):
@@ -235,7 +238,7 @@ def test():
         os.makedirs(built)
         log = os.path.join(built, "beside.log")
         with open(log, "wb") as into, concurrent.futures.ThreadPoolExecutor(1) as pool:
-            beside = pool.submit(lambda: lint(into) or run(light(1), into))
+            beside = pool.submit(lambda: lint(into) or run([*light(1), "tests", "--durations=10"], into))
             status = run([program("cxr"), "run", "--fresh"], CXR_HOME=course)
         with open(log, encoding="utf-8", errors="replace") as said:
             print(said.read(), flush=True)
@@ -260,7 +263,7 @@ def test():
 
 def check():
     """Do the quick half: lint, and the tests that train nothing."""
-    return lint() or stage("light tests", lambda: run(light(2)))
+    return lint() or stage("light tests", lambda: run([*light(2), "tests", "--durations=10"]))
 
 
 def main(arguments):

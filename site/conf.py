@@ -1,11 +1,12 @@
 """Settings of the site: the project's own pages and executed notebooks, as they lie. ``make site`` builds it."""
 
 import sys
-import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "site")]
+sys.path[:0] = [str(ROOT), str(ROOT / "site"), str(ROOT / "notebooks" / "source")]
+
+import address  # noqa: E402
 
 project = "Reading pneumonia from chest X-rays"
 author = "the authors of this course"
@@ -64,5 +65,6 @@ html_theme_options = {
     "use_fullscreen_button": False,
 }
 # The address of the repository stands in pyproject.toml alone; while there is none, none is shown.
-if address := tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"].get("urls", {}).get("Repository"):
-    html_theme_options |= {"repository_url": address, "use_repository_button": True}
+if repository := address.repository(ROOT):
+    html_theme_options |= {"repository_url": repository, "repository_branch": address.BRANCH,
+                           "use_repository_button": True, "use_edit_page_button": True}  # fmt: skip

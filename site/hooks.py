@@ -3,6 +3,7 @@
 import hashlib
 import re
 from base64 import b64decode
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import nbformat
@@ -137,12 +138,21 @@ def constants(app, doctree):
             node.children = [nodes.Text(f"{value[:LONG]} …")]
 
 
-def explore(app, error):
-    """Write what the page with the figures to explore draws."""
+def kit(app, name, source):
+    """Lead whoever reads of the deck to it: `made` writes it."""
+    if name == "teaching/README":
+        source[0] = source[0].replace("`teaching/deck.html`", '<a href="deck.html">teaching/deck.html</a>', 1)
+
+
+def made(app, error):
+    """Write what the page with the figures to explore draws, and the deck."""
     if error is None:
         from figures import write
 
         write(Path(app.outdir) / "_static")
+        spec = spec_from_file_location("teaching_build", ROOT / "teaching" / "build.py")
+        spec.loader.exec_module(teaching := module_from_spec(spec))
+        (Path(app.outdir) / "teaching" / "deck.html").write_text(teaching.deck(), encoding="utf-8")
 
 
 def setup(app):
@@ -150,6 +160,7 @@ def setup(app):
     app.add_config_value("contents", {}, "env")
     app.connect("source-read", contents)
     app.connect("source-read", article)
+    app.connect("source-read", kit)
     app.connect("doctree-read", solved, priority=100)  # before the titles are collected
     app.connect("doctree-read", figures)
     app.connect("doctree-read", shapes)
@@ -157,5 +168,5 @@ def setup(app):
     app.connect("autodoc-process-docstring", fields)
     app.connect("doctree-read", folders)
     app.connect("doctree-resolved", code)
-    app.connect("build-finished", explore)
+    app.connect("build-finished", made)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -27,7 +27,6 @@ TRIPOD = ROOT / "results" / "checklists" / "tripod-ai.md"
 REFORMS = ROOT / "results" / "checklists" / "reforms.md"
 DETAILS = ROOT / "results" / "checklists" / "details.md"
 SIZES = SHARED / "original-sizes.csv"
-REPLICATION = ROOT / "results" / "replication.md"
 FOLDERS = (".", "benchmarks", "data", "docs", "notebooks", "results", "results/checklists", "results/models",
            "results/systems", "teaching", "teaching/guide", "teaching/setup", "teaching/tests", "workflow")  # fmt: skip
 PAGES = (ADD, ADD_SOURCE, *(page for folder in FOLDERS for page in sorted((ROOT / folder).glob("*.md"))))

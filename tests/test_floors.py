@@ -2,16 +2,19 @@
 
 import ast
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "notebooks/source").glob("[0-9]*.py"))
-MACHINERY = {"backend", "export", "files", "grid"}
+LAYERS = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"][0]["layers"]
+MACHINERY = {"export", "grid"} | set(re.findall(r"\w+", next(layer for layer in LAYERS if "files" in layer.split())))
 
 
 def lint_imports(folder):

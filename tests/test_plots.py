@@ -243,6 +243,28 @@ def test_show_embeds_the_text_and_closes_the_figure(shown):
     assert not plt.get_fignums()
 
 
+def test_the_text_of_a_figure_says_the_values_that_it_draws(shown):
+    matrix = evaluation.confusion([0, 0, 0, 0, 1], [0.1, 0.2, 0.3, 0.9, 0.9])
+    found = evaluation.bootstrap(PREDICTIONS, draws=20)
+    figure, axes = plt.subplots(1, 2)
+    for ax, part in zip(axes, ("validation", "test"), strict=True):
+        plots.confusion(matrix, ax=ax).set_title(part)
+    counts = "of 4 NORMAL 1 are called PNEUMONIA, of 1 PNEUMONIA 1 are called PNEUMONIA"
+    value, low, high = found.loc["auc", ["value", "low", "high"]]
+    bars = pd.DataFrame({"accuracy_cv": [0.7, 0.9], "accuracy_test": [0.6, None]}, index=["majority", "size"])
+    for drawn, wanted in {
+        figure: f"validation: {counts}; test: {counts}",
+        plots.intervals(found, metrics=["auc"]): f"AUC {value:.2f} ({low:.2f} to {high:.2f})",
+        plots.comparison(COMPARED): "plain 0.85 (0.80 to 0.90)",
+        plots.learning_curves(HISTORY): "the validation loss is lowest in epoch 2",
+        plots.calibration(evaluation.calibration(LABELS, PREDICTIONS["probability"])): "where it says 0.",
+        plots.shortcut_bars(bars): "majority 70.0% and 60.0%; size 90.0% and can't be shown here",
+        plots.image_grid(np.zeros((2, 8, 8)), titles=["normal: 0.98", "virus: 0.01"]): "normal: 0.98, virus: 0.01",
+    }.items():
+        plots.show(drawn, alt="What is drawn")
+        assert shown[-1].alt.startswith("What is drawn: ") and wanted in shown[-1].alt
+
+
 @pytest.mark.parametrize("alt", ["", " \n", None])
 def test_show_asks_for_a_text(alt):
     with pytest.raises(BadInput, match="^alt: "):
@@ -550,6 +572,19 @@ def test_a_point_a_run_full_where_honest():
     drawn = {(x, y): line.get_fillstyle() for line in ax.lines[1:] for x, y in zip(*line.get_data(), strict=True)}
     assert drawn == {(0.88, 0.88): "none", (0.95, 0.89): "full", (0.97, 0.7): "full"}
     assert legend(ax) == ["system 000", "ours", "honest protocol", "published protocol"]
+
+
+@pytest.mark.parametrize(
+    "ax",
+    [
+        lambda: plots.leak_bars(LEAKS),
+        lambda: plots.shortcut_bars(SHORTCUTS),
+        lambda: plots.score_histogram(PREDICTIONS),
+    ],
+)
+def test_bars_of_one_row_differ_in_more_than_colour(ax):
+    drawn = [patch.get_hatch() or "" for patch in ax().patches]
+    assert len(set(drawn)) > 1, drawn
 
 
 def test_each_system_has_a_colour_of_its_own():

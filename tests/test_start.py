@@ -156,7 +156,9 @@ def test_unknown_words_are_named(words, capsys):
 
 def test_each_program_that_it_calls_is_there_and_gets_what_the_makefile_gave():
     lines = start.linting()
-    assert [Path(line[0]).stem for line in lines] == ["ruff", "ruff", "lint-imports", "numpydoc", "numpydoc", "mypy"]
+    programs = ["ruff", "ruff", "lint-imports", "numpydoc", "numpydoc", "mypy", "pytest"]
+    assert [Path(line[0]).stem for line in lines] == programs
+    assert "cxr_utils" in lines[-1] and (ROOT / lines[-1][-1].partition("::")[0]).is_file()
     with_example = set(lines[4]) & set(lines[3])
     assert os.path.join("cxr_utils", "splits.py") in with_example
     assert os.path.join("cxr_utils", "sources", "__init__.py") in with_example

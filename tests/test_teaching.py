@@ -81,7 +81,8 @@ def test_a_page_has_its_parts(number):
                  "## What may be asked", "## The five questions at its end"):  # fmt: skip
         assert page.count(part) == 1, part
     asked = page.partition("## What may be asked")[2].partition("\n## ")[0]
-    assert re.search(r'\*\*".+\?"\*\*', asked) and "](" in asked, "a question with a source"
+    answers = re.split(r'(?m)^\*\*".+\?"\*\*', asked)[1:]
+    assert answers and all("](" in answer for answer in answers), "each answer has a source"
     assert page.count("- **Say**: ") == page.count("- **Expect**: ") == len(COURSE[number].questions)
     for name, (_, solution) in COURSE[number].tasks.items():
         assert solution in page and builder.hints(name)[0] in page
@@ -512,6 +513,12 @@ def test_each_figure_has_a_text_of_its_own(number):
                 if isinstance(node, ast.Call) and ast.unparse(node.func) == "plots.show":
                     alts.append(ast.unparse(next(word.value for word in node.keywords if word.arg == "alt")))
     assert len(alts) == len(set(alts)) and all(len(alt.split()) >= 5 for alt in alts), alts
+
+
+@each
+def test_no_lesson_needs_a_mouse(number):
+    code = "\n".join(cell.source for cell in COURSE[number].cells if cell.cell_type == "code")
+    assert not re.search(r"widget|interact|%matplotlib|bokeh|plotly|mpld3", code)
 
 
 #: Machado, Oliveira and Fernandes, 2009, https://doi.org/10.1109/TVCG.2009.113, full severity, in linear RGB.

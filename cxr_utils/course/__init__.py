@@ -25,7 +25,7 @@ from cxr_utils.errors import BadInput, CxrError, one_of
 class Profile:
     """How big a run is.
 
-    Parameters
+    Attributes
     ----------
     name : str
         ``sample``, ``workshop`` or ``full``.
@@ -150,7 +150,17 @@ def results() -> Path:
 
 
 def kept(name: str) -> dict[str, Any]:
-    """Return a record of `results`, such as ``reference.json``."""
+    """Return a record of `results`.
+
+    Parameters
+    ----------
+    name : str
+        Of its file, such as ``reference.json``.
+
+    Returns
+    -------
+    dict
+    """
     return files.read_record(results() / name)
 
 
@@ -180,7 +190,7 @@ FACTS = ("source", "facts")
 class CourseRun:
     """What a batch run left behind.
 
-    Parameters
+    Attributes
     ----------
     folder : Path
         The run folder.
@@ -202,7 +212,17 @@ class CourseRun:
     synthetic: bool | None = None
 
     def named(self, status: str) -> tuple[str, ...]:
-        """Name the notebooks with this status."""
+        """Name the notebooks with a status.
+
+        Parameters
+        ----------
+        status : str
+            One of `STATUS`.
+
+        Returns
+        -------
+        tuple of str
+        """
         return tuple(one["name"] for one in self.notebooks if one["status"] == status)
 
     executed = property(lambda self: self.named(EXECUTED))

@@ -37,7 +37,7 @@ COST = {"sample": (240.0, 20_000), "workshop": (405.0, 326_000)}
 class Finding:
     """One line of the check.
 
-    Parameters
+    Attributes
     ----------
     name, value : str
         What was looked at, and what is there.

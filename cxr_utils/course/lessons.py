@@ -363,6 +363,27 @@ def open_test(runs: Mapping[str, Any], pixels: Any, split: Any, *, seal: str, fo
     return {name: evaluation.predict(run, pixels, split, entered=True) for name, run in runs.items()}
 
 
+def readings(folder: str | Path) -> Any:
+    """Return the ledger: who read test, and when.
+
+    Parameters
+    ----------
+    folder : str or Path
+        As for `seal`.
+
+    Returns
+    -------
+    DataFrame
+        A row a network and protocol: date, cell, identity, protocol, reads, remark.
+
+    Raises
+    ------
+    BadInput
+        Nothing was read yet.
+    """
+    return ledger.read(folder)
+
+
 def assistant() -> Path:
     """Return the notebook that lesson 10 audits: invented, as an assistant writes one.
 

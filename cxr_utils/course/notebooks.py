@@ -46,6 +46,8 @@ def select(names: Sequence[str], where: Path) -> list[Path]:
     ----------
     names : sequence of str
         Number (``4``, ``04``), name (``04_train``) or file of each; empty is all.
+    where : Path
+        The folder of notebooks.
 
     Returns
     -------
@@ -162,6 +164,8 @@ def execute(
     ----------
     notebook : nbformat.NotebookNode
         From `load`.
+    output : Path
+        The file of the executed notebook.
     given : mapping
         Parameters; all must be declared by the notebook.
     cwd : Path

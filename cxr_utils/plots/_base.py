@@ -64,7 +64,7 @@ def show(figure_or_axes: Figure | Axes, alt: str) -> None:
     figure_or_axes : Figure or Axes
         What a function of this package returned.
     alt : str
-        What the figure shows, in a sentence.
+        What the figure shows, in a sentence. The values that it draws are added where the function has said them.
 
     Raises
     ------
@@ -78,7 +78,10 @@ def show(figure_or_axes: Figure | Axes, alt: str) -> None:
     """
     if not isinstance(alt, str) or not alt.strip():
         raise BadInput(f"alt: {alt!r}; say in a sentence what the figure shows, for those who can't see it")
-    IPython.display.display(_Shown(render(figure_or_axes), alt=" ".join(alt.split())))
+    picture, figure = render(figure_or_axes), figure_or_axes.get_figure()
+    said = [": ".join(filter(None, (ax.get_title(), ax.said))) for ax in figure.axes if getattr(ax, "said", "")]
+    told = ": ".join(filter(None, (alt, getattr(figure, "said", ""), "; ".join(said))))
+    IPython.display.display(_Shown(picture, alt=" ".join(told.split())))
 
 
 def render(figure_or_axes: Figure | Axes) -> bytes:

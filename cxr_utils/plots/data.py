@@ -259,19 +259,22 @@ def shortcut_bars(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """
     ax = new_axes(ax)
     rows = np.arange(len(table))
-    columns = {"accuracy_cv": "cross-validation within train", "accuracy_test": "official test set"}
+    columns, told = {"accuracy_cv": "cross-validation within train", "accuracy_test": "official test set"}, {}
     for (column, name), (colour, _), offset in zip(columns.items(), LINES, (-0.2, 0.2), strict=False):
         values, hatch = table[column].astype(float), "" if offset < 0 else "//"
         bars = ax.barh(rows + offset, values.fillna(0), 0.36, color=colour, label=name, hatch=hatch)
         texts = ["can't be shown here" if np.isnan(v) else f"{v:.1%}" for v in values]
         ax.bar_label(bars, texts, padding=4, fontsize=11)
         ax.axvline(values.iloc[0], color=colour, linestyle=":", linewidth=1.5)
+        told[name] = texts
     ax.set_yticks(rows, [str(name) for name in table.index])
     ax.set(xlabel="accuracy (dotted: always PNEUMONIA)", xlim=(0, 1.08))
     ax.set_xticks(np.linspace(0, 1, 6))
     ax.xaxis.set_major_formatter(PercentFormatter(1))
     ax.invert_yaxis()
     ax.grid(axis="y", visible=False)
+    both = zip(table.index, *told.values(), strict=True)
+    ax.said = f"{' and '.join(told)}, " + "; ".join(f"{row} {first} and {second}" for row, first, second in both)
     return above(ax)
 
 

@@ -89,6 +89,10 @@ def learning_curves(history: pd.DataFrame) -> Figure:
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         ax.margins(x=0.08)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
+    for ax in axes:
+        first, last = history[f"val_{ax.get_title()}"].iloc[[0, -1]]
+        ax.said = f"in validation {first:.2f} in the first epoch, {last:.2f} in the last"
+    figure.said = f"the validation loss is lowest in epoch {best:.0f}"
     return figure
 
 
@@ -137,4 +141,6 @@ def comparison(table: pd.DataFrame, *, metric: str = "balanced_accuracy", ax: Ax
     ax.set(xlabel=xlabel, ylim=(len(names) - 0.5, -0.5))
     ax.margins(x=0.08)
     ax.grid(axis="y", visible=False)
+    found = table.groupby("name", sort=False)[metric].agg(["mean", "min", "max"]).itertuples()
+    ax.said = "; ".join(f"{row.Index} {row.mean:.2f} ({row.min:.2f} to {row.max:.2f})" for row in found)
     return above(ax)

@@ -18,6 +18,7 @@ from cxr_utils.plots._base import GREY
 from cxr_utils.plots.data import _present
 
 WIDTH = 9.0  # inches, of a full figure
+MOST_SAID = 12  # titles of a grid in its text alternative
 OUTLINE = "#56B4E9"
 
 
@@ -81,6 +82,7 @@ def image_grid(
     for ax, picture, title in zip(axes.flat, pictures, wrapped, strict=False):
         _picture(ax, picture, title, cmap=cmap, size=size)
         ax.set_anchor("N")  # tops level, however tall the pictures of a row are
+    figure.said = ", ".join(map(str, titles)) if titles is not None and len(titles) <= MOST_SAID else ""
     return figure
 
 

@@ -49,6 +49,8 @@ def confusion(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     )  # fmt: skip
     ax.set(xlabel="answer", ylabel="truth")
     ax.tick_params(axis="both", labelrotation=0)
+    told = [f"of {row.sum():,} {truth} {row.iloc[-1]:,} are called {row.index[-1]}" for truth, row in table.iterrows()]
+    ax.said = ", ".join(told)
     return ax
 
 
@@ -154,6 +156,8 @@ def calibration(table: pd.DataFrame) -> Figure:
     counts.bar_label(bars, fmt="{:,.0f}", fontsize=10, padding=1)
     counts.set(xlabel="mean predicted probability of PNEUMONIA", ylabel="images")
     counts.margins(y=0.3)
+    both = zip(table["mean_probability"], table["observed"], strict=True)
+    ax.said = ", ".join(f"where it says {given:.2f}, {observed:.2f} are ill" for given, observed in both)
     return figure
 
 
@@ -310,6 +314,8 @@ def intervals(
     ax.set(xlabel=f"{label} with 95% interval", ylim=(len(metrics) - 0.5, -0.5))
     if len(tables) > 1:
         above(ax)
+    ax.said = "; ".join(f"{name} {pretty(row.Index)} {row.value:.2f} ({row.low:.2f} to {row.high:.2f})"
+                        for name, each in tables.items() for row in each.loc[metrics].itertuples())  # fmt: skip
     return ax
 
 

@@ -507,7 +507,22 @@ def load(
 
 
 def save(run_dir: str | Path, *, to: str = "keras", data_dir: str | Path = "data") -> Path:
-    """Save the model of a finished run for others, with its JSON and model card: `export.export`."""
+    """Save the model of a finished run for others, with its JSON and model card: `export.export`.
+
+    Parameters
+    ----------
+    run_dir : str or Path
+        The run folder.
+    to : {"keras", "onnx"}
+        The form.
+    data_dir : str or Path
+        Where the images of the run are.
+
+    Returns
+    -------
+    Path
+        The model's file.
+    """
     from cxr_utils.predict import export
 
     return export.export(run_dir, to=to, data_dir=data_dir)

@@ -37,7 +37,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from cxr_utils import augment, course, dataset, evaluation, images, ledger, plots, recipes, sources, splits, training
+from cxr_utils import augment, course, dataset, evaluation, images, plots, recipes, sources, splits, training
 from cxr_utils.course import exercises, lessons
 from cxr_utils.errors import BadInput
 from cxr_utils.replication import claims
@@ -180,7 +180,7 @@ on_test = None  # your guess: a share from 0 to 1
 # %% tags=["core"]
 opened = lessons.open_test(runs, pixels, split, seal=digest, folder=exam)
 test = {name: table[table["split"] == "test"] for name, table in opened.items()}
-ledger.read(exam)[["date", "cell", "identity", "reads"]]
+lessons.readings(exam)[["date", "cell", "identity", "reads"]]
 
 # %% tags=["answer", "core", "slide"]
 sealed = lessons.sealed(exam)  # what counts is what was sealed, not what was written since

@@ -92,7 +92,7 @@ exercises.check("10.1", cell_number)
 # Two trainings tell what that cell is worth. Both are split by patient, validate on patients of train, and open test once.
 
 # %% tags=["core"]
-folder = sources.fetch("sample", data_dir=data_dir)
+folder = sources.fetch("sample", data_dir=data_dir, progress=True)
 index = dataset.scan(folder)
 plain = recipes.get("plain_224").but(augmentation=None).at(image_size=settings.image_size, width=settings.width)
 whole = images.cache(index, folder, size=plain.image_size)
