@@ -228,6 +228,21 @@ def test_figure_functions_return_a_figure_and_render(name):
     assert not plt.get_fignums()
 
 
+#: What the deck shows of these, on slides of 1280 x 720; of the forest, as many rows as there.
+SLIDES = ("intervals of two", "shortcut_bars", "confusion", "roc", "predictive_values", "validation_against_test",
+          "claim_forest")  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SLIDES)
+def test_words_of_a_figure_on_a_slide_are_read_from_the_last_row(name):
+    ax = plots.claim_forest(pd.concat([CLAIMED] * 2, ignore_index=True)) if name == "claim_forest" else AXES[name]()
+    ax.figure.draw_without_rendering()
+    box = ax.figure.get_tightbbox()
+    words = [text for text in ax.figure.findobj(matplotlib.text.Text) if text.get_text().strip() and text.get_visible()]
+    a_point = min(1280 / box.width, 720 / box.height) / 72
+    assert min(text.get_fontsize() for text in words) * a_point >= 22
+
+
 def test_every_public_function_is_tried():
     helpers = {"show", "style", "render"}
     functions = {name for name, thing in vars(plots).items() if inspect.isfunction(thing)} - helpers

@@ -118,7 +118,7 @@ def render(figure_or_axes: Figure | Axes) -> bytes:
         box = box if np.isfinite(box.x1) else Bbox.from_extents(0, 0, width, height)  # nothing is drawn
         if figure.get_gid() == MARK:  # below all that is drawn: the tight box makes room for it, so it covers nothing
             x, y = box.x1 / width, (box.y0 - 0.05) / height
-            figure.text(x, y, MARK, ha="right", va="top", fontsize=10, fontstyle="italic", color=GREY)
+            figure.text(x, y, MARK, ha="right", va="top", fontsize=11, fontstyle="italic", color=GREY)
         figure.savefig(buffer, format="png", dpi=WIDE / (box.width + 0.12), bbox_inches="tight", pad_inches=0.06)
     finally:
         plt.close(figure)
@@ -210,7 +210,7 @@ def above(ax: Axes, columns: int = 4) -> Axes:
     ax : Axes
         That has the legend.
     columns : int
-        Entries a row.
+        Entries a row at most: fewer if the figure is not wide enough, for what stands out makes its words smaller.
 
     Returns
     -------
@@ -230,5 +230,10 @@ def above(ax: Axes, columns: int = 4) -> Axes:
     if ax.get_legend():
         ax.get_legend().remove()
     place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2, "frameon": False}
-    ax.legend(list(once.values()), list(once), ncols=columns, columnspacing=1.4, handletextpad=0.5, **place)
+    beside = max((label.get_window_extent().width for label in ax.get_yticklabels()), default=0)
+    room = 0.95 * ax.figure.bbox.width - beside
+    for ncols in range(columns, 0, -1):
+        look = {"ncols": ncols, "columnspacing": 1.4, "handletextpad": 0.5} | place
+        if ax.legend(list(once.values()), list(once), **look).get_window_extent().width <= room:
+            break
     return ax

@@ -37,7 +37,7 @@ def class_counts(index: pd.DataFrame, *, by: str = "label", ax: Axes | None = No
     counts, ax = _counted(index, by), new_axes(ax)
     counts.plot.bar(ax=ax, color=[_colour(name) for name in counts], width=0.8, rot=0, legend=False)
     for bars in ax.containers:
-        ax.bar_label(bars, fmt="{:,.0f}", padding=2, fontsize=11)
+        ax.bar_label(bars, fmt="{:,.0f}", padding=2, fontsize=13)
     ax.set(xlabel="official split", ylabel="images")
     ax.margins(y=0.1)
     ax.grid(axis="x", visible=False)
@@ -223,7 +223,7 @@ def leak_bars(leaks: pd.DataFrame, *, between: str = "train / validation", ax: A
             counts.fillna(0).astype(float), thick * 0.9, color=LINES[number % len(LINES)][0], label=name,
             hatch=("", "//", "xx")[number % 3],
         )  # fmt: skip
-        ax.bar_label(bars, ["unknown" if pd.isna(c) else f"{c:,}" for c in counts], padding=4, fontsize=11)
+        ax.bar_label(bars, ["unknown" if pd.isna(c) else f"{c:,}" for c in counts], padding=4, fontsize=13)
     ax.set_yticks(range(len(kinds)), kinds)
     ax.set(xlabel=f"count, {between}")
     ax.margins(x=0.12)
@@ -264,7 +264,7 @@ def shortcut_bars(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         values, hatch = table[column].astype(float), "" if offset < 0 else "//"
         bars = ax.barh(rows + offset, values.fillna(0), 0.36, color=colour, label=name, hatch=hatch)
         texts = ["can't be shown here" if np.isnan(v) else f"{v:.1%}" for v in values]
-        ax.bar_label(bars, texts, padding=4, fontsize=11)
+        ax.bar_label(bars, texts, padding=4, fontsize=13)
         ax.axvline(values.iloc[0], color=colour, linestyle=":", linewidth=1.5)
         told[name] = texts
     ax.set_yticks(rows, [str(name) for name in table.index])

@@ -67,7 +67,7 @@ def image_grid(
     tallest = max(picture.shape[0] / picture.shape[1] for picture in pictures)
     widest = max(picture.shape[1] / picture.shape[0] for picture in pictures)
     cell = min(WIDTH / columns, max(height * widest, 1.6) + 0.1)
-    size = 11 if cell >= 1.2 else 10
+    size = 13 if cell >= 1.6 else 11 if cell >= 1.2 else 10
     letters = max(8, int(cell * 72 / (size * 0.66)))  # a letter is about two thirds as wide as high
     given = [str(title).split("\n") for title in titles] if titles is not None else [[]] * len(pictures)
     wrapped = ["\n".join(textwrap.fill(line, letters) for line in lines) for lines in given]
@@ -298,7 +298,7 @@ def heat_maps(
     ramp = explain.overlay(np.full((1, 256), 128, "uint8"), steps[None])[0] / 255
     scale = ScalarMappable(cmap=ListedColormap(ramp))
     bar = figure.colorbar(scale, ax=figure.axes, location="right", aspect=22, fraction=0.04)
-    bar.set_label("heat, as a share of the picture's greatest")
+    bar.set_label("heat (1 is the\npicture's greatest)")
     return figure
 
 

@@ -42,7 +42,7 @@ def claim_forest(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     'share of answers right'
     """
     rows = table[table["value"].notna()].reset_index(drop=True)
-    ax = new_axes(ax, 10, 1.2 + 0.62 * len(rows))
+    ax = new_axes(ax, 9, 1.6 + 0.5 * len(rows))
     looks = {
         "published (95% interval)": ("value", "low", "high", "D", PUBLISHED, -0.22),
         "ours, published protocol (range of seeds)": ("ours", "ours_min", "ours_max", "o", OURS, 0.02),
@@ -58,10 +58,10 @@ def claim_forest(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         ax.plot(x[hollow], there.index[hollow] + shift, marker, **look)
     for row, claim in rows.iterrows():  # beside the axes, where it hides nothing
         text = _missing(claim["seeds"], claim["honest_seeds"])
-        ax.text(1.015, row, text, va="center", fontsize=10, color=GREY, transform=ax.get_yaxis_transform())
+        ax.text(1.015, row, text, va="center", fontsize=12, color=GREY, transform=ax.get_yaxis_transform())
     left = min(rows["value"].min(), *rows[["low", "ours_min", "honest_low"]].min().dropna(), 0.75) - 0.02
     names = rows["recipe"] + ": " + rows["claim"]
-    ax.set_yticks(range(len(rows)), [textwrap.fill(name, 48, max_lines=2, placeholder=" …") for name in names])
+    ax.set_yticks(range(len(rows)), [textwrap.fill(name, 34, max_lines=2, placeholder=" …") for name in names])
     for row in range(1, len(rows)):
         ax.axhline(row - 0.5, color="#E6E6E6", linewidth=1)
     ax.set(xlabel="share of answers right", xlim=(left, 1.01), ylim=(len(rows) - 0.5, -0.5))
@@ -100,10 +100,10 @@ def validation_against_test(table: pd.DataFrame, *, ax: Axes | None = None) -> A
     >>> validation_against_test(pd.DataFrame(runs)).get_legend_handles_labels()[1]
     []
     """
-    ax = new_axes(ax, 9.2, 5.6)
+    ax = new_axes(ax, 8, 4.8)
     low = min([*table["validation"], *table["test"], 0.8]) - 0.02
     ax.plot([low, 1], [low, 1], color=GREY, linewidth=1, zorder=1)
-    ax.text(low + 0.012, low + 0.022, "test = validation", color=GREY, fontsize=11, rotation=45)
+    ax.text(low + 0.012, low + 0.022, "test = validation", color=GREY, fontsize=13, rotation=45)
     handles, points = [], {"linestyle": "", "markersize": 9, "markeredgewidth": 1.8}
     for number, name in enumerate(sorted(set(table["system"]), key=lambda name: (not name[-1].isdigit(), name))):
         colour, marker = SYSTEMS[number % len(SYSTEMS)], "osD^vP<>X*h"[number % 11]
@@ -149,7 +149,7 @@ def mistakes_worth(worth: pd.DataFrame, tables: Mapping[str, pd.DataFrame], *, a
     for row, (name, found) in enumerate(worth.iterrows()):
         gains = 100 * (tables[name]["wrong"] - tables[name]["right"]).dropna()
         if gains.empty:
-            ax.text(0, row, " no patient is known", va="center", fontsize=11, color=GREY, fontstyle="italic")
+            ax.text(0, row, " no patient is known", va="center", fontsize=13, color=GREY, fontstyle="italic")
             continue
         ax.hlines(row, found["low"], found["high"], color=LINES[0][0], linewidth=3, zorder=2, label="95% interval")
         ax.plot(gains, [row] * len(gains), "o", color=LINES[1][0], markersize=8, alpha=0.8, zorder=3, label="one seed")

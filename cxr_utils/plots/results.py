@@ -353,7 +353,7 @@ def predictive_values(table: pd.DataFrame, *, marks: Mapping[str, float] | None 
         left = place > 0.5
         text = f"{name}\n{place:.1%}".replace(".0%", "%")
         where = {"xytext": (-6 if left else 6, 0), "ha": "right" if left else "left", "va": "bottom"}
-        ax.annotate(text, (place, 0.02), textcoords="offset points", fontsize=11, **where)
+        ax.annotate(text, (place, 0.02), textcoords="offset points", fontsize=13, **where)
         for column, (colour, _) in looks.items():
             known = table.dropna(subset=column)
             value = np.interp(place, known["prevalence"], known[column])
