@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -51,6 +52,17 @@ def test_without_an_address_nothing_is_shown(tmp_path):
     assert not any(re.search(r"colab\.research|mybinder|kernels/welcome|git clone", page) for page in pages.values())
     assert address.buttons("", "notebooks/00.ipynb") == "" and "git" in address.setup("")
     assert 'address = Path.cwd(), Path("/kaggle/input"), ""' in address.setup("")
+
+
+@pytest.mark.parametrize("found", ["", STAND_IN])
+def test_the_site_has_buttons_to_the_repository_where_there_is_an_address(monkeypatch, found):
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setitem(sys.modules, "address", address)
+    monkeypatch.setattr(address, "repository", lambda root: found)
+    options = runpy.run_path(str(ROOT / "site" / "conf.py"))["html_theme_options"]
+    shown = {name: options.get(name) for name in ("repository_url", "repository_branch", "use_edit_page_button")}
+    assert shown == ({"repository_url": STAND_IN, "repository_branch": "main", "use_edit_page_button": True} if found
+                     else dict.fromkeys(shown))  # fmt: skip
 
 
 def test_with_an_address_all_show_it(tmp_path):

@@ -15,7 +15,8 @@ from cxr_utils import evaluation
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
 LESSON = "notebooks/06_evaluate"
-LOOKED_AT = ("index", "README", LESSON, "notebooks/glossary", "results/claims", "site/api/cxr_utils.explain")
+LOOKED_AT = ("index", "README", LESSON, "notebooks/glossary", "results/claims", "site/api/cxr_utils.explain",
+             "teaching/plans", "teaching/guide/06_evaluate", "teaching/setup/windows")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -124,12 +125,14 @@ def test_figures_keep_their_texts_and_answers_are_folded(site, pages):
         assert solved.count(">Show the solution<") == sum("exercise" in some for some in tags)
 
 
-def test_it_is_read_without_a_network_on_a_phone(visit):
+def test_it_is_read_without_a_network_on_a_phone_a_tablet_and_a_laptop(visit):
     for name in LOOKED_AT:
         page = visit(f"{name}.html")
         page.wait_for_url(re.compile("README" if name == "index" else re.escape(name)))
-        wide, window = page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
-        assert wide <= window, f"{name} is wider than a phone"
+        for width in (1366, 820, 390):
+            page.set_viewport_size({"width": width, "height": 844})
+            wide, window = page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
+            assert wide <= window, f"{name} is wider than {width} pixels"
 
 
 def test_the_search_finds_without_a_network(visit):
