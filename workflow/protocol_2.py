@@ -27,7 +27,8 @@ class Measured(NamedTuple):
 
     def __str__(self) -> str:
         """Write the mean, and in brackets the range where seeds differ."""
-        return shown(self.mean) + (f" ({shown(self.low)}–{shown(self.high)})" if self.low < self.high else "")
+        low, high = shown(self.low), shown(self.high)
+        return shown(self.mean) + (f" ({low}–{high})" if low != high else "")
 
 
 def measured(out: Path, recipe: str) -> dict[str, Measured | None]:
