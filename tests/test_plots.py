@@ -517,7 +517,7 @@ def test_comparison_shows_each_seed_in_the_given_order():
 def test_confusion_says_counts_and_shares():
     ax = plots.confusion(evaluation.confusion([0, 0, 0, 0, 1], [0.1, 0.2, 0.3, 0.9, 0.9]))
     assert [t.get_text() for t in ax.texts] == [
-        "3\n75% of NORMAL", "1\n25% of NORMAL", "0\n0% of PNEUMONIA", "1\n100% of PNEUMONIA",
+        "3\n75% of\nNORMAL", "1\n25% of\nNORMAL", "0\n0% of\nPNEUMONIA", "1\n100% of\nPNEUMONIA",
     ]  # fmt: skip
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("answer", "truth")
     assert [label.get_text() for label in ax.get_yticklabels()] == ["NORMAL", "PNEUMONIA"]

@@ -42,7 +42,7 @@ def confusion(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """
     ax = new_axes(ax, height=4.2)
     shares = table.div(table.sum(axis=1).clip(lower=1), axis=0)
-    texts = table.map("{:,}\n".format) + shares.map("{:.0%} of ".format).add(list(table.index), axis=0)
+    texts = table.map("{:,}\n".format) + shares.map("{:.0%} of\n".format).add(list(table.index), axis=0)
     sns.heatmap(
         shares, annot=texts, fmt="", cmap="Blues", vmin=0, vmax=1, cbar=False,
         linewidths=2, annot_kws={"fontsize": 14}, ax=ax,
@@ -353,7 +353,7 @@ def predictive_values(table: pd.DataFrame, *, marks: Mapping[str, float] | None 
         left = place > 0.5
         text = f"{name}\n{place:.1%}".replace(".0%", "%")
         where = {"xytext": (-6 if left else 6, 0), "ha": "right" if left else "left", "va": "bottom"}
-        ax.annotate(text, (place, 0.02), textcoords="offset points", fontsize=13, **where)
+        ax.annotate(text, (place, 0.02 if left else 0.45), textcoords="offset points", fontsize=13, **where)
         for column, (colour, _) in looks.items():
             known = table.dropna(subset=column)
             value = np.interp(place, known["prevalence"], known[column])
@@ -366,6 +366,7 @@ def predictive_values(table: pd.DataFrame, *, marks: Mapping[str, float] | None 
 
 def _square(ax: Axes, xlabel: str, ylabel: str) -> Axes:
     """Give both axes the length from 0 to 1, and put the legend beside them."""
+    xlabel, ylabel = (label.replace(" (", "\n(") for label in (xlabel, ylabel))  # a side is short
     ax.set(xlabel=xlabel, ylabel=ylabel, xlim=UNIT, ylim=UNIT, aspect="equal")
     ax.legend(**BESIDE)
     return ax

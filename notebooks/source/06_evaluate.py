@@ -188,7 +188,7 @@ network, cut = sealed["network"], sealed["threshold"]
 mine, seen, thresholds[network] = test[network], validation[network], cut
 final = evaluation.metrics(mine["label"], mine["probability"], threshold=cut)
 lessons.compare("Balanced accuracy on test", on_test, final["balanced_accuracy"], within=0.05)
-figure, axes = plt.subplots(1, 2, figsize=(10, 4))
+figure, axes = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
 for ax, (part, rows) in zip(axes, {"validation": seen, "test": mine}.items(), strict=True):
     plots.confusion(evaluation.confusion(rows["label"], rows["probability"], threshold=cut), ax=ax).set_title(part)
 plots.show(figure, alt="Confusion matrices of validation and test, side by side, at the threshold that was sealed")

@@ -298,7 +298,7 @@ board["share"].loc["gradcam":, ["less", "less_low", "less_high"]].round(3)
 # %% tags=["further"]
 forgotten = {how: explain.cascade(network, inputs[:16], how=how) for how in ("hirescam", "gradcam")}
 ax = plots.intervals(forgotten)
-ax.set_xlabel("rank correlation with the maps of the trained network (bar: range of three seeds)")
+ax.set_xlabel("rank correlation with the maps of the trained network\n(bar: range of three seeds)")
 plots.show(ax, alt="How alike maps stay to those of the trained network while its layers get fresh weights")
 
 # %% [markdown] tags=["further"]
