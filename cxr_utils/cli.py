@@ -421,10 +421,13 @@ def score(
     from cxr_utils.replication import score as scoring
 
     one_of("benchmark", benchmark, ("test", "folds"))
+    meaning = models.Meaning.parse(classes)
     if benchmark == "folds":
-        typer.echo(scoring.folds_as_text(scoring.folds(predictions, name=name, out=out)))
+        if split != "honest":
+            raise BadInput(f"--split {split}: only with --benchmark test; the folds are a split of their own")
+        typer.echo(scoring.folds_as_text(scoring.folds(predictions, name=name, out=out, meaning=meaning)))
         return
-    record = scoring.score(predictions, split=split, name=name, out=out, meaning=models.Meaning.parse(classes))
+    record = scoring.score(predictions, split=split, name=name, out=out, meaning=meaning)
     row = claims.grid_row(claims.score_row(record))
     rule = "| --- " * (row.count("|") - 1) + "|"
     typer.echo(f"{scoring.as_text(record)}\n\nas a row of the table of all runs:\n\n{claims.HEAD}\n{rule}\n{row}")

@@ -10,7 +10,7 @@ from typing import Any
 
 from cxr_utils import files
 from cxr_utils.errors import BadInput, printable
-from cxr_utils.replication.flow import Event, Program, at
+from cxr_utils.replication.flow import STEPS, Event, Program, at
 from cxr_utils.replication.values import RULES, WORDS, is_a
 from cxr_utils.replication.verdicts import figures
 
@@ -29,7 +29,8 @@ def audit(path: Path) -> list[dict[str, str]]:
     -------
     list of dict
         Of each of `values.RULES`: ``mistake``, ``result`` ("found", "not found", "can't tell"), ``place`` (cell and
-        line; empty where nothing was found), and of the rule ``says``, ``why``, ``mend`` and ``lesson``.
+        line; of what was not found the cells that could not be read, mostly none), and of the rule ``says``, ``why``,
+        ``mend`` and ``lesson``.
 
     Raises
     ------
@@ -43,22 +44,23 @@ def audit(path: Path) -> list[dict[str, str]]:
     >>> next(one["place"] for one in audit(path) if one["mistake"] == "image_split")
     'line 1'
     """
-    program, parts, broken = Program(path.parent), _cells(path), "it is empty"
+    program, parts, unread = Program(path.parent), _cells(path), []
     try:
         for place, source in [part[:2] for part in parts if part[2]]:
             try:
                 program.read(source, place)
             except (SyntaxError, ValueError) as error:
-                broken = f"{place}: {error}".removeprefix(": ")
+                unread.append(f"{place}: {error}".removeprefix(": ")[:100])
         program.finish()
     except (RecursionError, MemoryError):
         raise BadInput(f"{path}: is nested too deeply to be read") from None
     if not program.nodes:
-        raise BadInput(f"{path}: no code in it that Python 3 can read ({broken[:100]})")
+        raise BadInput(f"{path}: no code in it that Python 3 can read ({(unread or ['it is empty'])[-1]})")
+    unread += ["what stands far down, for it is too long"] if program.steps > STEPS else []
     events = [*program.events, *_told(program, parts)]
     return [
-        {"mistake": name, "result": result, "place": place, "says": rule["look" if result == CANT_TELL else "found"],
-         **{key: rule[key] for key in ("why", "mend", "lesson")}}
+        {"mistake": name, "result": result, "place": place or "; ".join(unread),
+         "says": rule["look" if result == CANT_TELL else "found"], **{key: rule[key] for key in ("why", "mend", "lesson")}}
         for name, rule in RULES.items() for result, place in [_judged(rule, events)]
     ]  # fmt: skip
 

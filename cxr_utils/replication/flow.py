@@ -371,7 +371,6 @@ class Program:
     def _join(self, call, rule, marks):
         """Join images: with changed ones, or with some of themselves, they are more than there were."""
         joins = (call.args or [call.owner])[0]
-        held = map(Value.flat, joins.items.values() or call.given.values())
-        kinds = {(each.parts, "changed" in each.marks) for each in held}
+        kinds = {(v.parts, "changed" in v.marks) for v in map(Value.flat, joins.items.values() or call.given.values())}
         grows = WORDS["again"].search(ast.unparse(call.node)) or any((of, not new) in kinds for of, new in kinds)
         joins.marks |= {"many", "resampled"} if grows else {"many"}

@@ -206,7 +206,9 @@ def score(
     return record
 
 
-def folds(path: str | Path, *, name: str | None = None, out: str | Path | None = None) -> dict[str, Any]:
+def folds(
+    path: str | Path, *, name: str | None = None, out: str | Path | None = None, meaning: models.Meaning = models.UNSAID
+) -> dict[str, Any]:
     """Judge a file of predictions by the five folds: each image of train and val, answered without its own fold.
 
     Intervals come from a bootstrap over the groups of the folds, in which persons and blocks of neighbouring numbers
@@ -217,14 +219,15 @@ def folds(path: str | Path, *, name: str | None = None, out: str | Path | None =
     path : str or Path
         A CSV file with path and probability (of PNEUMONIA); and, where one was chosen on the four other folds, the
         ``threshold`` of each image's fold.
-    name, out
+    name, out, meaning
         As for `score`. The ledger gets a row that counts no reading of test.
 
     Returns
     -------
     dict
         ``name``, ``benchmark`` ("folds"), ``identity``, ``split`` (the folds' digest) and ``figures``: for "all" and
-        each fold ``images`` and ``at_half``, and where thresholds are given ``at_threshold``, as in `evaluation.judge`.
+        each fold ``images`` and ``at_half``, and where thresholds are given ``at_threshold``, as in `evaluation.judge`;
+        ``notes`` as of `score`.
 
     Raises
     ------
@@ -241,6 +244,7 @@ def folds(path: str | Path, *, name: str | None = None, out: str | Path | None =
     parts = read_split(FOLDS)
     given = evaluation.read_predictions(path, columns=("path", "probability")).drop(columns="split", errors="ignore")
     table = align(given, parts, where=path)
+    table["probability"] = meaning.gives(table[["probability"]])
     identity = files.digest(FOLDS + files.as_csv(table), length=12)
     record = {"name": name or (out.stem if out else Path(path).name.partition(".")[0]), "benchmark": "folds",
               "identity": identity, "split": FOLDS}  # fmt: skip
@@ -248,6 +252,8 @@ def folds(path: str | Path, *, name: str | None = None, out: str | Path | None =
         enter(record | {"of_test": 0}, out, command="score --benchmark folds")
     record["figures"] = {"all": _judge_fold(table)}
     record["figures"] |= {fold: _judge_fold(rows) for fold, rows in table.groupby("split")}
+    if notes := meaning.doubts(auc=record["figures"]["all"]["at_half"]["auc"]):
+        record["notes"] = notes
     if out is not None:
         files.write_csv(out.with_suffix(".predictions.csv.gz"), table, ours=again)
         files.write_json(out, record, ours=FOLDS_RECORD)
@@ -388,6 +394,7 @@ def folds_as_text(record: dict[str, Any]) -> str:
                  | {"images": f"{found['images']:,}"}
                  for part, found in record["figures"].items() if block in found}  # fmt: skip
         lines += ["", title, pd.DataFrame(shown).T.to_string()] if shown else []
+    lines += ["", *record.get("notes", [])]
     about = "In brackets: 95% interval, bootstrap over persons and blocks of neighbouring numbers; rough for one fold."
     return "\n".join([*lines, "", about])
 

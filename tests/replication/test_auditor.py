@@ -45,12 +45,22 @@ def test_a_rule_says_what_its_mistake_is_and_where_it_is_taught():
         assert all(rule[key] and not rule[key].endswith(".") for key in ("found", "why", "mend", "look"))
 
 
-def test_cells_and_lines_are_named_and_magics_and_broken_cells_do_not_stop_it(tmp_path):
+def test_cells_and_lines_are_named_and_magics_and_broken_cells_do_not_stop_it(tmp_path, capsys):
     cells = ["%matplotlib inline\n!pip install x\nfiles = !ls", "print 'Python 2'", "%%bash\nls",
              "test = gen.flow_from_directory('chest_xray/test')\n\nmodel.fit(a, validation_data=test)"]  # fmt: skip
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(each) for each in cells])
     nbformat.write(book, tmp_path / "a.ipynb")
     assert result(tmp_path / "a.ipynb", "test_validates")["place"] == "cell 3, line 3"
+    assert result(tmp_path / "a.ipynb", "scaled_on_all")["place"].startswith("cell 1: ")
+    assert cli.main(["audit", str(tmp_path / "a.ipynb")]) == 1
+    assert "but this could not be read: cell 1: " in capsys.readouterr().out
+
+
+def test_what_could_not_be_read_is_said_beside_what_was_not_found(tmp_path, monkeypatch):
+    path = script(tmp_path, "a = 1\nkeras.utils.set_random_seed(0)")
+    assert result(path, "no_seed") | {"place": ""} == result(path, "no_seed")
+    monkeypatch.setattr(auditor, "STEPS", 1)
+    assert result(path, "no_seed")["place"] == "what stands far down, for it is too long"
 
 
 def test_the_place_is_where_it_is_written_and_not_where_it_is_called(tmp_path):

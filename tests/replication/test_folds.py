@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from helpers import RESULTS, same, workflow
 
-from cxr_utils import cli, evaluation, files, splits
+from cxr_utils import cli, evaluation, files, models, splits
 from cxr_utils.errors import BadInput
 from cxr_utils.replication import grid, replicate, score
 
@@ -70,6 +70,20 @@ def test_scikit_learn_gives_the_same_figures(path):
 
 
 # Anyone's answers
+
+
+def test_answers_for_the_other_class_are_asked_about_and_can_be_said(tmp_path, good, capsys):
+    path = write(tmp_path, good[["path", "probability"]].assign(probability=1 - good["probability"]))
+    command = ["score", "--benchmark", "folds", str(path)]
+    assert cli.main(command) == 0
+    assert "Then add --classes PNEUMONIA,NORMAL" in capsys.readouterr().out
+    turned = score.folds(path, meaning=models.Meaning.parse("PNEUMONIA,NORMAL"))
+    (tmp_path / "right").mkdir()
+    right = score.folds(write(tmp_path / "right", good[["path", "probability"]]))
+    same(turned["figures"], right["figures"])
+    assert "notes" not in turned and cli.main([*command, "--classes", "PNEUMONIA,NORMAL"]) == 0
+    assert "--classes" not in capsys.readouterr().out
+    assert cli.main([*command, "--split", "mine.csv"]) == 2 and "--split mine.csv: only with" in capsys.readouterr().err
 
 
 def test_answers_are_judged_by_fold_and_in_groups(tmp_path, good):
