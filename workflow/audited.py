@@ -1,4 +1,4 @@
-"""How often `cxr audit` agrees with two people who read the same public works, and they with each other.
+"""How often `cxr audit` agrees with two readers of the same public works, and they with each other.
 
     python workflow/audited.py
 

@@ -508,8 +508,8 @@ def audited_block(works: pd.DataFrame, own: pd.DataFrame) -> str:
     yes = works[works["settled"] == "yes"].groupby("mistake")["work"].agg(set)
     count, validates = works["work"].nunique(), len(yes["test_validates"] | yes["sixteen_validate"])
     lines = [
-        f"It was held against {count} public programs that train on this dataset, at fixed commits. Two people read",
-        "each, the second without knowing what the first had found, and settled what they saw differently. The",
+        f"It was held against {count} public programs that train on this dataset, at fixed commits. Two readers went",
+        "through each, the second without knowing what the first had found, and settled what they saw differently. The",
         "programs were found by the names of their repositories, and rare mistakes were sought on purpose: this is no",
         f"sample of all. In {validates} of them test images or the 16 images of `val` validate;",
         f"{len(yes['no_seed'])} set no seed.",

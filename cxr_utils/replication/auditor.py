@@ -60,7 +60,7 @@ def audit(path: Path) -> list[dict[str, str]]:
     events = [*program.events, *_told(program, parts)]
     return [
         {"mistake": name, "result": result, "place": place or "; ".join(unread),
-         "says": rule["look" if result == CANT_TELL else "found"], **{key: rule[key] for key in ("why", "mend", "lesson")}}
+         "says": rule["look" if result == CANT_TELL else "found"], **{k: rule[k] for k in ("why", "mend", "lesson")}}
         for name, rule in RULES.items() for result, place in [_judged(rule, events)]
     ]  # fmt: skip
 
