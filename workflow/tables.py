@@ -204,6 +204,8 @@ def differences(wanted: dict[Path, str]) -> list[str]:
 OURS = {
     ("reference", "honest"): "**ours, from scratch, 96 px**",
     ("reference mean of five", "scored"): "ours, the mean of its five runs",
+    ("reference_2", "honest"): "ours, from scratch, 64 px, protocol 2 (informed by test), from .5 on",
+    ("reference 2 mean of five", "scored"): "ours, the mean of its five runs, protocol 2, from .5 on",
     ("reference-unaugmented", "honest"): "ours without augmentation",
     ("eight statistics", "scored"): "eight statistics of the picture, no network",
 }
@@ -248,7 +250,18 @@ def lead_block(summary: pd.DataFrame, published: pd.DataFrame, reference: Path) 
     return (
         f"Our own network, trained from scratch in {row['minutes']:.0f} minutes on two cores and judged by a protocol "
         f"that was fixed before test was opened for it, reaches an accuracy of {accuracy} and an AUC of {auc} on the "
-        f"official test set; {beside}.{_plain(reference)}"
+        f"official test set; {beside}.{_plain(reference)}{_informed(reference.parent)}"
+    )
+
+
+def _informed(out: Path) -> str:
+    """Say what the recipe of the second protocol reaches at its bound threshold."""
+    found = protocol_2.measured(out, "reference_2")
+    if not (accuracy := found["test, accuracy"]):
+        return ""
+    return (
+        " A [second recipe](#a-second-protocol-answers-that-hang-on-lungs), whose protocol is informed by this test "
+        f"set, has {accuracy} and {found['test, auc']}: it is better, and no unseen test says so."
     )
 
 
