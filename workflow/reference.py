@@ -7,8 +7,8 @@ After ``cxr replicate --recipe reference --seeds 0,1,2,3,4 --out results --work 
 For `reference_2` both name it (``--recipe``), and ``--covered`` asks all five networks what they know when parts are
 covered. The mean of the five runs is judged by `score` (``scores/reference_mean_of_five.json``). The plain answers of
 each run, without averaged views, and the heat and shortcut tests of the run with seed 0 go into ``reference.json``;
-this run's model, which is the one that is shipped, into ``models/``. Each look at test enters the ledger before it
-happens.
+this run's model into ``models/``: that of `reference` is the one that is shipped, another lies in a folder of its own.
+Each look at test enters the ledger before it happens.
 """
 
 import argparse
@@ -91,8 +91,9 @@ def main(arguments: list[str] | None = None) -> None:
     record = {"plain": plain, "shipped": cells[SHIPPED].name, "tests": tests}
     record |= {"covered": covered} if covered else {}
     files.write_json(out / f"{name}.json", record, ours=("plain", "shipped", "tests"))
+    models_of = out / "models" / ("" if name == "reference" else name)  # one card a folder
     for to in ("keras", "onnx"):
-        export.export(shipped.folder, to=to, out=out / "models" / f"{name}.{to}", data_dir=options.data_dir)
+        export.export(shipped.folder, to=to, out=models_of / f"{name}.{to}", data_dir=options.data_dir)
 
 
 if __name__ == "__main__":

@@ -115,6 +115,18 @@ def test_test_is_not_read_for_an_export(trained, tmp_path):
     assert "Test was not read for this run" in text and "model-index" not in text
 
 
+def test_the_card_says_how_epoch_and_threshold_came(trained, tmp_path):
+    shutil.copytree(trained / "gray", tmp_path / "run")
+    record = files.read_json(tmp_path / "run/run.json")
+    stops = {"restore_best_weights": True, "start_from_epoch": record["epochs_run"] - 1}
+    recipe = record["recipe"] | {"sensitivity": 0.9, "early_stopping": stops}
+    files.write_json(tmp_path / "run/run.json", record | {"recipe": recipe, "protocol": "honest"}, ours=True)
+    export.export(tmp_path / "run", to="keras", data_dir=trained / "data")
+    text = (tmp_path / "run/exported/model-card.md").read_text()
+    assert "the highest that finds 90% of PNEUMONIA in validation images" in text and "that validation chose" not in text
+    assert "the last epoch was kept, and the threshold was chosen on them alone" in text
+
+
 def test_a_run_that_validates_on_unread_test_is_refused(trained, tmp_path):
     shutil.copytree(trained / "gray", tmp_path / "run")
     (tmp_path / "run/predictions.csv").unlink()
