@@ -291,7 +291,7 @@ tables["validation of 16 images"].round(3)
 # 624 images leave two points of doubt. So the 5,232 images of train and val were dealt into
 # [five folds](../results/folds.md). A network is trained five times, each time without one fold, and
 # answers for that fold once. Runs of 60 neighbouring numbers stay whole, so that images which one machine took in a row
-# are not on both sides, and the interval is drawn over these runs.
+# are mostly on one side, and the interval is drawn over these runs. (A fold has few of them: there it is too narrow.)
 #
 # **Before you look**: eight statistics of a picture, no network, told the classes apart quite well on test, as in
 # [notebook 2](02_explore.ipynb). Better or worse on the folds?
