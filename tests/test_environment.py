@@ -110,7 +110,8 @@ def imported(places):
     paths = [
         path for place in places for path in sorted((ROOT / place).rglob("*.py")) if path.parent.name != "audited"
     ]  # programs to be read, never run
-    ours = {path.stem for path in paths if not path.is_relative_to(ROOT / "cxr_utils")} | {"cxr_utils"}
+    scripts = [*paths, *(ROOT / "notebooks" / "source").glob("*.py")]  # where the site finds its address
+    ours = {path.stem for path in scripts if not path.is_relative_to(ROOT / "cxr_utils")} | {"cxr_utils"}
     for path in paths:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [each.name for each in node.names] if isinstance(node, ast.Import) else []

@@ -470,11 +470,13 @@ asked = {"as it is": "plain_random_auc", "chest covered": "random_centre_covered
 trained = {"reference": "p2_base_48ep", "and histograms": "p2_match_48ep",
            "and surroundings, hidden chests": "p2_sv_48ep", "and all three": "p2_sv_match_48ep"}
 told = pd.DataFrame({name: trials.loc[row, [*asked.values()]].to_numpy(float) for name, row in trained.items()}, asked)
+plots.style("folder", synthetic=False)  # these are networks of the real images
 bars = told.plot.bar(rot=0, figsize=(10, 4), ylabel="AUC in validation", ylim=(0, 1.6), yticks=(0, 0.5, 1))
 bars.legend(loc="upper center", ncols=2)
 bars.axhline(0.5, color="black", linestyle=":")
 plots.show(bars, alt="AUC of four networks when parts of the picture are covered or exchanged: with exchanged surroundings "
            "and hidden chests it is near one half without a chest, and high with the surroundings of the other class")
+plots.style(source, data_dir)
 
 # %% [markdown] tags=["further"]
 # **How to read it**: at the left all four are nearly perfect, so a usual validation can't tell them apart. Without the

@@ -495,11 +495,13 @@ asked = {name: pd.DataFrame(pd.read_json(course.results() / f"{name}.json", typ=
          for name in ("reference", "reference_2")}
 table = pd.concat([pd.DataFrame({"name": f"{name}: {part}", "auc": told[column]})
                    for part, column in parts.items() for name, told in asked.items()])
+plots.style("folder", synthetic=False)  # these are networks of the real images
 dots = plots.comparison(table, metric="auc")
 dots.axvline(0.5, color="black", linestyle=":")
 dots.set_xlabel("AUC (official test set)")
 plots.show(dots, alt="AUC of both recipes on the real test set: as they are both are near 1; without the chest, and from the border "
            "alone, the first keeps most of it and the second is near one half")
+plots.style(source, data_dir)
 
 # %% [markdown] tags=["further"]
 # **How to read it**: a dot is a network, and the dotted line at .5 is a coin. As they are, both recipes rank the pictures
