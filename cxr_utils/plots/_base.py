@@ -119,7 +119,10 @@ def render(figure_or_axes: Figure | Axes) -> bytes:
         if figure.get_gid() == MARK:  # below all that is drawn: the tight box makes room for it, so it covers nothing
             x, y = box.x1 / width, (box.y0 - 0.05) / height
             figure.text(x, y, MARK, ha="right", va="top", fontsize=11, fontstyle="italic", color=GREY)
-        figure.savefig(buffer, format="png", dpi=WIDE / (box.width + 0.12), bbox_inches="tight", pad_inches=0.06)
+        look = {"format": "png", "bbox_inches": "tight", "pad_inches": 0.06}
+        figure.savefig(buffer, dpi=(dpi := WIDE / (box.width + 0.12)), **look)
+        if (wide := Image.open(buffer).width) < 0.99 * WIDE:  # where sides are equal, the layout settles as it is drawn
+            figure.savefig(buffer := io.BytesIO(), dpi=dpi * WIDE / wide, **look)
     finally:
         plt.close(figure)
     return _small(Image.open(buffer).convert("RGB"))
