@@ -35,7 +35,11 @@ def site(tmp_path_factory):
 @pytest.fixture(scope="module")
 def pages(site):
     """Return each page's HTML."""
-    return {path: path.read_text(encoding="utf-8") for path in site.rglob("*.html") if not {"_static", "deck.html"} & {*path.parts}}
+    return {
+        path: path.read_text(encoding="utf-8")
+        for path in site.rglob("*.html")
+        if not {"_static", "deck.html"} & {*path.parts}
+    }
 
 
 @pytest.fixture
