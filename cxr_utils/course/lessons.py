@@ -363,25 +363,8 @@ def open_test(runs: Mapping[str, Any], pixels: Any, split: Any, *, seal: str, fo
     return {name: evaluation.predict(run, pixels, split, entered=True) for name, run in runs.items()}
 
 
-def readings(folder: str | Path) -> Any:
-    """Return the ledger: who read test, and when.
-
-    Parameters
-    ----------
-    folder : str or Path
-        As for `seal`.
-
-    Returns
-    -------
-    DataFrame
-        A row a network and protocol: date, cell, identity, protocol, reads, remark.
-
-    Raises
-    ------
-    BadInput
-        Nothing was read yet.
-    """
-    return ledger.read(folder)
+#: The ledger of a folder: who read test, and when.
+readings = ledger.read
 
 
 def assistant() -> Path:

@@ -513,7 +513,7 @@ def save(run_dir: str | Path, *, to: str = "keras", data_dir: str | Path = "data
     ----------
     run_dir : str or Path
         The run folder.
-    to : {"keras", "onnx"}
+    to : {"keras", "h5", "onnx"}
         The form.
     data_dir : str or Path
         Where the images of the run are.

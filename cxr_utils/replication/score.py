@@ -394,7 +394,7 @@ def folds_as_text(record: dict[str, Any]) -> str:
                  | {"images": f"{found['images']:,}"}
                  for part, found in record["figures"].items() if block in found}  # fmt: skip
         lines += ["", title, pd.DataFrame(shown).T.to_string()] if shown else []
-    lines += ["", *record.get("notes", [])]
+    lines += ["", *record["notes"]] if "notes" in record else []
     about = "In brackets: 95% interval, bootstrap over persons and blocks of neighbouring numbers; rough for one fold."
     return "\n".join([*lines, "", about])
 
