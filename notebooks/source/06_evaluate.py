@@ -500,13 +500,13 @@ dots = plots.comparison(table, metric="auc")
 dots.axvline(0.5, color="black", linestyle=":")
 dots.set_xlabel("AUC (official test set)")
 plots.show(dots, alt="AUC of both recipes on the real test set: as they are both are near 1; without the chest, and from the border "
-           "alone, the first keeps most of it and the second is near one half")
+           "alone, the first keeps much of it and the second less")
 plots.style(source, data_dir)
 
 # %% [markdown] tags=["further"]
 # **How to read it**: a dot is a network, and the dotted line at .5 is a coin. As they are, both recipes rank the pictures
-# nearly perfectly. Without the chest `reference` still has about .8, and `reference_2` is near the coin. So a figure near 1
-# does not tell by what it was reached: that has to be asked.
+# nearly perfectly. Without the chest `reference` still tells much, and `reference_2` is nearer to the coin. So a figure near
+# 1 does not tell by what it was reached: that has to be asked.
 #
 # Is the second one better elsewhere, too? It was tried in another hospital, and it is not
 # ([How far](../results/how-far.md#a-second-protocol-answers-that-hang-on-lungs)). A network that needs the lungs can still
