@@ -76,8 +76,9 @@ def roc(predictions: Predictions, *, ax: Axes | None = None) -> Axes:
 
     Examples
     --------
-    >>> roc({"mine": predictions}).get_ylabel()
-    'share of PNEUMONIA found (sensitivity)'
+    >>> print(roc({"mine": predictions}).get_ylabel())
+    share of PNEUMONIA found
+    (sensitivity)
     """
     from sklearn.metrics import auc, roc_curve
 
@@ -110,8 +111,9 @@ def precision_recall(predictions: Predictions, *, ax: Axes | None = None) -> Axe
 
     Examples
     --------
-    >>> precision_recall(predictions).get_xlabel()
-    'recall (share of PNEUMONIA found)'
+    >>> print(precision_recall(predictions).get_xlabel())
+    recall
+    (share of PNEUMONIA found)
     """
     from sklearn.metrics import average_precision_score, precision_recall_curve
 
