@@ -108,6 +108,11 @@ def test_a_link_to_a_page_opens_that_page(site, pages):
     assert seen > 100
 
 
+def test_the_deck_is_there_and_is_found(site, pages):
+    assert 'href="deck.html"' in pages[site / "teaching" / "README.html"]
+    assert "<section" in (site / "teaching" / "deck.html").read_text(encoding="utf-8")
+
+
 def test_no_page_loads_anything_from_elsewhere(pages):
     loads = r'<(?:script|img|iframe|source)\b[^>]*\bsrc="(?:https?:)?//[^"]*"|<link\b[^>]*\bhref="(?:https?:)?//[^"]*"'
     found = {found for text in pages.values() for found in re.findall(loads, text)}

@@ -86,12 +86,11 @@ def learning_curves(history: pd.DataFrame) -> Figure:
         ax.axvline(best, color=GREY, linestyle=":", linewidth=1.5, zorder=0, label="lowest validation loss")
         ylabel = "share of answers right" if metric == "accuracy" else "cross-entropy"
         ax.set(title=metric, xlabel="epoch", ylabel=ylabel)
+        first, last = history[f"val_{metric}"].iloc[[0, -1]]
+        ax.said = f"in validation {first:.2f} in the first epoch, {last:.2f} in the last"
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         ax.margins(x=0.08)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
-    for ax in axes:
-        first, last = history[f"val_{ax.get_title()}"].iloc[[0, -1]]
-        ax.said = f"in validation {first:.2f} in the first epoch, {last:.2f} in the last"
     figure.said = f"the validation loss is lowest in epoch {best:.0f}"
     return figure
 

@@ -461,8 +461,9 @@ shown = {"false_positives_run": "wrong of the 32", "false_positives_others": "wr
 found[list(shown)].rename(columns=shown).round(3)
 
 # %% [markdown] tags=["further"]
-# A row that ends in `honest` is a mean over seeds. Each network, and even the eight statistics, calls most of the 32 images
-# PNEUMONIA, and a smaller share of the others. Does the look of a machine that goes with the label in training mislead
+# A row that ends in `honest` is a mean over seeds. Each row, even the eight statistics, calls a larger share of the 32
+# images PNEUMONIA than of the others; all but `reference_2` call most of them so. (Whoever made its recipe knew of these
+# errors. So its 8 of 32 are no fair test of it.) Does the look of a machine that goes with the label in training mislead
 # them? That is a guess. We chose this range *after* we had seen the errors, so it shows where they are, not why.
 
 # %% [markdown] tags=["core"]
@@ -491,8 +492,7 @@ changed.filter(regex="setting|recipe|seeds$|accuracy|auc").round(3)
 
 # %% tags=["further"]
 parts = {"as it is": "as it is", "chest covered": "central chest covered", "border alone": "all but border covered"}
-asked = {name: pd.DataFrame(pd.read_json(course.results() / f"{name}.json", typ="series")["covered"])
-         for name in ("reference", "reference_2")}
+asked = {name: pd.DataFrame(course.kept(f"{name}.json")["covered"]) for name in ("reference", "reference_2")}
 table = pd.concat([pd.DataFrame({"name": f"{name}: {part}", "auc": told[column]})
                    for part, column in parts.items() for name, told in asked.items()])
 plots.style("folder", synthetic=False)  # these are networks of the real images

@@ -195,8 +195,8 @@ plots.show(plots.validation_against_test(runs),
 # **How to read it**: one point is one run. Hollow points on the diagonal are no miracle: those authors validated *on test*,
 # so both figures are one. All other points, full or hollow, validated on images of the training block; below the diagonal
 # they fell on test. In that fall are the other pictures of test, a threshold of .5 that no longer fits, and some luck of the
-# epoch that validation chose. (Above the diagonal are runs of `reference_2`: its recipe was informed by test, so its test
-# promises, too.)
+# epoch that validation chose. (The points above the diagonal are of `reference_2`. Whoever made its recipe knew the errors on
+# test: this can flatter.)
 
 # %% [markdown] tags=["further"]
 # ### Exercise 7.1
