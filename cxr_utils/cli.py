@@ -383,9 +383,8 @@ def audit(
     from cxr_utils.replication import auditor
 
     found, status = auditor.report(map(_absolute, paths))
-    count = sum(one["result"] == auditor.FOUND for each in found for one in each.get("results", []))
     page = Path(auditor.__file__).with_suffix(".txt.j2")
-    typer.echo(json.dumps(found, indent=2) if as_json else _pages.fill(page, files=found, found=count).strip())
+    typer.echo(json.dumps(found, indent=2) if as_json else _pages.fill(page, files=found).strip())
     raise typer.Exit(status)
 
 

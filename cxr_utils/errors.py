@@ -51,9 +51,7 @@ def advice(error: OSError) -> str:
         return "make room"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return "see to the permissions"
-    if error.errno == errno.ENAMETOOLONG:
-        return "choose a shorter name"
-    return "see what lies there"
+    return "choose a shorter name" if error.errno == errno.ENAMETOOLONG else "see what lies there"
 
 
 class CxrError(Exception):

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cxr_utils._limits import MOST_CELLS, MOST_COLUMNS, MOST_CSV, MOST_ROWS
-from cxr_utils.errors import BadInput, CxrError
+from cxr_utils.errors import BadInput, CxrError, printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -481,6 +481,47 @@ def read_text(path: Path, *, most: int) -> str:
         return path.read_text("utf-8-sig", errors="replace")
     except OSError as error:
         raise BadInput(f"{path}: {error.strerror or error}; name a file that is there, or a folder") from None
+
+
+def read_cells(path: Path) -> list[tuple[str, str, bool]]:
+    """Read a notebook or script in Python that somebody else wrote.
+
+    Parameters
+    ----------
+    path : Path
+        Ends in ``.ipynb``, or else is a script.
+
+    Returns
+    -------
+    list of tuple
+        Of each cell, or of the script, what it is called ("cell 0", ""), its text, and whether it is code.
+
+    Raises
+    ------
+    BadInput
+        It can't be read, is no whole notebook, or is written in another language.
+
+    Examples
+    --------
+    >>> Path("train.py").write_text("x = 1", encoding="utf-8")
+    5
+    >>> read_cells(Path("train.py"))
+    [('', 'x = 1', True)]
+    """
+    import nbformat
+
+    text = read_text(path, most=100 if path.suffix == ".ipynb" else 2)  # with its outputs one may be large
+    if path.suffix != ".ipynb":
+        return [("", text, True)]
+    try:
+        book = nbformat.reads(text, as_version=4)
+        language = str(book.metadata.get("kernelspec", {}).get("language") or "python")
+        found = [(f"cell {n}", str(cell.source), cell.cell_type == "code") for n, cell in enumerate(book.cells)]
+    except Exception:  # whatever nbformat trips over
+        raise BadInput(f"{path}: is no notebook, or not a whole one; open and save it in JupyterLab") from None
+    if not language.lower().startswith("python"):
+        raise BadInput(f"{path}: is written in {printable(language)}; only Python can be read")
+    return found
 
 
 def _no_number(name: str) -> None:

@@ -45,8 +45,7 @@ def write(folder: str | Path, *, synthetic: bool, glossary: str | Path | None = 
             parts.append((path.stem, nbformat.read(path, as_version=4)))
         except (ValueError, KeyError, AttributeError, nbformat.ValidationError):
             remark = f"# {path.stem}\n\nCut off while it was written; `cxr run {path.stem}` executes it anew."
-            cell = nbformat.v4.new_markdown_cell(remark)
-            parts.append((path.stem, nbformat.v4.new_notebook(cells=[cell])))
+            parts.append((path.stem, nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(remark)])))
     merged = nbformat.v4.new_notebook(metadata={"title": TITLE})
     figures, titles = summary(folder), [(name, _title(name, notebook)) for name, notebook in parts]
     shown = _pages.table(HEAD, figures) if figures else ""

@@ -388,9 +388,8 @@ def left_out(named: Sequence[str | Path]) -> list[Path]:
     >>> left_out(["gone"])
     []
     """
-    inside = [one for name in named if (path := files.expand(name)).is_dir() for one in sorted(path.rglob("*"))]
     return [
-        one for one in inside
+        one for name in named if (path := files.expand(name)).is_dir() for one in sorted(path.rglob("*"))
         if one.is_file() and not _is_image(one) and one.name not in NAMES["junk"] and not one.name.startswith("._")
     ]  # fmt: skip
 

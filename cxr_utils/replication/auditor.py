@@ -12,7 +12,7 @@ from cxr_utils import files
 from cxr_utils.errors import BadInput, printable
 from cxr_utils.replication.flow import STEPS, Event, Program, at
 from cxr_utils.replication.values import RULES, WORDS, is_a
-from cxr_utils.replication.verdicts import figures
+from cxr_utils.replication.verdicts import figures, typed, typed_in
 
 FOUND, CANT_TELL, NOT_FOUND = "found", "can't tell", "not found"
 
@@ -28,9 +28,9 @@ def audit(path: Path) -> list[dict[str, str]]:
     Returns
     -------
     list of dict
-        Of each of `values.RULES`: ``mistake``, ``result`` ("found", "not found", "can't tell"), ``place`` (cell and
-        line; of what was not found the cells that could not be read, mostly none), and of the rule ``says``, ``why``,
-        ``mend`` and ``lesson``.
+        Of each of `values.RULES`: ``mistake``, ``result`` ("found", "not found", "can't tell"), ``place`` (cells and
+        lines, three at most; of what was not found those that could not be read, mostly none), and of the rule
+        ``says``, ``why``, ``mend`` and ``lesson``.
 
     Raises
     ------
@@ -44,24 +44,24 @@ def audit(path: Path) -> list[dict[str, str]]:
     >>> next(one["place"] for one in audit(path) if one["mistake"] == "image_split")
     'line 1'
     """
-    program, parts, unread = Program(path.parent), _cells(path), []
+    program, parts, lost = Program(path.parent), files.read_cells(path), []
     try:
         for place, source in [part[:2] for part in parts if part[2]]:
             try:
                 program.read(source, place)
             except (SyntaxError, ValueError) as error:
-                unread.append(f"{place}: {error}".removeprefix(": ")[:100])
+                lost.append(f"{place}: {error}".removeprefix(": ")[:100])
         program.finish()
     except (RecursionError, MemoryError):
         raise BadInput(f"{path}: is nested too deeply to be read") from None
     if not program.nodes:
-        raise BadInput(f"{path}: no code in it that Python 3 can read ({(unread or ['it is empty'])[-1]})")
-    unread += ["what stands far down, for it is too long"] if program.steps > STEPS else []
+        raise BadInput(f"{path}: no code in it that Python 3 can read ({[*lost, *program.unread, 'it is empty'][0]})")
+    program.unread += ["what stands far down, for it is too long"] if program.steps > STEPS else []
     events = [*program.events, *_told(program, parts)]
     return [
-        {"mistake": name, "result": result, "place": place or "; ".join(unread),
+        {"mistake": name, "result": result, "place": place or "; ".join(lost or program.unread),
          "says": rule["look" if result == CANT_TELL else "found"], **{k: rule[k] for k in ("why", "mend", "lesson")}}
-        for name, rule in RULES.items() for result, place in [_judged(rule, events)]
+        for name, rule in RULES.items() for result, place in [_judged(rule, events, bool(lost))]
     ]  # fmt: skip
 
 
@@ -109,13 +109,13 @@ def report(paths: Iterable[Path]) -> tuple[list[dict[str, Any]], int]:
     return found, 2 if any("error" in each for each in found) else int(hit)
 
 
-def _judged(rule: dict[str, Any], events: list[Event]) -> tuple[str, str]:
-    """Return result and place of a rule."""
+def _judged(rule: dict[str, Any], events: list[Event], lost: bool) -> tuple[str, str]:
+    """Return result and places of a rule; what is in none of the events may be in what is lost."""
     for result, queries in ((FOUND, rule["seen"]), (CANT_TELL, rule.get("unsure", []))):
         for query in queries:
             if found := _those(events, **query):
-                return result, rule.get("where", found[0].place)
-    return NOT_FOUND, ""
+                return result, rule.get("where", "; ".join([*dict.fromkeys(each.place for each in found)][:3]))
+    return CANT_TELL if lost else NOT_FOUND, ""
 
 
 def _those(events, names, of=None, marks=(), no=(), times=1, along=(), unless=()) -> list[Event]:
@@ -127,37 +127,14 @@ def _those(events, names, of=None, marks=(), no=(), times=1, along=(), unless=()
 
 
 def _told(program: Program, parts: list[tuple[str, str, bool]]) -> Iterator[Event]:
-    """Yield what is no way of images: figures in what people read (prose, comments, prints), and measures by name."""
+    """Yield what is no way of images: figures in what people read, and measures by name."""
     for place, source, is_code in parts:
         lines = [(at(place, n), line.partition("#")[2]) for n, line in enumerate(source.splitlines(), 1)]
         for where, text in lines if is_code else [(place, source)]:
-            for each in WORDS["paragraph"].split(text):
-                if not WORDS["cited"].search(each) and WORDS["figure"].search(each[:3000]):
-                    yield Event("typed", where)
+            yield from (Event(kind, where) for kind in typed(text))
     for place, node in program.nodes:
+        yield from (Event(kind, at(place, node.lineno)) for kind in typed_in(node, own=not place.endswith(".py")))
         match node:
-            case ast.Call(func=ast.Name(id="print")):
-                text = " ".join(str(each.value) for each in node.args if isinstance(each, ast.Constant))
-                if WORDS["figure"].search(WORDS["share"].sub(r"accuracy \g<0>", text[:3000])):
-                    yield Event("typed", at(place, node.lineno))
             case ast.keyword(arg="metrics", value=named) | ast.Call(func=named) | (ast.Name(ctx=ast.Store()) as named):
                 if WORDS["measure"].search(ast.unparse(named)):
                     yield Event("measure", at(place, node.lineno))
-
-
-def _cells(path: Path) -> list[tuple[str, str, bool]]:
-    """Return of each cell, or of a script, what it is called, its text, and whether it is code."""
-    import nbformat
-
-    text = files.read_text(path, most=100 if path.suffix == ".ipynb" else 2)  # with its outputs one may be large
-    if path.suffix != ".ipynb":
-        return [("", text, True)]
-    try:
-        book = nbformat.reads(text, as_version=4)
-        language = str(book.metadata.get("kernelspec", {}).get("language") or "python")
-        found = [(f"cell {n}", str(cell.source), cell.cell_type == "code") for n, cell in enumerate(book.cells)]
-    except Exception:  # whatever nbformat trips over
-        raise BadInput(f"{path}: is no notebook, or not a whole one; open and save it in JupyterLab") from None
-    if not language.lower().startswith("python"):
-        raise BadInput(f"{path}: is written in {printable(language)}; only Python can be read")
-    return found

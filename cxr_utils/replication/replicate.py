@@ -274,10 +274,8 @@ def listing(found: Plan) -> str:
     -------
     str
     """
-    states = {
-        one.name: "done" if found.done(one) else "begun" if found.begun(one) else "to come" for one in found.cells
-    }
-    return _pages.fill(Path(__file__).with_name("plan.txt.j2"), found=found, states=states).rstrip()
+    said = {one.name: "done" if found.done(one) else "begun" if found.begun(one) else "to come" for one in found.cells}
+    return _pages.fill(Path(__file__).with_name("plan.txt.j2"), found=found, states=said).rstrip()
 
 
 def workflow_folder() -> Path:

@@ -19,7 +19,7 @@ UNKNOWN = "*"
 TEXTS, LETTERS, ITEMS = 12, 1000, 100
 PARTS, SIDES = {"train", "val", "test", "all"}, {"split", "grouped"}
 RULES = tomllib.loads(Path(__file__).with_name("auditor.toml").read_text("utf-8"))
-CALLS, ALIKE = RULES.pop("calls"), RULES.pop("alike")
+CALLS, ALIKE, TURNED = RULES.pop("calls"), RULES.pop("alike"), RULES.pop("turned")
 WORDS = {name: re.compile(pattern) for name, pattern in RULES.pop("words").items()}
 
 
@@ -42,7 +42,7 @@ class Value:
     items : dict
         What it holds, by key or number, where that is written out.
     what : object
-        The function or class of the program, with the names that it sees and its place.
+        The function or class of the program, with the names that it sees and its place; of libraries its name (str).
     """
 
     texts: Iterable[str] = frozenset()
@@ -59,7 +59,6 @@ class Value:
         """Return the parts of the dataset that its images are of."""
         return self.marks & PARTS
 
-    @property
     def key(self) -> Any:
         """Return the key or number that it is, where that is known."""
         text = min(self.texts) if len(self.texts) == 1 else ""
@@ -98,15 +97,15 @@ class Value:
         """Return a text whose places, such as ``%s`` or ``{}``, hold these."""
         ways = itertools.product(self.texts, *(each.texts or [UNKNOWN] for each in values))
         few = itertools.islice(ways, TEXTS + 1)  # one more than are kept: then no more is known of them
-        place = WORDS["place"]
-        texts = {place.sub(lambda at, new=new: new.pop(0) if new else at[0], text) for text, *new in few}
+        texts = {WORDS["place"].sub(lambda at, new=new: new.pop(0) if new else at[0], text) for text, *new in few}
         return Value(texts, self.marks)
 
     def column(self, name: str) -> Value:
         """Return what stands under a name: images, or figures of a table, of the part that the name says."""
         several, sides = "score" in self.marks and len(self.parts) > 1, WORDS["side"].findall(name)[-1:]
         named = sides if several else {part_of(name)} - {None} if len(self.parts - {"all"}) != 1 else ()
-        return Value(self.texts, {*named, *(self.marks - (PARTS if named else set()))}, self.items)
+        guess = ["guessed"] * bool(named and not self.parts)  # the name alone tells it
+        return Value(self.texts, {*named, *guess, *(self.marks - (PARTS if named else set()))}, self.items)
 
 
 class Call(NamedTuple):
@@ -118,28 +117,25 @@ class Call(NamedTuple):
     args: list[Value]
     options: dict[str, Value]
 
-    @property
     def given(self) -> dict[Any, Value]:
         """Return all that it works on, by number and name."""
         return {"of": self.owner, **dict(enumerate(self.args)), **self.options}
 
-    @property
     def data(self) -> Value:
         """Return the images that it works on: the object's and the arguments', else the options'."""
-        return mixed([self.owner, *self.args] if self.args else self.given.values())
+        return mixed([self.owner, *self.args] if self.args else self.given().values())
 
-    @property
     def folders(self) -> Value:
         """Return the images of the folders that it reads."""
-        named = [each for key, each in self.given.items() if is_a("where", str(key))]
-        where = [each for each in named if each.texts or each.parts]
+        named = [each for key, each in self.given().items() if is_a("where", str(key))]
+        where = [each for each in named if each.texts or (each.parts and "guessed" not in each.marks)]
         return mixed(where).but(parts=mixed(where).parts.union(part_of(t) or "all" for v in where for t in v.texts))
 
     def rules(self, asked: Iterable[str]) -> Iterator[dict[str, Any]]:
         """Yield those of `CALLS` that fit; ``auditor.toml`` says what they may need."""
-        asked = {*asked, *self.given, *ast.unparse(self.node.func).split("."), f"{len(self.args)} args"}
-        asked |= {"no shuffle"} - {f"no {key}" for key in self.given}
-        asked |= {f"{k} {said}" for k, v in self.given.items() for said in (*v.marks, *v.texts, *parts_in(v))}
+        asked = {*asked, self.name, *self.given(), *ast.unparse(self.node.func).split("."), f"{len(self.args)} args"}
+        asked |= {"no shuffle"} - {f"no {key}" for key in self.given()}
+        asked |= {f"{k} {said}" for k, v in self.given().items() for said in (*v.marks, *v.texts, *parts_in(v))}
         for rule in CALLS:
             needs = rule.get("needs", [self.name])
             if re.fullmatch(rule["names"], self.name) and any(asked.issuperset(n.split(" and ")) for n in needs):

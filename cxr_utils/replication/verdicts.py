@@ -1,6 +1,7 @@
 """What a claim is compared with, and the one verdict on it."""
 
-from collections.abc import Callable
+import ast
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from operator import itemgetter
@@ -342,6 +343,63 @@ def countable(value: float, places: int, n: int) -> bool:
     """
     digit = 10.0**-places
     return bool(np.floor((value + digit) * n - 1e-6) >= np.ceil((value - digit / 2) * n - 1e-6))
+
+
+def typed(text: str, share: str = r"\g<0>") -> Iterator[str]:
+    """Look for figures of results that are typed in a text; settings, aims and chance are none.
+
+    Parameters
+    ----------
+    text : str
+        Prose, a comment or what is shown.
+    share : str, optional
+        What a number of four digits or more stands for, as `re.sub` takes it.
+
+    Yields
+    ------
+    str
+        For each sentence that has one: "typed", or "cited" where its paragraph names somebody else's.
+
+    Examples
+    --------
+    >>> list(typed("It reaches an accuracy of 93.1%. The dropout is 0.25. We aim at an accuracy of 95%."))
+    ['typed']
+    """
+    for part in WORDS["paragraph"].split(WORDS["row"].sub(" ", text.replace("_", " "))):
+        for said in WORDS["sentence"].split(part[:3000]):
+            figure = WORDS["figure"].search(WORDS["share"].sub(share, WORDS["setting"].sub("", said)))
+            if figure and not WORDS["aim"].search(said):
+                yield "cited" if WORDS["cited"].search(part) else "typed"
+
+
+def typed_in(node: ast.AST, *, own: bool = True) -> Iterator[str]:
+    """Look for figures of results that are typed in a statement of Python: printed, named or in a text.
+
+    Parameters
+    ----------
+    node : AST
+        From `ast.parse`.
+    own : bool, optional
+        Whether a text that stands alone counts, and is not that of a library.
+
+    Yields
+    ------
+    str
+        As from `typed`.
+
+    Examples
+    --------
+    >>> list(typed_in(ast.parse("test_accuracy = 0.931").body[0]))
+    ['typed']
+    """
+    value = getattr(node, "value", None)
+    if isinstance(node, ast.Expr | ast.Assign) and (own or not isinstance(value, ast.Constant)):
+        is_print = ast.unparse(node).startswith("print(")
+        shown = value.args if is_print else getattr(value, "values", [value])
+        held = [each for each in ast.walk(value) if isinstance(each, ast.Constant)]
+        said = [ast.unparse(each) for each in getattr(node, "targets", [])]
+        said += [str(each.value) for each in held if isinstance(each.value, str) or each in shown]
+        yield from typed(" ".join(said), r"accuracy \g<0>" if is_print else r"\g<0>")
 
 
 def figures(path: Path) -> list[dict[str, Any]]:

@@ -15,8 +15,9 @@ from cxr_utils.errors import BadInput
 from cxr_utils.replication import auditor, verdicts
 from cxr_utils.replication.values import RULES
 
-EXAMPLES = [(name, kind, number) for name, rule in RULES.items() for kind in ("wrong", "right")
-            for number in range(len(rule[kind]))]  # fmt: skip
+KINDS = {"wrong": auditor.FOUND, "right": auditor.NOT_FOUND, "unclear": auditor.CANT_TELL}
+EXAMPLES = [(name, kind, number) for name, rule in RULES.items() for kind in KINDS
+            for number in range(len(rule.get(kind, [])))]  # fmt: skip
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 any_files = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
 
@@ -34,8 +35,8 @@ def result(path, name):
 @pytest.mark.parametrize(("name", "kind", "number"), EXAMPLES)
 def test_each_example_is_judged_as_it_says(tmp_path, name, kind, number):
     found = result(script(tmp_path, RULES[name][kind][number]), name)
-    assert found["result"] == {"wrong": auditor.FOUND, "right": auditor.NOT_FOUND}[kind]
-    assert bool(found["place"]) == (kind == "wrong")
+    assert found["result"] == KINDS[kind]
+    assert bool(found["place"]) == (kind != "right")
 
 
 def test_a_rule_says_what_its_mistake_is_and_where_it_is_taught():
@@ -51,9 +52,31 @@ def test_cells_and_lines_are_named_and_magics_and_broken_cells_do_not_stop_it(tm
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(each) for each in cells])
     nbformat.write(book, tmp_path / "a.ipynb")
     assert result(tmp_path / "a.ipynb", "test_validates")["place"] == "cell 3, line 3"
-    assert result(tmp_path / "a.ipynb", "scaled_on_all")["place"].startswith("cell 1: ")
+    assert result(tmp_path / "a.ipynb", "scaled_on_all")["place"] == "cell 1, line 1"
     assert cli.main(["audit", str(tmp_path / "a.ipynb")]) == 1
-    assert "but this could not be read: cell 1: " in capsys.readouterr().out
+    assert "but this could not be read: cell 1, line 1\n" in capsys.readouterr().out
+
+
+def test_lines_that_are_no_python_hide_no_other_line_and_a_cell_that_is_none_leaves_all_open(tmp_path):
+    cells = ["print 'Python 2'\nval = gen.flow_from_directory('chest_xray/test')", "model.fit(a, validation_data=val)"]
+    for more, other in (("x = 1", auditor.NOT_FOUND), ("in in\n" * 40, auditor.CANT_TELL)):
+        book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(each) for each in (*cells, more)])
+        nbformat.write(book, tmp_path / "a.ipynb")
+        assert result(tmp_path / "a.ipynb", "test_validates")["result"] == auditor.FOUND
+        assert result(tmp_path / "a.ipynb", "scaled_on_all")["result"] == other
+
+
+def test_modules_of_a_package_are_looked_for_where_they_are_imported(tmp_path):
+    (tmp_path / "src").mkdir()
+    script(tmp_path / "src", "from .data import read\n\ndef train():\n    model.fit(x, validation_data=read())", "run.py")
+    script(tmp_path / "src", "def read():\n    return ImageFolder('chest_xray/test')", "data.py")
+    found = result(script(tmp_path, "from src.run import train\ntrain()"), "test_validates")
+    assert found["result"] == auditor.FOUND and found["place"] == "run.py, line 4"
+
+
+def test_the_first_three_places_are_named(tmp_path):
+    text = "model.fit(x, validation_data=ImageFolder('chest_xray/val'))\n"
+    assert result(script(tmp_path, text * 5), "sixteen_validate")["place"] == "line 1; line 2; line 3"
 
 
 def test_what_could_not_be_read_is_said_beside_what_was_not_found(tmp_path, monkeypatch):
