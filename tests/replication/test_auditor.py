@@ -68,7 +68,8 @@ def test_lines_that_are_no_python_hide_no_other_line_and_a_cell_that_is_none_lea
 
 def test_modules_of_a_package_are_looked_for_where_they_are_imported(tmp_path):
     (tmp_path / "src").mkdir()
-    script(tmp_path / "src", "from .data import read\n\ndef train():\n    model.fit(x, validation_data=read())", "run.py")
+    text = "from .data import read\n\ndef train():\n    model.fit(x, validation_data=read())"
+    script(tmp_path / "src", text, "run.py")
     script(tmp_path / "src", "def read():\n    return ImageFolder('chest_xray/test')", "data.py")
     found = result(script(tmp_path, "from src.run import train\ntrain()"), "test_validates")
     assert found["result"] == auditor.FOUND and found["place"] == "run.py, line 4"
