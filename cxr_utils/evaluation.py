@@ -538,8 +538,7 @@ def neighbours(predictions: pd.DataFrame) -> pd.DataFrame:
 def _numbers(predictions: pd.DataFrame) -> pd.DataFrame:
     """Return prefix and number (Int64) of each NORMAL image; <NA> for the others."""
     found = predictions["patient"].astype("string").str.extract(r"^(?P<prefix>.+)-(?P<number>\d+)$")
-    found = found.where(predictions["label"] == 0)
-    return found.astype({"number": "Int64"})
+    return found.where(predictions["label"] == 0).astype({"number": "Int64"})
 
 
 def best_threshold(y_true, y_score, *, sensitivity: float | None = None) -> float:

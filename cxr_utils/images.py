@@ -395,8 +395,7 @@ def resize(image: np.ndarray, size: int, *, how: str = "squash", interpolation: 
     if how == "squash":
         return image
     above, before = (size - new_height) // 2, (size - new_width) // 2
-    rest = ((above, size - new_height - above), (before, size - new_width - before))
-    return np.pad(image, rest)
+    return np.pad(image, ((above, size - new_height - above), (before, size - new_width - before)))
 
 
 def _average(image: np.ndarray, width: int, height: int) -> np.ndarray:

@@ -64,8 +64,7 @@ def stratified(index: pd.DataFrame, *, validation: float = 0.15, seed: int = 0) 
     >>> sizes(stratified(index, validation=0.2)).loc["validation"].tolist()
     [2, 6]
     """
-    names = index["path"].map(dataset.stem_of)
-    return _draw(index, names, index["label"].astype(str), validation, seed)
+    return _draw(index, index["path"].map(dataset.stem_of), index["label"].astype(str), validation, seed)
 
 
 def grouped(index: pd.DataFrame, *, validation: float = 0.15, seed: int = 0) -> pd.DataFrame:

@@ -159,8 +159,7 @@ def batches(pixels, table: pd.DataFrame, recipe: Recipe, *, seed: int | None = N
                 pictures = np.repeat(pictures, recipe.channels, axis=-1)
             if class_weight is None:
                 return pictures, wanted
-            weights = np.array([class_weight[c] for c in labels[rows]], dtype="float32")
-            return pictures, wanted, weights
+            return pictures, wanted, np.array([class_weight[c] for c in labels[rows]], dtype="float32")
 
     return Batches()
 

@@ -212,8 +212,7 @@ def _01_1(viral: int, *, index: Any) -> str | None:
 def _01_2(total: int) -> str | None:
     """RECORD.counts holds one dictionary for each split. Sum the .values() of each, and add up these sums."""
     splits = pd.DataFrame(dataset.RECORD.counts).sum()
-    wrong = {"that is one split; add up all three": splits}
-    return _number(total, splits.sum(), wrong)
+    return _number(total, splits.sum(), {"that is one split; add up all three": splits})
 
 
 # --- 02 explore ----------------------------------------------------------------------------------

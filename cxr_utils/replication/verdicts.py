@@ -414,7 +414,9 @@ def figures(path: Path) -> list[dict[str, Any]]:
     -------
     list of dict
         ``line`` (from 1), ``figure`` (as it stands), ``possible`` (of 624, 5,216 and 16 images, those of which it can
-        be a share, rounded or cut), ``low`` and ``high`` (its 95% interval if it is of the 624 of test).
+        be a share, rounded or cut), ``low`` and ``high`` (its 95% interval if it is of the 624 of test), ``together``
+        (False if no answers to test, with its 390 PNEUMONIA and 234 NORMAL, give all the page's figures; of accuracy,
+        recall, precision and specificity, where each has one at the most).
 
     Raises
     ------
@@ -428,7 +430,7 @@ def figures(path: Path) -> list[dict[str, Any]]:
     >>> [(one["figure"], one["possible"]) for one in figures(path)]
     [('91.51%', [624, 5216])]
     """
-    found = []
+    found, told = [], []
     for number, line in enumerate(files.read_text(path, most=2).splitlines(), 1):
         for said in WORDS["figure"].finditer(line[:3000]):
             text, percent = said[1] or said[2], "%" in (said[1] or said[2])
@@ -438,7 +440,14 @@ def figures(path: Path) -> list[dict[str, Any]]:
                 low, high = interval(value, 624)
                 possible = [n for n in (624, 5216, 16) if countable(value, places, n)]
                 found.append({"line": number, "figure": text, "possible": possible, "low": low, "high": high})
-    return found
+                told += [(name, value, 10.0**-places) for name in WORDS["told"].findall(said[0].lower())]
+    tp, tn = np.ogrid[:391, :235]
+    of = {"acc": (tp + tn) / 624, "rec": tp / 390, "sen": tp / 390, "spe": tn / 234, "pre": tp / (tp + 234.001 - tn)}
+    alone = len({"sen" if name == "rec" else name for name, _, _ in told}) == len(told)
+    fits = np.ones((391, 235), dtype=bool)
+    for name, value, digit in told if alone else []:
+        fits &= abs(of[name] - value) <= digit
+    return [each | {"together": bool(fits.any())} for each in found]
 
 
 def _places(claim: Claim) -> int:

@@ -277,8 +277,7 @@ def clean(output: str, *, lines: int = 3) -> str:
     short = _NO_CONNECTION.sub(_unreached, short)
     for secret in sorted(_credentials(), key=len, reverse=True):
         short = short.replace(secret, "...")
-    short = _SECRETS.sub("...", short)
-    return "".join(letter for letter in short if letter.isprintable())[-500:]
+    return "".join(letter for letter in _SECRETS.sub("...", short) if letter.isprintable())[-500:]
 
 
 def _unreached(found: re.Match[str]) -> str:

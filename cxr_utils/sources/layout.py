@@ -65,8 +65,7 @@ def plan(*, seed: int = 0, n: int = 720) -> list[Entry]:
     for split, kinds in PARTS.items():
         counts |= {(split, kind): round((n - 2 * val) * of["share"]) for kind, of in kinds.items() if "share" in of}
     counts["test", "virus"] = n - sum(counts.values())
-    entries = _persons(counts, rng) + _normals(counts, rng)
-    return _copies(sorted(entries, key=lambda entry: entry.path), rng)
+    return _copies(sorted(_persons(counts, rng) + _normals(counts, rng), key=lambda entry: entry.path), rng)
 
 
 def _persons(counts: dict, rng: np.random.Generator) -> list[Entry]:
