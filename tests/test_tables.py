@@ -39,13 +39,8 @@ def copy_pages(to):
     (to / "notebooks").mkdir()
     shutil.copy(ROOT / "notebooks" / "before_you_publish.md", to / "notebooks")
     pages = ("README", "claims", "how-far", "all-runs", "limits", "replication", "models/model-card")
-    for name in (
-        "published.csv",
-        "coverage.csv",
-        "audited/works.csv",
-        "audited/own.csv",
-        *(f"{page}.md" for page in pages),
-    ):
+    audited = (f"audited/{name}.csv" for name in ("works", "own", "systems"))
+    for name in ("published.csv", "coverage.csv", *audited, *(f"{page}.md" for page in pages)):
         shutil.copy(RESULTS / name, to / "results" / name)
 
 

@@ -10,6 +10,10 @@ path) and their files, as FOLDER/00, FOLDER/01, ... in its order, lets the audit
 The programs of our own making, `tests/replication/audited/`, are answered again, into `results/audited/own.csv`, by
 
     python workflow/audited.py own
+
+and the code of the systems that are replicated, each as FOLDER/NUMBER/NAME, into `results/audited/systems.csv`, by
+
+    python workflow/audited.py systems FOLDER
 """
 
 import hashlib
@@ -18,18 +22,27 @@ from pathlib import Path
 
 import pandas as pd
 
-from cxr_utils import files
+from cxr_utils import files, recipes
 from cxr_utils.replication import auditor
 from cxr_utils.replication.verdicts import interval, shown
 
 ROOT = Path(__file__).parents[1]
-TABLE, OWN = (ROOT / "results" / "audited" / name for name in ("works.csv", "own.csv"))
-COLUMNS = ("work", "half", "mistake", "first", "second", "settled", "tool")
+TABLE, OWN, SYSTEMS = (ROOT / "results" / "audited" / name for name in ("works.csv", "own.csv", "systems.csv"))
+#: `earlier` is what the tool answered before its rules were changed, when the half that is "kept back" was opened.
+COLUMNS = ("work", "half", "mistake", "first", "second", "settled", "tool", "earlier")
 OWN_COLUMNS = ("file", "mistake", "has", "half", "tool")
+SYSTEMS_COLUMNS = ("system", "address", "mistake", "tool", "place")
+#: Of each system whose code could be read its recipe and its program.
+PROGRAMS = {
+    "000": ("plain_64", "FINAL.py"),
+    "001": ("batchnorm_224", "detection_cnn.ipynb"),
+    "002": ("plain_300", "Notebooks/Pneumonia_Detection.ipynb"),
+    "004": ("plain_224", "Pneumonia-vs.-Normal-X-rays-Detection-Model.ipynb"),
+}
 
 
 def answers(works: pd.DataFrame, folder: Path) -> pd.DataFrame:
-    """Return the auditor's answers: a row a work and mistake, with ``work``, a digest that names nobody.
+    """Return the auditor's answers: a row a mistake, indexed by ``work``, a digest that names nobody, and ``mistake``.
 
     Parameters
     ----------
@@ -41,15 +54,37 @@ def answers(works: pd.DataFrame, folder: Path) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        work, half (by digest of the repository: by the one half the rules were made), mistake, tool.
+        tool.
     """
     rows = []
     for number, (repo, commit, path) in enumerate(works[["repo", "commit", "path"]].itertuples(index=False)):
         work = hashlib.sha256(f"{repo} {commit} {path}".encode()).hexdigest()[:16]
-        half = ("made by", "kept back")[int(hashlib.sha256(repo.encode()).hexdigest(), 16) % 2]
         for one in auditor.audit(folder / f"{number:02}" / Path(path).name):
-            rows.append({"work": work, "half": half, "mistake": one["mistake"], "tool": one["result"]})
-    return pd.DataFrame(rows)
+            rows.append({"work": work, "mistake": one["mistake"], "tool": one["result"]})
+    return pd.DataFrame(rows).set_index(["work", "mistake"])
+
+
+def systems(folder: Path) -> pd.DataFrame:
+    """Return what the auditor says of the replicated systems' own code, at the commits that were read.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds the programs, as ``000/FINAL.py``.
+
+    Returns
+    -------
+    DataFrame
+        system, address, mistake, tool, place.
+    """
+    rows = []
+    for system, (recipe, path) in PROGRAMS.items():
+        published = recipes.get(recipe).published
+        address = f"{published.repository}/blob/{published.commit}/{path}"
+        for one in auditor.audit(folder / system / Path(path).name):
+            place = one["place"] if one["result"] != auditor.NOT_FOUND else ""
+            rows.append((system, address, one["mistake"], one["result"], place))
+    return pd.DataFrame(rows, columns=list(SYSTEMS_COLUMNS))
 
 
 def own(folder: Path = ROOT / "tests" / "replication" / "audited") -> pd.DataFrame:
@@ -86,10 +121,10 @@ def measures(table: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         mistake, half, cases (settled yes), precision and recall with their counts and 95% intervals (str), cant_tell
-        (of the tool), kappa (of the readers, over all works).
+        (of the tool), kappa (of the readers; NaN where all their answers are one).
     """
     rows = []
-    for (mistake, half), part in table.groupby(["mistake", "half"], sort=False):
+    for (half, mistake), part in table.groupby(["half", "mistake"], sort=False):
         sure = part[(part["tool"] != auditor.CANT_TELL) & (part["settled"] != "can't tell")]
         found, yes = sure["tool"] == auditor.FOUND, sure["settled"] == "yes"
         row = {"mistake": mistake, "half": half, "cases": int((part["settled"] == "yes").sum())}
@@ -100,7 +135,7 @@ def measures(table: pd.DataFrame) -> pd.DataFrame:
                 f"{shown(hits / count, 2)} ({hits} of {count}; {shown(low, 2)}–{shown(high, 2)})" if count else "-"
             )
         row["cant_tell"] = int((part["tool"] == auditor.CANT_TELL).sum())
-        rows.append(row | {"kappa": kappa(table[table["mistake"] == mistake])})
+        rows.append(row | {"kappa": kappa(part)})
     return pd.DataFrame(rows)
 
 
@@ -108,7 +143,8 @@ def kappa(table: pd.DataFrame) -> float:
     """Return Cohen's kappa of both readers."""
     from sklearn.metrics import cohen_kappa_score
 
-    return round(float(cohen_kappa_score(table["first"], table["second"])), 2)
+    one = set(table["first"]) | set(table["second"])
+    return round(float(cohen_kappa_score(table["first"], table["second"])), 2) if len(one) > 1 else float("nan")
 
 
 def main(arguments: list[str]) -> int:
@@ -116,10 +152,14 @@ def main(arguments: list[str]) -> int:
     if arguments == ["own"]:
         files.write_csv(OWN, own(), ours=OWN_COLUMNS)
     table = files.read_csv(TABLE, columns=COLUMNS, dtype="string")
-    if len(arguments) == 2:
+    if arguments[:1] == ["systems"]:
+        files.write_csv(SYSTEMS, systems(Path(arguments[1])), ours=SYSTEMS_COLUMNS)
+    elif len(arguments) == 2:
         new = answers(files.read_csv(Path(arguments[0]), columns=("repo", "commit", "path")), Path(arguments[1]))
-        table = table.drop(columns=["tool", "half"]).merge(new, on=["work", "mistake"], validate="one_to_one")
-        files.write_csv(TABLE, table[list(COLUMNS)], ours=COLUMNS)
+        table = table.set_index(["work", "mistake"])
+        table.update(new)
+        table = table.reset_index()[list(COLUMNS)]
+        files.write_csv(TABLE, table, ours=COLUMNS)
     print(measures(table).to_string(index=False))
     return 0
 

@@ -63,8 +63,9 @@ def outputs(root: Path) -> dict[Path, str]:
     works = files.read_csv(out / "audited" / "works.csv", columns=audited.COLUMNS, dtype="string")
     own = files.read_csv(out / "audited" / "own.csv", columns=audited.OWN_COLUMNS, dtype="string")
     pages[root / "notebooks" / "before_you_publish.md"] = {"audited": audited_block(works, own)}
+    audits = files.read_csv(out / "audited" / "systems.csv", columns=audited.SYSTEMS_COLUMNS, dtype="string")
     for number in recipes.sources()["system"]:
-        pages[out / "systems" / f"{number}.md"] = {"system": system_block(number, made)}
+        pages[out / "systems" / f"{number}.md"] = {"system": system_block(number, made, audits)}
     return texts | {path: filled(path, blocks) for path, blocks in pages.items()}
 
 
@@ -101,8 +102,8 @@ def sources_block() -> str:
     return "\n".join(lines)
 
 
-def system_block(number: str, made: dict[str, pd.DataFrame]) -> str:
-    """Lay out a system's own page: where it stands, its claims with their addresses, and our runs of it."""
+def system_block(number: str, made: dict[str, pd.DataFrame], audits: pd.DataFrame) -> str:
+    """Lay out a system's own page: where it stands, its claims with their addresses, its audit, and our runs of it."""
     row = recipes.sources().set_index("system").loc[number]
     names = row["recipes"].split(", ")
     lines = [
@@ -118,6 +119,11 @@ def system_block(number: str, made: dict[str, pd.DataFrame]) -> str:
         verdict = f"*{claim['verdict']}*. {claim['why']}"
         cells = [claim["claim"], where, _count(claim), _published(claim), _ours(claim), verdict]
         lines.append(f"| {' | '.join(cells)} |")
+    code = audits[audits["system"] == number]
+    for address in code["address"].unique():
+        said = [f"{values.RULES[row.mistake]['found']}{f' ({row.place})' * (row.place != 'nowhere')}"
+                for row in code[code["tool"] == "found"].itertuples()]  # fmt: skip
+        lines += ["", f"`cxr audit`, which reads [its code]({address}) and never runs it, finds: {'; '.join(said)}."]
     lines += [
         "",
         "*n*: on how many images the figure was measured, where that is known. In square brackets: 95% interval, of a "
@@ -521,41 +527,57 @@ def audited_block(works: pd.DataFrame, own: pd.DataFrame) -> str:
     """Lay out how often `cxr audit` was right on works of others, what stood in these, and on programs of our own."""
     yes = works[works["settled"] == "yes"].groupby("mistake")["work"].agg(set)
     count, validates = works["work"].nunique(), len(yes["test_validates"] | yes["sixteen_validate"])
+    unseen = works.loc[works["half"] == "unseen", "work"].nunique()
+    head = ["cases", "alarms that were right", "cases found", "it can't tell", "readers' agreement (kappa)"]
     lines = [
         f"It was held against {count} public programs that train on this dataset, at fixed commits. Two readers went",
         "through each, the second without knowing what the first had found, and settled what they saw differently. The",
-        "programs were found by the names of their repositories, and rare mistakes were sought on purpose: this is no",
-        f"sample of all. In {validates} of them test images or the 16 images of `val` validate;",
-        f"{len(yes['no_seed'])} set no seed.",
+        "programs were found by the names of their repositories. In the first of them rare mistakes were sought on",
+        f"purpose; the last {unseen} were drawn by chance from what was found. So this is no sample of all programs.",
+        f"In {validates} of the {count}, test images or the 16 images of `val` validate. No seed is set in "
+        f"{len(yes['no_seed'])}.",
         "",
-        "By one half of them (drawn by a digest of the repository's name) the rules were made. The other half was",
-        "opened once, at the end:",
+        f"By the first {count - unseen} the rules were made. The other {unseen} were opened once, after that:",
         "",
-        "| mistake | cases | alarms that were right | cases found | it can't tell | readers' agreement (kappa) |",
-        "| --- | ---: | ---: | ---: | ---: | ---: |",
+        *_head(head),
     ]
-    found = audited.measures(works)
-    for number, row in enumerate(found[found["half"] == "kept back"].to_dict("records"), 1):
-        cells = [row[name] for name in ("cases", "precision", "recall", "cant_tell")] + [
-            verdicts.shown(row["kappa"], 2)
-        ]
-        lines.append(f"| {number}: {values.RULES[row['mistake']]['found']} | {' | '.join(map(str, cells))} |")
+    found = audited.measures(works).set_index("half")
+    for number, row in enumerate(found.loc["unseen"].to_dict("records"), 1):
+        lines.append(_judged(number, row))
+    lines += [
+        "",
+        f"An earlier form of the rules was made by half of the first {count - unseen}, drawn by a digest of the",
+        "repository's name. Held against the other half, which had not been used until then, it had:",
+        "",
+        *_head(head),
+    ]
+    earlier = audited.measures(works[works["half"] == "kept back"].assign(tool=works["earlier"]))
+    lines += [_judged(number, row) for number, row in enumerate(earlier.to_dict("records"), 1)]
     lines += [
         "",
         f"Four of the mistakes are rare in public programs. For these, {len(own)} short programs are of our own",
         "making, half of them with the mistake. They were written by somebody who did not see the rules. One half of",
         "the programs was used to improve the rules, the other was tried once, after that:",
         "",
-        "| mistake | cases | alarms that were right | cases found | it can't tell |",
-        "| --- | ---: | ---: | ---: | ---: |",
+        *_head(head[:4]),
     ]
     kept = own[own["half"] == "kept back"].rename(columns={"has": "settled"})
     found = audited.measures(kept.assign(first=kept["settled"], second=kept["settled"])).set_index("mistake")
-    for number, (name, rule) in enumerate(values.RULES.items(), 1):
+    for number, name in enumerate(values.RULES, 1):
         if name in found.index:
-            cells = [str(found.loc[name, column]) for column in ("cases", "precision", "recall", "cant_tell")]
-            lines.append(f"| {number}: {rule['found']} | {' | '.join(cells)} |")
+            lines.append(_judged(number, found.loc[name].drop("kappa").to_dict() | {"mistake": name}))
     return "\n".join(lines)
+
+
+def _head(columns: list[str]) -> list[str]:
+    return [f"| mistake | {' | '.join(columns)} |", "| --- |" + " ---: |" * len(columns)]
+
+
+def _judged(number: int, row: dict) -> str:
+    cells = [str(row[name]) for name in ("cases", "precision", "recall", "cant_tell")]
+    if "kappa" in row:
+        cells.append("-" if pd.isna(row["kappa"]) else verdicts.shown(row["kappa"], 2))
+    return f"| {number}: {values.RULES[row['mistake']]['found']} | {' | '.join(cells)} |"
 
 
 def _row(summary: pd.DataFrame, recipe: str, protocol: str) -> pd.Series | None:

@@ -334,7 +334,7 @@ lessons.score()
 # - Reproduced is not true elsewhere: look at the honest figure.
 # - Repeat with several seeds, compare on the same images, give the interval, and say what you can't tell.
 # - Read the code beside the text, and give each figure its address. The five systems are not alone: of
-#   [sixty public programs](before_you_publish.md) about three of five validate on test or on the 16 images of `val`.
+#   [116 public programs](before_you_publish.md) about two of three validate on test or on the 16 images of `val`.
 #
 # The rules of the verdicts and all figures stand beside [the claims](../results/claims.md). `cxr replicate --dry-run` lists all
 # trainings, `cxr replicate` runs them. Next: [8. Explain and predict](08_explain_and_predict.ipynb), where we
