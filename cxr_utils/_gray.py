@@ -90,8 +90,7 @@ def of_range(low: int, high: int, *, bits: int | None = None, white_is_zero: boo
         The smallest value is white.
     """
     bits = bits or bits_used(low, high)
-    values = signed(CODES, 16) + 2 ** (bits - 1) if low < 0 else CODES
-    return stretched(values, 0, 2**bits - 1, inverted=white_is_zero)
+    return stretched(signed(CODES, 16) + 2 ** (bits - 1) if low < 0 else CODES, 0, 2**bits - 1, inverted=white_is_zero)
 
 
 def stretched(values: np.ndarray, low: float, high: float, *, inverted: bool = False) -> np.ndarray:

@@ -171,8 +171,7 @@ def bar(progress: bool) -> dict[str, Any]:
     (True, False)
     """
     kernel = type(sys.stdout).__module__.startswith("ipykernel")
-    where = {"leave": not kernel, "file": sys.stdout if kernel else sys.stderr}
-    return where | ({} if progress else {"disable": True})
+    return {"leave": not kernel, "file": sys.stdout if kernel else sys.stderr} | ({} if progress else {"disable": True})
 
 
 def _words(path: Path) -> list[str]:

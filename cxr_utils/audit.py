@@ -31,8 +31,7 @@ def duplicates(index: pd.DataFrame) -> pd.DataFrame:
     """
     again = index[index.duplicated("sha256", keep=False)].sort_values("path")
     table = again.assign(group=again.groupby("sha256", sort=False).ngroup().astype("int64") + 1)
-    columns = ["group", "path", "patient", "kind", "split"]
-    return table[columns].sort_values(["group", "path"], ignore_index=True)
+    return table[["group", "path", "patient", "kind", "split"]].sort_values(["group", "path"], ignore_index=True)
 
 
 def near_duplicates(

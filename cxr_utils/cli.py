@@ -366,8 +366,9 @@ def audit(
 ) -> None:
     """Look for ten common mistakes in code that trains on this dataset: it is read, and never run.
 
-    Of each it says found, can't tell or not found. Of a page (.md) it says of how many images its figures can be
-    shares. The exit status is 0 if nothing was found, 1 if something was, 2 if something can't be read.
+    Of each it says found, can't tell or not found, and where: cells are counted from 0, lines from 1. Of a page (.md)
+    it says of how many images its figures can be shares, and whether they contradict each other. The exit status is 0
+    if no mistake was found, 1 if one was, 2 if something can't be read.
 
     Example: cxr audit train.ipynb
 

@@ -112,8 +112,7 @@ def parse_name(name: str | Path) -> ImageName:
     if found := _KAGGLE_NORMAL.fullmatch(stem):
         return ImageName("normal", found[1])
     if found := _MENDELEY.fullmatch(stem):
-        prefix = "NORMAL" if found[1] == "NORMAL" else "PNEUMONIA"
-        return ImageName(found[1].lower(), f"{prefix}-{found[2]}")
+        return ImageName(found[1].lower(), f"{'NORMAL' if found[1] == 'NORMAL' else 'PNEUMONIA'}-{found[2]}")
     if found := GIVEN.fullmatch(stem):
         return ImageName(UNKNOWN if found[3] == "pneumonia" else found[3], found[2] and f"{found[1]}-{found[2]}")
     raise BadInput(f"{printable(name)}: not a file name of this dataset; expected e.g. person1_bacteria_2.jpeg")

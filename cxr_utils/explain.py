@@ -265,8 +265,7 @@ def blind_maps(name: str, n: int, *, size: int, seed: int = 0) -> np.ndarray:
     one_of("name", name, ("random", "centre"))
     if name == "centre":
         far = (np.arange(size) - (size - 1) / 2) / (size / 4)
-        bump = np.exp(-(far[:, None] ** 2 + far**2) / 2).astype("float32")
-        return np.repeat(bump[None], n, axis=0)
+        return np.repeat(np.exp(-(far[:, None] ** 2 + far**2) / 2).astype("float32")[None], n, axis=0)
     noise = np.random.default_rng(seed).random((n, 12, 12), dtype="float32")
     return np.array([cv2.resize(each, (size, size), interpolation=cv2.INTER_LINEAR) for each in noise])
 

@@ -477,7 +477,9 @@ def read_text(path: Path, *, most: int) -> str:
     """
     try:
         if path.stat().st_size > most * 10**6:
-            raise BadInput(f"{path}: has more than {most} MB; clear its outputs, or name the part that matters")
+            raise BadInput(
+                f"{path}: has more than {most} MB; clear a notebook's outputs, or name the part that matters"
+            )
         return path.read_text("utf-8-sig", errors="replace")
     except OSError as error:
         raise BadInput(f"{path}: {error.strerror or error}; name a file that is there, or a folder") from None
@@ -514,7 +516,7 @@ def read_cells(path: Path) -> list[tuple[str, str, bool]]:
     if path.suffix != ".ipynb":
         return [("", text, True)]
     try:
-        book = nbformat.reads(text, as_version=4)
+        book = nbformat.convert(nbformat.reader.reads(text), 4)  # as it is: nothing is held against the format
         language = str(book.metadata.get("kernelspec", {}).get("language") or "python")
         found = [(f"cell {n}", str(cell.source), cell.cell_type == "code") for n, cell in enumerate(book.cells)]
     except Exception:  # whatever nbformat trips over

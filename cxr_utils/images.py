@@ -424,8 +424,7 @@ def _average(image: np.ndarray, width: int, height: int) -> np.ndarray:
 
     above = at(rows)
     above += (at(rows + 1) - above) * down[:, None]
-    areas = np.diff(np.diff(above, axis=0), axis=1) * (width * height / image.size)
-    return np.rint(areas).astype(np.uint8)
+    return np.rint(np.diff(np.diff(above, axis=0), axis=1) * (width * height / image.size)).astype(np.uint8)
 
 
 def _check_settings(size: int, how: str, interpolation: str) -> None:
@@ -581,7 +580,6 @@ def in_threads(make: Callable[[Any], Any], items: Collection[Any], *, doing: str
 
     pool = ThreadPoolExecutor(os.cpu_count())  # more only take the lock from each other
     try:
-        work = pool.map(make, items)
-        return list(tqdm(work, total=len(items), desc=doing, unit="image", **_machine.bar(progress)))
+        return list(tqdm(pool.map(make, items), total=len(items), desc=doing, unit="image", **_machine.bar(progress)))
     finally:
         pool.shutdown(cancel_futures=True)

@@ -117,8 +117,7 @@ def beside_real(notebook: str, facts: Mapping[str, Any], *, run_dir: str | Path,
     path = files.resolve(run_dir) / "facts" / f"{notebook}.json"
     files.write_json(path, {"source": source, "facts": here}, ours=FACTS)
     if source != "sample":
-        rows = [[name, _shown(value)] for name, value in here.items()]
-        return Markdown(_pages.table(["", f"here ({source})"], rows))
+        return Markdown(_pages.table(["", f"here ({source})"], [[name, _shown(value)] for name, value in here.items()]))
     record = files.project(f"results/course/{notebook}.json")
     real = files.read_record(record, facts=dict) if record else {}
     there = real.get("facts", {})

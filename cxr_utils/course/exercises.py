@@ -233,8 +233,7 @@ def _02_1(lazy: float, *, index: Any) -> str | None:
 def _02_2(spare: int, *, twice: Any) -> str | None:
     """A group of n files holds one picture, so n - 1 of them can go. Compare the number of rows with that of groups."""
     groups = twice["group"].nunique()
-    wrong = {"one file of each group has to stay": len(twice)} if groups else {}
-    return _number(spare, len(twice) - groups, wrong)
+    return _number(spare, len(twice) - groups, {"one file of each group has to stay": len(twice)} if groups else {})
 
 
 @exercise("02.3")
@@ -455,8 +454,7 @@ def _08_2(inside: float, *, heat: Any, lesion: Any) -> str | None:
 @exercise("08.3")
 def _08_3(still: Any, *, tests: Any, suspects: Any) -> str | None:
     """Each change has a row in `tests`. Keep the names where the column low, the interval's lower end, is above .7."""
-    right = {name for name in suspects if tests.loc[name, "low"] > 0.7}
-    return _names(still, right, suspects, "among the suspects")[1]
+    return _names(still, {name for name in suspects if tests.loc[name, "low"] > 0.7}, suspects, "among the suspects")[1]
 
 
 # --- 09 elsewhere --------------------------------------------------------------------------------

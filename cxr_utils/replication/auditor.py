@@ -50,13 +50,14 @@ def audit(path: Path) -> list[dict[str, str]]:
             try:
                 program.read(source, place)
             except (SyntaxError, ValueError) as error:
-                lost.append(f"{place}: {error}".removeprefix(": ")[:100])
+                lost.append(f"{place}: {error}".removeprefix(": ").partition(" (<unknown>")[0][:100])
+        lost += ["what stands far down, for it is too long"] if program.steps > STEPS else []
         program.finish()
     except (RecursionError, MemoryError):
         raise BadInput(f"{path}: is nested too deeply to be read") from None
-    if not program.nodes:
+    if not program.nodes and all(is_code for _, _, is_code in parts):
         raise BadInput(f"{path}: no code in it that Python 3 can read ({[*lost, *program.unread, 'it is empty'][0]})")
-    program.unread += ["what stands far down, for it is too long"] if program.steps > STEPS else []
+    program.unread += ["some of what nothing here calls, for it is too long"] if program.steps > STEPS else []
     events = [*program.events, *_told(program, parts)]
     return [
         {"mistake": name, "result": result, "place": place or "; ".join(lost or program.unread),
@@ -135,6 +136,6 @@ def _told(program: Program, parts: list[tuple[str, str, bool]]) -> Iterator[Even
     for place, node in program.nodes:
         yield from (Event(kind, at(place, node.lineno)) for kind in typed_in(node, own=not place.endswith(".py")))
         match node:
-            case ast.keyword(arg="metrics", value=named) | ast.Call(func=named) | (ast.Name(ctx=ast.Store()) as named):
-                if WORDS["measure"].search(ast.unparse(named)):
+            case ast.Call(func=said) | (ast.Name(ctx=ast.Store()) | ast.List() | ast.keyword(arg="metrics") as said):
+                if WORDS["measure"].search(getattr(said, "attr", None) or ast.unparse(said)):
                     yield Event("measure", at(place, node.lineno))

@@ -345,6 +345,12 @@ def countable(value: float, places: int, n: int) -> bool:
     return bool(np.floor((value + digit) * n - 1e-6) >= np.ceil((value - digit / 2) * n - 1e-6))
 
 
+#: What numbers and lists that are written out are made of.
+LITERAL = ast.Constant | ast.List | ast.Tuple | ast.Load
+#: Of how many images of test, train and val a measure is: of all, of PNEUMONIA, of NORMAL.
+SIZES = {"acc": (624, 5216, 16), "rec": (390, 3875, 8), "sen": (390, 3875, 8), "spe": (234, 1341, 8)}
+
+
 def typed(text: str, share: str = r"\g<0>") -> Iterator[str]:
     """Look for figures of results that are typed in a text; settings, aims and chance are none.
 
@@ -365,7 +371,7 @@ def typed(text: str, share: str = r"\g<0>") -> Iterator[str]:
     >>> list(typed("It reaches an accuracy of 93.1%. The dropout is 0.25. We aim at an accuracy of 95%."))
     ['typed']
     """
-    for part in WORDS["paragraph"].split(WORDS["row"].sub(" ", text.replace("_", " "))):
+    for part in WORDS["paragraph"].split(WORDS["row"].sub(" ", WORDS["comma"].sub(".", text.replace("_", " ")))):
         for said in WORDS["sentence"].split(part[:3000]):
             figure = WORDS["figure"].search(WORDS["share"].sub(share, WORDS["setting"].sub("", said)))
             if figure and not WORDS["aim"].search(said):
@@ -393,12 +399,14 @@ def typed_in(node: ast.AST, *, own: bool = True) -> Iterator[str]:
     ['typed']
     """
     value = getattr(node, "value", None)
-    if isinstance(node, ast.Expr | ast.Assign) and (own or not isinstance(value, ast.Constant)):
+    named = zip(node.keys, node.values, strict=True) if isinstance(node, ast.Dict) else ()
+    for name, held in [*named, *((each, value) for each in getattr(node, "targets", []) if value)]:
+        if name and all(isinstance(each, LITERAL) for each in ast.walk(held)):
+            yield from typed(WORDS["points"].sub(r"\g<0>%", f"{ast.unparse(name)} {ast.unparse(held)}"))
+    if isinstance(node, ast.Expr) and (own or not isinstance(value, ast.Constant)):
         is_print = ast.unparse(node).startswith("print(")
-        shown = value.args if is_print else getattr(value, "values", [value])
         held = [each for each in ast.walk(value) if isinstance(each, ast.Constant)]
-        said = [ast.unparse(each) for each in getattr(node, "targets", [])]
-        said += [str(each.value) for each in held if isinstance(each.value, str) or each in shown]
+        said = [str(each.value) for each in held if isinstance(each.value, str) or (is_print and each in value.args)]
         yield from typed(" ".join(said), r"accuracy \g<0>" if is_print else r"\g<0>")
 
 
@@ -413,10 +421,11 @@ def figures(path: Path) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        ``line`` (from 1), ``figure`` (as it stands), ``possible`` (of 624, 5,216 and 16 images, those of which it can
-        be a share, rounded or cut), ``low`` and ``high`` (its 95% interval if it is of the 624 of test), ``together``
-        (False if no answers to test, with its 390 PNEUMONIA and 234 NORMAL, give all the page's figures; of accuracy,
-        recall, precision and specificity, where each has one at the most).
+        Of accuracy, recall and specificity: ``line`` (from 1), ``figure`` (as it stands), ``of`` (how many images of
+        test it is), ``possible`` (of the `SIZES` of test, train and val those of which it can be a share, rounded or
+        cut), ``low`` and ``high`` (its 95% interval if it is of test), ``together`` (False if no answers to test give
+        all the page's figures, precision among them; where each has one at the most, and none is said to be of train
+        or validation, or somebody else's).
 
     Raises
     ------
@@ -430,17 +439,21 @@ def figures(path: Path) -> list[dict[str, Any]]:
     >>> [(one["figure"], one["possible"]) for one in figures(path)]
     [('91.51%', [624, 5216])]
     """
-    found, told = [], []
-    for number, line in enumerate(files.read_text(path, most=2).splitlines(), 1):
-        for said in WORDS["figure"].finditer(line[:3000]):
-            text, percent = said[1] or said[2], "%" in (said[1] or said[2])
-            digits = text.rstrip("% ")
-            value, places = float(digits) / (100 if percent else 1), len(digits.partition(".")[2]) + 2 * percent
-            if value <= 1:
-                low, high = interval(value, 624)
-                possible = [n for n in (624, 5216, 16) if countable(value, places, n)]
-                found.append({"line": number, "figure": text, "possible": possible, "low": low, "high": high})
-                told += [(name, value, 10.0**-places) for name in WORDS["told"].findall(said[0].lower())]
+    found, told, head = [], [], []
+    for at, line in enumerate(files.read_text(path, most=2).splitlines(), 1):
+        cells = line.split("|")
+        head = cells if len(cells) > 2 and WORDS["told"].search(line.lower()) else head if len(cells) > 2 else []
+        pairs = "; ".join(map(" ".join, zip(head, cells, strict=False))) if head not in ([], cells) else line
+        for said in WORDS["figure"].finditer(WORDS["comma"].sub(".", pairs[:3000])):
+            text, name = said[1] or said[2], (WORDS["told"].findall(said[0].lower()) or [""])[0]
+            digits, percent = text.rstrip("% "), "%" in text
+            value = float(digits) / (100 if percent else 1)
+            places = min(len(digits.partition(".")[2]) + 2 * percent, 6)  # further ones are none of float32
+            if name in SIZES:
+                sizes, (low, high) = SIZES[name], interval(min(value, 1), SIZES[name][0])
+                possible = [n for n in sizes if value <= 1 and countable(value, places, n)]
+                found += [{"line": at, "figure": text, "of": sizes[0], "possible": possible, "low": low, "high": high}]
+            told += [(name, value, 10.0**-places)] * (name != "" and not WORDS["apart"].search(line))
     tp, tn = np.ogrid[:391, :235]
     of = {"acc": (tp + tn) / 624, "rec": tp / 390, "sen": tp / 390, "spe": tn / 234, "pre": tp / (tp + 234.001 - tn)}
     alone = len({"sen" if name == "rec" else name for name, _, _ in told}) == len(told)

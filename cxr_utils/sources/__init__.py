@@ -247,8 +247,7 @@ def describe(folder: str | Path) -> dict[str, Any]:
     try:
         record = files.read_record(path, **RECORD)
     except BadInput as error:
-        said = str(error).rpartition(";")[0]
-        raise BadInput(f"{said}; move {path.parent} away and fetch again") from None
+        raise BadInput(f"{str(error).rpartition(';')[0]}; move {path.parent} away and fetch again") from None
     packed, left_out = record.get("packed", {}), record.setdefault("left_out", [])
     if not isinstance(packed, dict) or not isinstance(left_out, list):
         raise BadInput(f"{path}: packed or left_out is not as cxr writes it; move {path.parent} away and fetch again")

@@ -232,13 +232,23 @@ def test_a_folder_is_read_whole_and_what_is_hidden_or_installed_is_left_out(tmp_
 
 
 def test_figures_of_a_page_are_held_against_the_sizes_of_the_sets(tmp_path):
-    page = script(
-        tmp_path, "Test accuracy: 91.51%\n\nAccuracy 98.16% on train, recall 93.75%.\nSeed 42, 0.5", "README.md"
-    )
-    found = {one["figure"]: one for one in verdicts.figures(page)}
+    text = """Test accuracy: 91.51%
+
+Accuracy 98.16% on train, an accuracy of 93.75% on val. Seed 42, 0.5
+Test recall 99,23 %, specificity 82.91%, AUC 0.95
+| model | accuracy | recall |
+| --- | --- | --- |
+| CNN | 0.9134615659713745 | 98.72% |
+
+Accuracy of 120%"""
+    found = {one["figure"]: one for one in verdicts.figures(script(tmp_path, text, "README.md"))}
     assert found["91.51%"]["possible"] == [624, 5216] and found["91.51%"]["line"] == 1
     assert 624 not in found["98.16%"]["possible"] and 16 in found["93.75%"]["possible"]
     assert found["91.51%"]["low"] == pytest.approx(0.8904, abs=1e-3)
+    assert 390 in found["99.23 %"]["possible"] and 234 in found["82.91%"]["possible"]  # of PNEUMONIA, of NORMAL
+    assert found["0.9134615659713745"]["possible"] == [624]  # 570 of 624 in float32
+    assert found["98.72%"] | {"line": 7, "of": 390} == found["98.72%"] and found["120%"]["possible"] == []
+    assert len(found) == 8  # an AUC is no share of images
 
 
 @pytest.mark.parametrize(
