@@ -96,6 +96,7 @@ def test_ci_calls_make_test():
     )
 
 
+@pytest.mark.slow
 def test_what_is_skipped_for_want_of_the_real_images_is_counted(tmp_path):
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "tests/sources/test_pack.py", "-kreal_images"]
     environment = {**os.environ, "CXR_TEST_DATA": str(tmp_path)}

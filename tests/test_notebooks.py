@@ -335,6 +335,7 @@ def test_two_runs_predict_the_same():
         pd.testing.assert_frame_equal(pd.read_csv(first / table), pd.read_csv(second / table))
 
 
+@pytest.mark.slow
 def test_nbval_notices_a_changed_output(tmp_path):
     book = nbformat.v4.new_notebook(metadata={"kernelspec": builder.KERNEL})
     cell = nbformat.v4.new_code_cell("1 + 1", metadata={"tags": ["nbval-check-output"]})
