@@ -516,7 +516,7 @@ def read_cells(path: Path) -> list[tuple[str, str, bool]]:
     if path.suffix != ".ipynb":
         return [("", text, True)]
     try:
-        book = nbformat.convert(nbformat.reader.reads(text), 4)  # as it is: nothing is held against the format
+        book = nbformat.convert(nbformat.reader.reads(text), 4)  # not validated: odd ones are read, too
         language = str(book.metadata.get("kernelspec", {}).get("language") or "python")
         found = [(f"cell {n}", str(cell.source), cell.cell_type == "code") for n, cell in enumerate(book.cells)]
     except Exception:  # whatever nbformat trips over

@@ -3,7 +3,8 @@
     python workflow/audited.py
 
 prints the measures of the kept table, `results/audited/works.csv`. Whoever has the list of works (columns repo, commit,
-path) and their files, as FOLDER/00, FOLDER/01, ... in its order, lets the auditor answer again:
+path) and their files, as FOLDER/00, FOLDER/01, ... in its order, lets the auditor answer again, and sees how
+it does now; the table stays a record of what was answered when the works were opened:
 
     python workflow/audited.py LIST.csv FOLDER
 
@@ -28,7 +29,7 @@ from cxr_utils.replication.verdicts import interval, shown
 
 ROOT = Path(__file__).parents[1]
 TABLE, OWN, SYSTEMS = (ROOT / "results" / "audited" / name for name in ("works.csv", "own.csv", "systems.csv"))
-#: `earlier` is what the tool answered before its rules were changed, when the half that is "kept back" was opened.
+#: A record: `earlier` is what the tool answered when the half "kept back" was opened, `tool` when "unseen" was.
 COLUMNS = ("work", "half", "mistake", "first", "second", "settled", "tool", "earlier")
 OWN_COLUMNS = ("file", "mistake", "has", "half", "tool")
 SYSTEMS_COLUMNS = ("system", "address", "mistake", "tool", "place")
@@ -158,8 +159,7 @@ def main(arguments: list[str]) -> int:
         new = answers(files.read_csv(Path(arguments[0]), columns=("repo", "commit", "path")), Path(arguments[1]))
         table = table.set_index(["work", "mistake"])
         table.update(new)
-        table = table.reset_index()[list(COLUMNS)]
-        files.write_csv(TABLE, table, ours=COLUMNS)
+        table = table.reset_index()
     print(measures(table).to_string(index=False))
     return 0
 

@@ -51,7 +51,8 @@ class Event(NamedTuple):
     ----------
     name : str
         "train", "validate", "score", "split", "moved", "scale", "leak", "compare", "equal", "choose", "seed", "kept"
-        (a scaler that was), "elsewhere" (code that is not here); of what `auditor` itself sees "typed" and "measure".
+        (a scaler from a file), "elsewhere" (code that is not here); what `auditor` sees itself is "typed", "cited" (a
+        figure of others) and "measure".
     place : str
         The cell and the line.
     value : Value

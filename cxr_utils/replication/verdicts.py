@@ -442,18 +442,19 @@ def figures(path: Path) -> list[dict[str, Any]]:
     found, told, head = [], [], []
     for at, line in enumerate(files.read_text(path, most=2).splitlines(), 1):
         cells = line.split("|")
-        head = cells if len(cells) > 2 and WORDS["told"].search(line.lower()) else head if len(cells) > 2 else []
+        names = len(cells) > 2 and WORDS["told"].search(line.lower()) and not WORDS["figure"].search(line[:3000])
+        head = cells if names else head if len(cells) > 2 else []
         pairs = "; ".join(map(" ".join, zip(head, cells, strict=False))) if head not in ([], cells) else line
         for said in WORDS["figure"].finditer(WORDS["comma"].sub(".", pairs[:3000])):
             text, name = said[1] or said[2], (WORDS["told"].findall(said[0].lower()) or [""])[0]
             digits, percent = text.rstrip("% "), "%" in text
-            value = float(digits) / (100 if percent else 1)
-            places = min(len(digits.partition(".")[2]) + 2 * percent, 6)  # further ones are none of float32
+            # Keras prints float32: of their digits six places hold
+            value, places = float(digits) / 100**percent, min(len(digits.partition(".")[2]) + 2 * percent, 6)
             if name in SIZES:
                 sizes, (low, high) = SIZES[name], interval(min(value, 1), SIZES[name][0])
                 possible = [n for n in sizes if value <= 1 and countable(value, places, n)]
                 found += [{"line": at, "figure": text, "of": sizes[0], "possible": possible, "low": low, "high": high}]
-            told += [(name, value, 10.0**-places)] * (name != "" and not WORDS["apart"].search(line))
+            told += [(name, value, 10.0**-places)] * (name != "" and not WORDS["apart"].search(pairs))
     tp, tn = np.ogrid[:391, :235]
     of = {"acc": (tp + tn) / 624, "rec": tp / 390, "sen": tp / 390, "spe": tn / 234, "pre": tp / (tp + 234.001 - tn)}
     alone = len({"sen" if name == "rec" else name for name, _, _ in told}) == len(told)

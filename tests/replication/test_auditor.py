@@ -240,6 +240,8 @@ Test recall 99,23 %, specificity 82.91%, AUC 0.95
 | --- | --- | --- |
 | CNN | 0.9134615659713745 | 98.72% |
 
+| accuracy | 90.06% |
+| loss | 0.25 |
 Accuracy of 120%"""
     found = {one["figure"]: one for one in verdicts.figures(script(tmp_path, text, "README.md"))}
     assert found["91.51%"]["possible"] == [624, 5216] and found["91.51%"]["line"] == 1
@@ -248,7 +250,7 @@ Accuracy of 120%"""
     assert 390 in found["99.23 %"]["possible"] and 234 in found["82.91%"]["possible"]  # of PNEUMONIA, of NORMAL
     assert found["0.9134615659713745"]["possible"] == [624]  # 570 of 624 in float32
     assert found["98.72%"] | {"line": 7, "of": 390} == found["98.72%"] and found["120%"]["possible"] == []
-    assert len(found) == 8  # an AUC is no share of images
+    assert len(found) == 9 and found["90.06%"]["line"] == 9  # an AUC is no share of images, nor a loss
 
 
 @pytest.mark.parametrize(
@@ -303,6 +305,18 @@ def test_what_lessons_say_of_the_works_is_what_was_counted():
     yes = works[(works["settled"] == "yes") & works["mistake"].isin(["test_validates", "sixteen_validate"])]
     count = works["work"].nunique()
     assert 0.62 < yes["work"].nunique() / count < 0.71
-    for name in ("07_replicate", "10_audit"):
-        source = " ".join((NOTEBOOKS / "source" / f"{name}.py").read_text(encoding="utf-8").replace("\n#", " ").split())
+    sources = [NOTEBOOKS / "source" / f"{name}.py" for name in ("07_replicate", "10_audit")]
+    for path in (*sources, NOTEBOOKS.parent / "teaching" / "source" / "guide" / "10.md.in"):
+        source = " ".join(path.read_text(encoding="utf-8").replace("\n#", " ").split())
         assert f"{count} public programs" in source and "about two of three" in source
+
+
+def test_what_the_page_says_of_the_unseen_works_is_what_was_counted():
+    works = pd.read_csv(RESULTS / "audited" / "works.csv")
+    unseen = works[works["half"] == "unseen"]
+    page = " ".join((NOTEBOOKS / "before_you_publish.md").read_text(encoding="utf-8").split())
+    differ = (unseen["first"] != unseen["second"]).sum()
+    assert f"differed in {differ} of {len(unseen)} answers" in page
+    false = unseen[(unseen["tool"] == "found") & (unseen["settled"] == "no")].groupby("mistake").size()
+    assert (false["sixteen_validate"], false["typed_figure"]) == (5, 2)
+    assert "In all five false alarms of the second line" in page and "two false alarms are gone" in page
